@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: ISC */
+/* An appliance: its entry, its manifest, and what it finds at start.
+ *
+ * An appliance is a folder with `app.conf` and C sources that define mir_app_main(). The tool
+ * `mirari` turns the manifest into a table (mir_manifest) that is linked in; every target calls
+ * mir_app_main() in a task, with devices open, and ends when it returns.
+ */
+#ifndef MIRARI_APP_H
+#define MIRARI_APP_H
+
+#include <mirari/base.h>
+#include <mirari/dev_clock.h>
+#include <mirari/dev_console.h>
+#include <mirari/dev_kv.h>
+#include <mirari/log.h>
+#include <mirari/net.h>
+#include <mirari/rng.h>
+#include <mirari/run.h>
+
+#define MIR_APP_NETS_MAX 8
+
+enum mir_param_type { MIR_PARAM_STRING, MIR_PARAM_INT, MIR_PARAM_BOOL };
+
+/** A parameter the manifest declares under `args`; overridden at run time by --NAME VALUE. */
+struct mir_param {
+    const char *name;
+    const char *doc;
+    enum mir_param_type type;
+    const char *default_text; /**< as text, valid for the type */
+};
+
+/** A network of the manifest. Texts are as in app.conf and can be overridden at run time. */
+struct mir_manifest_net {
+    const char *name;
+    const char *mode;    /**< "user", "tap", "socket", "pipe": default of the target */
+    const char *ip;      /**< "dhcp", "10.0.0.2/24", or NULL: default of the mode */
+    const char *gateway; /**< "10.0.0.1" or NULL */
+    const char *mac;     /**< "02:…" or NULL: derived from the name */
+    const char *forward; /**< "8080:80,5353:53/udp" for mode user, or NULL */
+    uint16_t mtu;        /**< 0 = 1500 */
+};
+
+struct mir_manifest_kv {
+    const char *name;
+    struct mir_kv *store; /**< crunched at build time */
+};
+
+struct mir_manifest {
+    const char *name;
+    const char *version;
+    uint32_t memory_mib; /**< page pool of the appliance */
+    const struct mir_manifest_net *nets;
+    uint32_t net_count;
+    const struct mir_manifest_kv *kvs;
+    uint32_t kv_count;
+    const struct mir_param *params;
+    uint32_t param_count;
+    const char *log; /**< as --log, or NULL */
+};
+
+/** Made by `mirari configure`. */
+extern const struct mir_manifest mir_manifest;
+
+struct mir_app {
+    const struct mir_manifest *manifest;
+    struct mir_loop *loop;
+    struct mir_stack *stack; /**< NULL: no network in the manifest */
+    struct mir_page_pool *pages;
+    struct mir_buf_pool *bufs;
+    struct mir_rng *rng;
+    struct mir_clock *clock;
+    struct mir_console *console;
+    const struct mir_stack_source *stacks;
+    const char *const *param_values; /**< [manifest->param_count] texts, already validated */
+    struct mir_wait stop_asked;      /**< woken when somebody asks for a clean end */
+    bool is_stopping;
+};
+
+/**
+ * mir_app_main() - the appliance; written by the application.
+ *
+ * Runs in a task. Return the exit status, 0 .. 63, soon after is_stopping becomes true.
+ * Source  none
+ */
+int mir_app_main(struct mir_app *app);
+
+/** The store of that name in the manifest, or NULL. */
+struct mir_kv *mir_app_kv(struct mir_app *app, const char *name);
+/** Value of a parameter; asserts that the manifest declares it with that type. */
+const char *mir_app_string(const struct mir_app *app, const char *name);
+int64_t mir_app_int(const struct mir_app *app, const char *name);
+bool mir_app_bool(const struct mir_app *app, const char *name);
+/** Write a formatted text to the console. */
+void mir_app_print(struct mir_app *app, const char *fmt, ...) MIR_PRINTF(2, 3);
+/** Wait until the appliance is asked to end. Only in a task. */
+void mir_app_wait_stop(struct mir_app *app);
+/** Start another task. Returns 0 or -MIR_ENOMEM. */
+int mir_app_spawn(struct mir_app *app, const char *name, void (*entry)(void *arg),
+                  void *arg) MIR_CHECK;
+
+#endif

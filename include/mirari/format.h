@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: ISC */
+/* Bounded text formatting without a C library. */
+#ifndef MIRARI_FORMAT_H
+#define MIRARI_FORMAT_H
+
+#include <stdarg.h>
+#include <mirari/base.h>
+
+/**
+ * mir_format() - snprintf without a C library.
+ *
+ * @out   [size] bytes, always NUL-terminated when size > 0
+ * @fmt   %d %i %u %x %X %c %s %p %% with flags '-', '0', width, '*', precision for %s, and the
+ *        length modifiers hh h l ll z; no floating point
+ *
+ * Returns the length the whole text has, without NUL (>= size: it was cut).
+ * Cost    O(length)
+ * Source  none
+ */
+size_t mir_format(char *out, size_t size, const char *fmt, ...) MIR_PRINTF(3, 4);
+size_t mir_vformat(char *out, size_t size, const char *fmt, va_list args) MIR_PRINTF(3, 0);
+
+/**
+ * mir_parse_u64() - a decimal number, digits only.
+ *
+ * @text   [len] bytes, no NUL needed
+ * @value  out: the number, at most @max
+ *
+ * Returns 0, -MIR_EMALFORMED (empty or not only digits), -MIR_ERANGE (above @max).
+ * Source  none
+ */
+int mir_parse_u64(const char *text, size_t len, uint64_t max, uint64_t *value) MIR_CHECK;
+
+#endif

@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: ISC */
+/* What an application calls: addresses, stacks, TCP and UDP.
+ *
+ * A `struct mir_stack` is either *direct* (our own TCP/IP over network devices) or *socket* (the
+ * host's stack); applications cannot tell. Two styles work on the same objects:
+ *
+ *   events   a handler is called with MIR_TCP_READABLE and the like; nothing blocks
+ *   tasks    mir_tcp_*_wait() functions look blocking and take a deadline
+ *
+ * Sent data is referenced until the peer acknowledges it (mir_tcp_send_view), received data comes
+ * as views onto the pages a device filled (mir_tcp_recv_view). The copying calls exist for
+ * convenience.
+ *
+ * All calls belong to the loop's thread. Inside a handler every call is allowed, closing too.
+ */
+#ifndef MIRARI_NET_H
+#define MIRARI_NET_H
+
+#include <mirari/base.h>
+#include <mirari/err.h>
+#include <mirari/page.h>
+#include <mirari/run.h>
+
+/* ---- addresses ---------------------------------------------------------------------------- */
+
+/** An IP address: IPv6, or IPv4 as ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2). */
+struct mir_ip {
+    uint8_t bytes[16];
+};
+
+/** IP address and port (host order). */
+struct mir_endpoint {
+    struct mir_ip ip;
+    uint16_t port;
+};
+
+#define MIR_IP_TEXT_MAX 46       /**< with NUL */
+#define MIR_ENDPOINT_TEXT_MAX 54 /**< "[v6]:port" with NUL */
+
+struct mir_ip mir_ip_from_v4(uint32_t addr); /**< host order: 0x0a000002 is 10.0.0.2 */
+uint32_t mir_ip_to_v4(const struct mir_ip *ip);
+bool mir_ip_is_v4(const struct mir_ip *ip);
+bool mir_ip_is_any(const struct mir_ip *ip); /**< 0.0.0.0 or :: */
+bool mir_ip_equal(const struct mir_ip *a, const struct mir_ip *b);
+
+/**
+ * mir_ip_parse() - address from text.
+ *
+ * @text  [len] bytes: dotted quad, or IPv6 text
+ *
+ * Returns 0 or -MIR_EMALFORMED.
+ * Source  RFC 4291 section 2.2; dotted quads of four decimal numbers without leading zeros
+ */
+int mir_ip_parse(const char *text, size_t len, struct mir_ip *ip) MIR_CHECK;
+/** "10.0.0.2/24". Returns 0, -MIR_EMALFORMED, -MIR_ERANGE (prefix). */
+int mir_ip_parse_prefix(const char *text, size_t len, struct mir_ip *ip,
+                        uint8_t *prefix_len) MIR_CHECK;
+/** Into [MIR_IP_TEXT_MAX] bytes; returns @out (RFC 5952). */
+const char *mir_ip_text(const struct mir_ip *ip, char out[MIR_IP_TEXT_MAX]);
+const char *mir_endpoint_text(const struct mir_endpoint *ep, char out[MIR_ENDPOINT_TEXT_MAX]);
+
+/* ---- TCP ---------------------------------------------------------------------------------- */
+
+struct mir_stack;
+struct mir_tcp;
+struct mir_tcp_listener;
+struct mir_udp;
+
+enum mir_tcp_events {
+    MIR_TCP_CONNECTED = 1, /**< an active open succeeded */
+    MIR_TCP_READABLE = 2,  /**< data or end of stream can be received */
+    MIR_TCP_WRITABLE = 4,  /**< room in the send buffer again, after -MIR_EAGAIN */
+    MIR_TCP_CLOSED = 8,    /**< both directions ended in order; only mir_tcp_close is left to do */
+    MIR_TCP_FAILED = 16,   /**< reset, refused, timed out: mir_tcp_error() says which */
+};
+
+/** Called with a set of enum mir_tcp_events. Level: READABLE is repeated only for new data. */
+typedef void (*mir_tcp_handler_fn)(struct mir_tcp *tcp, unsigned events, void *arg);
+
+/** A new connection, given: set a handler, or close it. Data may already be there. */
+typedef void (*mir_tcp_accept_fn)(struct mir_tcp_listener *listener,
+                                  MIR_GIVE struct mir_tcp *tcp_given, void *arg);
+
+struct mir_tcp_listen_config {
+    struct mir_endpoint local; /**< any address = all interfaces; port 0 = choose one */
+    uint32_t backlog;          /**< half-open connections kept; beyond: SYN cookies. 0 = 256 */
+    mir_tcp_accept_fn on_accept;
+    void *arg;
+};
+
+enum mir_tcp_option {
+    MIR_TCP_NODELAY,           /**< 0/1: no Nagle (RFC 9293 3.7.4). Default 0 */
+    MIR_TCP_KEEPALIVE_IDLE_S,  /**< 0 = off (default), else seconds before the first probe */
+    MIR_TCP_KEEPALIVE_INTVL_S, /**< seconds between probes. Default 75 */
+    MIR_TCP_KEEPALIVE_COUNT,   /**< probes before giving up. Default 9 */
+    MIR_TCP_USER_TIMEOUT_MS,   /**< unacknowledged data longer: failed (RFC 5482). 0 = RTO limit */
+    MIR_TCP_SNDBUF,            /**< bytes queued at most */
+    MIR_TCP_RCVBUF,            /**< receive window limit in bytes */
+    MIR_TCP_CORK,              /**< 0/1: only full segments until uncorked */
+    MIR_TCP_MAXSEG,            /**< upper bound of the segment size, before connect/listen data */
+};
+
+struct mir_tcp_info {
+    uint8_t state; /**< enum mir_tcp_state */
+    uint16_t mss;  /**< payload bytes per segment we send */
+    uint32_t srtt_us, rttvar_us, rto_us, min_rtt_us;
+    uint32_t cwnd_bytes, ssthresh_bytes, flight_bytes;
+    uint32_t snd_wnd_bytes, rcv_wnd_bytes;
+    uint32_t send_queue_bytes, recv_queue_bytes;
+    uint64_t bytes_sent, bytes_acked, bytes_received;
+    uint32_t segs_out, segs_in, retransmits, timeouts, fast_retransmits, dup_acks_in;
+    uint8_t snd_wscale, rcv_wscale;
+    bool timestamps;
+};
+
+/** RFC 9293 section 3.3.2. */
+enum mir_tcp_state {
+    MIR_TCP_S_CLOSED,
+    MIR_TCP_S_LISTEN,
+    MIR_TCP_S_SYN_SENT,
+    MIR_TCP_S_SYN_RECEIVED,
+    MIR_TCP_S_ESTABLISHED,
+    MIR_TCP_S_FIN_WAIT_1,
+    MIR_TCP_S_FIN_WAIT_2,
+    MIR_TCP_S_CLOSE_WAIT,
+    MIR_TCP_S_CLOSING,
+    MIR_TCP_S_LAST_ACK,
+    MIR_TCP_S_TIME_WAIT,
+};
+
+/** Operations of a stack's TCP and UDP objects; the wrappers below call them. */
+struct mir_tcp_ops {
+    int (*send)(struct mir_tcp *, const void *data, size_t len, size_t *queued_len);
+    int (*send_view)(struct mir_tcp *, MIR_GIVE struct mir_view view_given);
+    int (*recv_view)(struct mir_tcp *, struct mir_view *view);
+    int (*shutdown)(struct mir_tcp *);
+    void (*close)(struct mir_tcp *);
+    void (*abort)(struct mir_tcp *);
+    int (*set_option)(struct mir_tcp *, enum mir_tcp_option option, uint32_t value);
+    void (*info)(const struct mir_tcp *, struct mir_tcp_info *info);
+    void (*endpoints)(const struct mir_tcp *, struct mir_endpoint *local,
+                      struct mir_endpoint *remote);
+    uint32_t (*send_room)(const struct mir_tcp *);
+};
+
+/** Head of every connection object, whatever the stack. */
+struct mir_tcp {
+    const struct mir_tcp_ops *ops;
+    mir_tcp_handler_fn handler;
+    void *handler_arg;
+    struct mir_stack *stack;
+    int error; /**< 0 or negative MIR_E*, after MIR_TCP_FAILED */
+};
+
+struct mir_udp_ops {
+    int (*send)(struct mir_udp *, const struct mir_endpoint *to, const void *data, size_t len);
+    int (*send_buf)(struct mir_udp *, const struct mir_endpoint *to,
+                    MIR_GIVE struct mir_buf *buf_given);
+    void (*close)(struct mir_udp *);
+    void (*local)(const struct mir_udp *, struct mir_endpoint *local);
+};
+
+/** A datagram: its payload in @buf_given, given to the handler. */
+typedef void (*mir_udp_handler_fn)(struct mir_udp *udp, const struct mir_endpoint *from,
+                                   MIR_GIVE struct mir_buf *buf_given, void *arg);
+
+struct mir_udp {
+    const struct mir_udp_ops *ops;
+    mir_udp_handler_fn handler;
+    void *handler_arg;
+    struct mir_stack *stack;
+};
+
+struct mir_stack_ops {
+    const char *kind; /**< "direct" or "socket" */
+    int (*tcp_listen)(struct mir_stack *, const struct mir_tcp_listen_config *,
+                      struct mir_tcp_listener **);
+    void (*tcp_unlisten)(struct mir_tcp_listener *);
+    int (*tcp_connect)(struct mir_stack *, const struct mir_endpoint *remote,
+                       mir_tcp_handler_fn handler, void *arg, struct mir_tcp **);
+    int (*udp_open)(struct mir_stack *, const struct mir_endpoint *local,
+                    mir_udp_handler_fn handler, void *arg, struct mir_udp **);
+    /** Text of statistics, one "name value" a line, to a sink. */
+    void (*stats)(struct mir_stack *, void (*line)(void *arg, const char *name, uint64_t value),
+                  void *arg);
+    /** Address of the first interface; any = none yet. */
+    void (*address)(struct mir_stack *, struct mir_ip *ip);
+};
+
+struct mir_stack {
+    const struct mir_stack_ops *ops;
+    struct mir_loop *loop;
+    struct mir_page_pool *pages;
+    struct mir_buf_pool *bufs;
+    struct mir_wait address_ready; /**< woken when an address is there or changes */
+};
+
+/** Head of every listener object. */
+struct mir_tcp_listener {
+    struct mir_stack *stack;
+    struct mir_endpoint local; /**< as bound, the chosen port included */
+    mir_tcp_accept_fn on_accept;
+    void *arg;
+};
+
+/**
+ * mir_tcp_listen() - accept connections.
+ *
+ * @config    borrowed; on_accept must be set
+ * @listener  out
+ *
+ * Returns 0, -MIR_EADDRINUSE, -MIR_EADDRNOTAVAIL (not our address), -MIR_ENOMEM, -MIR_EPERM.
+ * Cost    O(1)
+ * Source  RFC 9293 section 3.9.1.1 (OPEN, passive)
+ */
+static inline MIR_CHECK int mir_tcp_listen(struct mir_stack *stack,
+                                           const struct mir_tcp_listen_config *config,
+                                           struct mir_tcp_listener **listener)
+{
+    return stack->ops->tcp_listen(stack, config, listener);
+}
+
+/** Stop accepting; half-open connections are dropped, accepted ones live on. */
+static inline void mir_tcp_unlisten(struct mir_tcp_listener *listener)
+{
+    listener->stack->ops->tcp_unlisten(listener);
+}
+
+/**
+ * mir_tcp_connect() - begin an active open; CONNECTED or FAILED follows, never inside this call.
+ *
+ * @handler  may be NULL for use from tasks (mir_tcp_connect_wait)
+ *
+ * Returns 0, -MIR_ENETUNREACH (no route), -MIR_EADDRNOTAVAIL (no free port), -MIR_ENOMEM.
+ * Source  RFC 9293 section 3.9.1.1 (OPEN, active)
+ */
+static inline MIR_CHECK int mir_tcp_connect(struct mir_stack *stack,
+                                            const struct mir_endpoint *remote,
+                                            mir_tcp_handler_fn handler, void *arg,
+                                            struct mir_tcp **tcp)
+{
+    return stack->ops->tcp_connect(stack, remote, handler, arg, tcp);
+}
+
+static inline void mir_tcp_set_handler(struct mir_tcp *tcp, mir_tcp_handler_fn handler, void *arg)
+{
+    tcp->handler = handler;
+    tcp->handler_arg = arg;
+}
+
+/** 0 or the negative error that ended the connection. */
+static inline int mir_tcp_error(const struct mir_tcp *tcp)
+{
+    return tcp->error;
+}
+
+/**
+ * mir_tcp_send() - queue bytes by copying them.
+ *
+ * @data        [len] bytes, borrowed
+ * @queued_len  out: 1 .. len bytes taken
+ *
+ * Returns 0, -MIR_EAGAIN (send buffer full: WRITABLE follows), -MIR_ENOTCONN, -MIR_ECLOSED (we
+ * have shut this direction), or the error that ended the connection.
+ * Cost    O(len). Segments leave at the end of the loop's step, so writes in one step coalesce.
+ * Source  RFC 9293 section 3.9.1.2 (SEND)
+ */
+static inline MIR_CHECK int mir_tcp_send(struct mir_tcp *tcp, const void *data, size_t len,
+                                         size_t *queued_len)
+{
+    return tcp->ops->send(tcp, data, len, queued_len);
+}
+
+/**
+ * mir_tcp_send_view() - queue a view without copying it.
+ *
+ * @view_given  consumed on success and on error, except that -MIR_EAGAIN consumes it too: ask
+ *              mir_tcp_send_room() first. A view is taken whole, even if it overshoots the room.
+ *
+ * Returns as mir_tcp_send(). The bytes must not change until the peer has acknowledged them.
+ * Source  RFC 9293 section 3.9.1.2
+ */
+static inline MIR_CHECK int mir_tcp_send_view(struct mir_tcp *tcp,
+                                              MIR_GIVE struct mir_view view_given)
+{
+    return tcp->ops->send_view(tcp, view_given);
+}
+
+/** Bytes that can be queued now. At 0, WRITABLE follows when there is room. */
+static inline uint32_t mir_tcp_send_room(const struct mir_tcp *tcp)
+{
+    return tcp->ops->send_room(tcp);
+}
+
+/**
+ * mir_tcp_recv_view() - take the next received bytes, in order, as one view.
+ *
+ * @view  out: at least 1 byte; the caller releases it. The window opens as data is taken.
+ *
+ * Returns 0, -MIR_EAGAIN (nothing now), -MIR_EEOF (peer has finished), or the error that ended
+ * the connection.
+ * Source  RFC 9293 section 3.9.1.3 (RECEIVE)
+ */
+static inline MIR_CHECK int mir_tcp_recv_view(struct mir_tcp *tcp, struct mir_view *view)
+{
+    return tcp->ops->recv_view(tcp, view);
+}
+
+/** Send FIN after what is queued; receiving goes on. Returns 0 or -MIR_ENOTCONN. */
+static inline int mir_tcp_shutdown(struct mir_tcp *tcp)
+{
+    return tcp->ops->shutdown(tcp);
+}
+
+/** Give the connection back: queued data and FIN are still delivered, the handler is not called
+ *  again. Unread received data makes it an abort (RFC 2525 section 2.17). */
+static inline void mir_tcp_close(MIR_GIVE struct mir_tcp *tcp)
+{
+    tcp->ops->close(tcp);
+}
+
+/** Send RST and forget the connection. */
+static inline void mir_tcp_abort(MIR_GIVE struct mir_tcp *tcp)
+{
+    tcp->ops->abort(tcp);
+}
+
+/** Returns 0, -MIR_ERANGE, -MIR_ENOTSUP. */
+static inline MIR_CHECK int mir_tcp_set_option(struct mir_tcp *tcp, enum mir_tcp_option option,
+                                               uint32_t value)
+{
+    return tcp->ops->set_option(tcp, option, value);
+}
+
+static inline void mir_tcp_get_info(const struct mir_tcp *tcp, struct mir_tcp_info *info)
+{
+    tcp->ops->info(tcp, info);
+}
+
+static inline void mir_tcp_get_endpoints(const struct mir_tcp *tcp, struct mir_endpoint *local,
+                                         struct mir_endpoint *remote)
+{
+    tcp->ops->endpoints(tcp, local, remote);
+}
+
+/* ---- TCP from tasks ------------------------------------------------------------------------ */
+
+/** A connection used from one task: wraps the handler. Caller's memory. */
+struct mir_tcp_task {
+    struct mir_tcp *tcp;
+    struct mir_wait wait;
+    unsigned events;
+};
+
+/** Attach; from now on the handler belongs to @flow. */
+void mir_tcp_task_init(struct mir_tcp_task *flow, struct mir_tcp *tcp);
+/** Connect and wait. Returns 0 or an error, -MIR_ETIMEDOUT at @deadline_us (aborted). */
+int mir_tcp_connect_wait(struct mir_stack *stack, const struct mir_endpoint *remote,
+                         mir_time_us deadline_us, struct mir_tcp_task *flow) MIR_CHECK;
+/** Wait until data is there. Returns as mir_tcp_recv_view(), or -MIR_ETIMEDOUT. */
+int mir_tcp_recv_view_wait(struct mir_tcp_task *flow, mir_time_us deadline_us,
+                           struct mir_view *view) MIR_CHECK;
+/** Queue all @len bytes, waiting for room. Returns 0 or an error; -MIR_ETIMEDOUT. */
+int mir_tcp_send_wait(struct mir_tcp_task *flow, const void *data, size_t len,
+                      mir_time_us deadline_us) MIR_CHECK;
+/** Queue a view, waiting for room; consumed in every case. */
+int mir_tcp_send_view_wait(struct mir_tcp_task *flow, MIR_GIVE struct mir_view view_given,
+                           mir_time_us deadline_us) MIR_CHECK;
+/** Close it. */
+void mir_tcp_task_close(struct mir_tcp_task *flow);
+
+/** Wait until the stack has an address. Returns 0, -MIR_ETIMEDOUT, -MIR_ECANCELED. In a task. */
+int mir_stack_wait_address(struct mir_stack *stack, mir_time_us deadline_us,
+                           struct mir_ip *ip) MIR_CHECK;
+
+/* ---- UDP ---------------------------------------------------------------------------------- */
+
+/**
+ * mir_udp_open() - bind a UDP port.
+ *
+ * @local  any address = all interfaces; port 0 = a random free one
+ *
+ * Returns 0, -MIR_EADDRINUSE, -MIR_EADDRNOTAVAIL, -MIR_ENOMEM.
+ * Source  RFC 768, RFC 6056 (random port)
+ */
+static inline MIR_CHECK int mir_udp_open(struct mir_stack *stack, const struct mir_endpoint *local,
+                                         mir_udp_handler_fn handler, void *arg,
+                                         struct mir_udp **udp)
+{
+    return stack->ops->udp_open(stack, local, handler, arg, udp);
+}
+
+/** Send a datagram by copying. Returns 0, -MIR_ETOOBIG, -MIR_ENETUNREACH, -MIR_EAGAIN (dropped). */
+static inline int mir_udp_send(struct mir_udp *udp, const struct mir_endpoint *to,
+                               const void *data, size_t len)
+{
+    return udp->ops->send(udp, to, data, len);
+}
+
+/** Send a payload buffer (MIR_BUF_HEADROOM bytes of head room) without copying. */
+static inline int mir_udp_send_buf(struct mir_udp *udp, const struct mir_endpoint *to,
+                                   MIR_GIVE struct mir_buf *buf_given)
+{
+    return udp->ops->send_buf(udp, to, buf_given);
+}
+
+static inline void mir_udp_close(struct mir_udp *udp)
+{
+    udp->ops->close(udp);
+}
+
+/* ---- the direct stack ----------------------------------------------------------------------- */
+
+struct mir_net;
+struct mir_net_dev;
+struct mir_rng;
+
+struct mir_net_config {
+    struct mir_loop *loop;
+    struct mir_page_pool *pages;
+    struct mir_buf_pool *bufs;
+    struct mir_rng *rng;
+    uint32_t tcp_connections_max;  /**< 0 = 16384 */
+    uint32_t tcp_time_wait_max;    /**< 0 = 8192; the oldest gives way */
+    uint32_t tcp_listeners_max;    /**< 0 = 64 */
+    uint32_t tcp_sndbuf_bytes;     /**< per connection; 0 = 1 MiB */
+    uint32_t tcp_rcvbuf_bytes;     /**< per connection; 0 = 1 MiB */
+    uint64_t tcp_memory_max_bytes; /**< queued data of all connections; 0 = half the page pool */
+    uint32_t udp_sockets_max;      /**< 0 = 256 */
+    uint32_t arp_entries_max;      /**< 0 = 1024 */
+    uint32_t reassembly_max_bytes; /**< 0 = 1 MiB in all */
+};
+
+/** Addresses of an interface. */
+struct mir_net_if_config {
+    bool use_dhcp;
+    struct mir_ip ip;
+    uint8_t prefix_len;
+    struct mir_ip gateway; /**< any = none */
+    const char *hostname;  /**< for DHCP; may be NULL; static text */
+};
+
+/**
+ * mir_net_open() - make a direct stack; its memory comes from config->pages.
+ *
+ * Returns 0, -MIR_EINVAL, -MIR_ENOMEM.
+ * Source  none
+ */
+int mir_net_open(const struct mir_net_config *config, struct mir_net **net) MIR_CHECK;
+
+/** Abort all connections, detach the interfaces, release everything. */
+void mir_net_close(struct mir_net *net);
+
+/** Attach @dev (lent until mir_net_close) and start it. Returns 0, -MIR_ELIMIT (8 interfaces) or
+ *  the device's error. */
+int mir_net_add_interface(struct mir_net *net, struct mir_net_dev *dev,
+                          const struct mir_net_if_config *config) MIR_CHECK;
+
+/** The API object of the stack. */
+struct mir_stack *mir_net_stack(struct mir_net *net);
+
+#endif

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: ISC */
+/* What the parts of the direct stack know of each other. Not public.
+ *
+ *   net.c     the stack object: open, close, interfaces, statistics, the mir_stack operations
+ *   iface.c   one interface: frames from the device upwards, frames down, batches
+ *   arp.c     IPv4 neighbours            dhcp.c     address by DHCP
+ *   ip.c      routing, output for both address families, transport checksums
+ *   ip4.c     IPv4 input and headers     frag4.c reass4.c   fragments
+ *   icmp4.c   ICMP                       udp.c      UDP
+ *   tcp/      TCP (tcp/internal.h)
+ *
+ * A received frame goes iface -> ip4 -> (reass4) -> tcp | udp | icmp4 in one call chain; each layer
+ * strips its header from the same buffer. At the end of a device's batch mir__tcp_input_end() lets
+ * TCP send what the batch caused: one ACK for many segments, data with the ACK.
+ *
+ * TCP and UDP speak struct mir_ip only, so a second address family is an addition below them.
+ */
+#ifndef LIB_NET_INTERNAL_H
+#define LIB_NET_INTERNAL_H
+
+#include <mirari/dev_net.h>
+#include <mirari/net.h>
+#include <mirari/rng.h>
+
+#include "lib/net/tcp/state.h"
+
+#define MIR__IFACES_MAX 8
+
+struct mir__arp_entry;
+struct mir__iface;
+
+/* IP protocol numbers (IANA). */
+enum { MIR__PROTO_ICMP = 1, MIR__PROTO_TCP = 6, MIR__PROTO_UDP = 17 };
+
+/** Why a packet was dropped, and what else is counted. One table for names and fields. */
+#define MIR__NET_COUNTERS(X)                                                                       \
+    X(eth_in)                                                                                      \
+    X(eth_in_bytes)                                                                                \
+    X(eth_out)                                                                                     \
+    X(eth_short)                                                                                   \
+    X(eth_unknown_type)                                                                            \
+    X(eth_not_for_us)                                                                              \
+    X(arp_in)                                                                                      \
+    X(arp_malformed)                                                                               \
+    X(arp_requests_out)                                                                            \
+    X(arp_replies_out)                                                                             \
+    X(arp_table_full)                                                                              \
+    X(arp_unresolved_dropped)                                                                      \
+    X(arp_conflict)                                                                                \
+    X(ip_in)                                                                                       \
+    X(ip_out)                                                                                      \
+    X(ip_malformed)                                                                                \
+    X(ip_bad_checksum)                                                                             \
+    X(ip_not_for_us)                                                                               \
+    X(ip_martian)                                                                                  \
+    X(ip_options)                                                                                  \
+    X(ip_unknown_protocol)                                                                         \
+    X(ip_no_route)                                                                                 \
+    X(ip_too_big)                                                                                  \
+    X(ip_fragments_in)                                                                             \
+    X(ip_fragments_out)                                                                            \
+    X(ip_reassembled)                                                                              \
+    X(ip_reassembly_overlap)                                                                       \
+    X(ip_reassembly_limit)                                                                         \
+    X(ip_reassembly_timeout)                                                                       \
+    X(icmp_in)                                                                                     \
+    X(icmp_out)                                                                                    \
+    X(icmp_malformed)                                                                              \
+    X(icmp_bad_checksum)                                                                           \
+    X(icmp_rate_limited)                                                                           \
+    X(udp_in)                                                                                      \
+    X(udp_out)                                                                                     \
+    X(udp_malformed)                                                                               \
+    X(udp_bad_checksum)                                                                            \
+    X(udp_no_port)                                                                                 \
+    X(no_memory)                                                                                   \
+    X(tx_dropped)
+
+struct mir__net_counters {
+#define MIR__X(name) uint64_t name;
+    MIR__NET_COUNTERS(MIR__X)
+#undef MIR__X
+};
+
+/** How to reach a destination; kept by a connection and refreshed when generations differ. */
+struct mir__route {
+    struct mir__iface *iface; /* NULL: not looked up */
+    uint32_t generation;      /* of net->route_generation at look-up */
+    uint32_t next_hop4;
+    struct mir__arp_entry *neighbour; /* may be NULL; stable: entries are freed with a new
+                                         route_generation */
+    uint16_t mtu;             /* of the interface */
+    uint8_t ip_header_len;    /* 20 or 40 */
+    uint32_t caps;            /* of the device */
+    uint32_t gso_max;         /* largest IP packet under TSO, 0 = none */
+};
+
+struct mir__ip_params {
+    const struct mir_ip *src;
+    const struct mir_ip *dst;
+    uint8_t protocol;
+    uint8_t ttl; /* 0 = 64 */
+    uint8_t tos;
+    bool dont_fragment;
+};
+
+/** A received packet's IP layer, for transports. Valid during the call. */
+struct mir__ip_meta {
+    struct mir_ip src;
+    struct mir_ip dst;
+    uint8_t ttl;
+    uint8_t tos;
+    bool is_broadcast; /* link or IP broadcast or multicast */
+    struct mir__iface *iface;
+};
+
+/* ---- ip.c --------------------------------------------------------------------------------- */
+
+/** Look up @dst; fills @route and, if @src is any, the source address. 0 or -MIR_ENETUNREACH. */
+int mir__ip_route(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *src,
+                  struct mir__route *route) MIR_CHECK;
+/** Make a kept route valid again if anything changed. 0 or -MIR_ENETUNREACH. */
+int mir__ip_route_refresh(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *src,
+                          struct mir__route *route) MIR_CHECK;
+/** Prepend the IP and link headers and hand the packet to the device (or to the neighbour's
+ *  queue). Fragments when needed and allowed. 0, -MIR_ETOOBIG, -MIR_ENETUNREACH, -MIR_EAGAIN. */
+int mir__ip_output(struct mir_net *net, struct mir__route *route,
+                   const struct mir__ip_params *params, MIR_GIVE struct mir_buf *buf_given);
+/** Fill the transport checksum field, @csum_offset bytes into @buf: offloaded if the route's
+ *  device can, else computed over linear part and views (ready block sums are used). The field
+ *  must be zero. UDP's zero rule is the caller's. */
+void mir__ip_transport_checksum(const struct mir__route *route, const struct mir_ip *src,
+                                const struct mir_ip *dst, uint8_t protocol, struct mir_buf *buf,
+                                uint16_t csum_offset);
+/** Verify a received transport checksum; true if good or vouched for by the device. */
+bool mir__ip_transport_checksum_ok(const struct mir__ip_meta *meta, uint8_t protocol,
+                                   const struct mir_buf *buf);
+/** Is @ip one of ours (not broadcast)? */
+bool mir__ip_is_local(const struct mir_net *net, const struct mir_ip *ip);
+/** Frames the route's device would take now. */
+uint32_t mir__ip_tx_room(const struct mir__route *route);
+
+/* ---- tcp/ (implemented there, called from below) ------------------------------------------- */
+
+int mir__tcp_init(struct mir_net *net, const struct mir_net_config *config) MIR_CHECK;
+void mir__tcp_fini(struct mir_net *net);
+/** @buf_given->data is at the TCP header, the packet is trimmed to the IP payload. */
+void mir__tcp_input(struct mir_net *net, const struct mir__ip_meta *meta,
+                    MIR_GIVE struct mir_buf *buf_given);
+/** End of a device's batch. */
+void mir__tcp_input_end(struct mir_net *net);
+/** The device has room again. */
+void mir__tcp_tx_ready(struct mir_net *net);
+/** ICMP says something about a segment of ours: @segment is the first 8 bytes of our TCP header.
+ *  @err  -MIR_ECONNREFUSED, -MIR_EHOSTUNREACH, -MIR_ENETUNREACH, -MIR_ETOOBIG (@mtu is valid). */
+void mir__tcp_icmp_error(struct mir_net *net, const struct mir_ip *local,
+                         const struct mir_ip *remote, const uint8_t segment[8], int err,
+                         uint16_t mtu);
+extern const struct mir_tcp_ops mir__tcp_ops;
+int mir__tcp_listen(struct mir_stack *stack, const struct mir_tcp_listen_config *config,
+                    struct mir_tcp_listener **listener) MIR_CHECK;
+void mir__tcp_unlisten(struct mir_tcp_listener *listener);
+int mir__tcp_connect(struct mir_stack *stack, const struct mir_endpoint *remote,
+                     mir_tcp_handler_fn handler, void *arg, struct mir_tcp **tcp) MIR_CHECK;
+void mir__tcp_stats(struct mir_net *net,
+                    void (*line)(void *arg, const char *name, uint64_t value), void *arg);
+
+/* ---- udp.c -------------------------------------------------------------------------------- */
+
+int mir__udp_init(struct mir_net *net, const struct mir_net_config *config) MIR_CHECK;
+void mir__udp_fini(struct mir_net *net);
+void mir__udp_input(struct mir_net *net, const struct mir__ip_meta *meta,
+                    MIR_GIVE struct mir_buf *buf_given);
+int mir__udp_open(struct mir_stack *stack, const struct mir_endpoint *local,
+                  mir_udp_handler_fn handler, void *arg, struct mir_udp **udp) MIR_CHECK;
+
+/* ---- icmp4.c ------------------------------------------------------------------------------ */
+
+/** Answer a packet (its IP header still at buf->start + network_offset) with an error, if RFC 1122
+ *  section 3.2.2 and the rate limit allow; borrowed. @mtu for type 3 code 4. */
+void mir__icmp4_send_error(struct mir_net *net, const struct mir__ip_meta *meta,
+                           const struct mir_buf *buf, uint8_t type, uint8_t code, uint16_t mtu);
+
+/* struct mir_net and struct mir__iface are completed in lib/net/net_state.h, by the files that
+ * need their fields. TCP reaches its own state through mir__net_tcp(). */
+struct mir__tcp_state *mir__net_tcp(struct mir_net *net);
+struct mir_net *mir__net_of_stack(struct mir_stack *stack);
+struct mir__net_counters *mir__net_counters(struct mir_net *net);
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: ISC */
+/* I/O pages: runs of 1, 2, 4, 8 or 17 pages from one arena.
+ *
+ *   arena   | run | run | run | ...           fresh_at ->            free                    |
+ *
+ * Runs are cut off the fresh end and go to the free list of their class when released; they are
+ * never split or joined, so every operation is O(1) and memory that was once a 64 KiB frame stays
+ * one. Free lists are LIFO: the next run is the one whose lines are still in the cache. The
+ * descriptors of a class come in groups, each from a page of the same arena.
+ *
+ * A run is zeroed when it is handed out unless the caller says it will show only bytes it wrote, so
+ * no data of one user reaches another (MirageOS advisory MSA01). Debug builds fill released runs
+ * with 0xdb.
+ */
+#include <mirari/err.h>
+#include <mirari/log.h>
+#include <mirari/page.h>
+
+#include "lib/page/poison.h"
+
+static const uint8_t class_pages[MIR_PAGE_CLASSES] = {1, 2, 4, 8, MIR_PAGE_RUN_MAX};
+
+int mir_page_pool_init(struct mir_page_pool *pool, void *arena, size_t size_bytes)
+{
+    if (((uintptr_t)arena | size_bytes) % MIR_PAGE_SIZE != 0 || size_bytes < 16 * MIR_PAGE_SIZE)
+        return -MIR_EINVAL;
+    *pool = (struct mir_page_pool){.arena = arena, .arena_size = size_bytes};
+    return 0;
+}
+
+size_t mir_page_pool_used_bytes(const struct mir_page_pool *pool)
+{
+    return pool->used_bytes;
+}
+
+size_t mir_page_pool_free_bytes(const struct mir_page_pool *pool)
+{
+    return pool->arena_size - pool->used_bytes;
+}
+
+void mir_page_pool_fail_at(struct mir_page_pool *pool, uint64_t nth)
+{
+    pool->fail_at = nth;
+}
+
+static uint8_t *take_fresh(struct mir_page_pool *pool, size_t size)
+{
+    if (pool->arena_size - pool->fresh_at < size)
+        return NULL;
+    uint8_t *base = pool->arena + pool->fresh_at;
+    pool->fresh_at += size;
+    return base;
+}
+
+/* Cut a page of descriptors and give each a run, as far as the arena reaches. */
+static void refill_class(struct mir_page_pool *pool, uint32_t class_index)
+{
+    size_t run_bytes = (size_t)class_pages[class_index] * MIR_PAGE_SIZE;
+    size_t count = MIR_PAGE_SIZE / sizeof(struct mir_io_page);
+    struct mir_io_page *pages = (struct mir_io_page *)(void *)take_fresh(pool, MIR_PAGE_SIZE);
+    if (pages == NULL)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        uint8_t *base = take_fresh(pool, run_bytes);
+        if (base == NULL)
+            return;
+        pages[i] = (struct mir_io_page){
+            .base = base,
+            .size_bytes = (uint32_t)run_bytes,
+            .class_index = class_index,
+            .pool = pool,
+            .next_free = pool->free_list[class_index],
+        };
+        pool->free_list[class_index] = &pages[i];
+    }
+}
+
+/* The smallest class that fits; a larger one when the arena has no room for more of it. */
+static struct mir_io_page *take_run(struct mir_page_pool *pool, uint32_t class_index)
+{
+    if (pool->free_list[class_index] == NULL)
+        refill_class(pool, class_index);
+    for (; class_index < MIR_PAGE_CLASSES; class_index++) {
+        struct mir_io_page *page = pool->free_list[class_index];
+        if (page != NULL) {
+            pool->free_list[class_index] = page->next_free;
+            return page;
+        }
+    }
+    return NULL;
+}
+
+int mir_page_alloc(struct mir_page_pool *pool, size_t size_bytes, unsigned flags,
+                   struct mir_io_page **out)
+{
+    uint32_t class_index = 0;
+    if (size_bytes == 0 || size_bytes > (size_t)MIR_PAGE_RUN_MAX * MIR_PAGE_SIZE)
+        return -MIR_EINVAL;
+    while ((size_t)class_pages[class_index] * MIR_PAGE_SIZE < size_bytes)
+        class_index++;
+    struct mir_io_page *page = NULL;
+    if (pool->fail_at == 0 || --pool->fail_at != 0)
+        page = take_run(pool, class_index);
+    if (page == NULL) {
+        pool->failures++;
+        return -MIR_ENOMEM;
+    }
+    MIR_ASSERT_OP(page->refs, ==, 0);
+    mir__unpoison(page->base, page->size_bytes);
+    page->refs = 1;
+    page->flags = 0;
+    page->block_sums = NULL;
+    page->next_free = NULL;
+    pool->used_bytes += page->size_bytes;
+    pool->peak_bytes = MIR_MAX(pool->peak_bytes, pool->used_bytes);
+    if (!(flags & MIR_PAGE_OVERWRITE))
+        mir_memset(page->base, 0, page->size_bytes);
+    *out = page;
+    return 0;
+}
+
+void mir_page_wrap(struct mir_io_page *page, void *base, uint32_t size_bytes, unsigned flags,
+                   mir_page_release_fn release, void *arg)
+{
+    *page = (struct mir_io_page){
+        .base = base,
+        .size_bytes = size_bytes,
+        .flags = flags | MIR_PAGE_FOREIGN,
+        .refs = 1,
+        .release = release,
+        .release_arg = arg,
+    };
+}
+
+void mir__page_free(struct mir_io_page *page)
+{
+    if (page->flags & MIR_PAGE_FOREIGN) {
+        page->release(page, page->release_arg);
+        return;
+    }
+    struct mir_page_pool *pool = page->pool;
+    MIR_ASSERT_OP(pool->used_bytes, >=, page->size_bytes);
+    pool->used_bytes -= page->size_bytes;
+    mir__poison(page->base, page->size_bytes);
+    page->next_free = pool->free_list[page->class_index];
+    pool->free_list[page->class_index] = page;
+}
+
+struct mir_view mir_view_of_page(struct mir_io_page *page, uint32_t offset, uint32_t len)
+{
+    MIR_ASSERT_OP(offset, <=, page->size_bytes);
+    MIR_ASSERT_OP(len, <=, page->size_bytes - offset);
+    return (struct mir_view){mir_page_acquire(page), page->base + offset, len};
+}
+
+struct mir_view mir_view_sub(const struct mir_view *view, uint32_t offset, uint32_t len)
+{
+    MIR_ASSERT_OP(offset, <=, view->len);
+    MIR_ASSERT_OP(len, <=, view->len - offset);
+    return (struct mir_view){mir_page_acquire(view->page), view->data + offset, len};
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: ISC */
+/* Marks released memory in debug builds, for AddressSanitizer where it is there. */
+#ifndef LIB_PAGE_POISON_H
+#define LIB_PAGE_POISON_H
+
+#include <mirari/base.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define MIR__HAS_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MIR__HAS_ASAN 1
+#endif
+#endif
+
+#ifdef MIR__HAS_ASAN
+void __asan_poison_memory_region(void const volatile *addr, size_t size);
+void __asan_unpoison_memory_region(void const volatile *addr, size_t size);
+#endif
+
+static inline void mir__poison(void *data, size_t len)
+{
+#ifdef MIR_DEBUG
+    mir_memset(data, 0xdb, len);
+#endif
+#ifdef MIR__HAS_ASAN
+    __asan_poison_memory_region(data, len);
+#endif
+    (void)data;
+    (void)len;
+}
+
+static inline void mir__unpoison(void *data, size_t len)
+{
+#ifdef MIR__HAS_ASAN
+    __asan_unpoison_memory_region(data, len);
+#endif
+    (void)data;
+    (void)len;
+}
+
+#endif

@@ -1,0 +1,17 @@
+# Installation: the tool, man pages, headers, libraries, pkg-config file.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := $(shell cat VERSION)
+I := $(DESTDIR)$(PREFIX)
+
+.PHONY: install
+install: all ## Install to PREFIX (/usr/local)
+	install -d $(I)/bin $(I)/include/mirari $(I)/lib/mirari $(I)/lib/pkgconfig $(I)/share/mirari $(I)/share/man/man1 $(I)/share/man/man5
+	install -m 755 $(B)/mirari $(I)/bin/mirari
+	install -m 644 include/mirari/*.h $(I)/include/mirari
+	install -m 644 $(LIBS_host) $(I)/lib/mirari
+	cp -r tools/templates $(I)/share/mirari/
+	install -m 644 docs/man/*.1 $(I)/share/man/man1
+	install -m 644 docs/man/*.5 $(I)/share/man/man5
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(HOST_LIBS)|' tools/mirari.pc.in > $(I)/lib/pkgconfig/mirari.pc

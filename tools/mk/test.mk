@@ -1,0 +1,79 @@
+# Tests. Each test/<kind>/<name>.c is a program that speaks TAP; each *.t is a script that does.
+#
+#   unit contract sim   C programs, no root, no network
+#   cli interop boot    scripts; they say SKIP and why where something is missing
+#   fuzz                libFuzzer targets; their corpora are replayed under asan
+
+TEST_KINDS := unit contract sim
+TEST_C   := $(sort $(foreach k,$(TEST_KINDS),$(wildcard test/$(k)/*_test.c)))
+TEST_T   := $(sort $(wildcard test/cli/*.t) $(wildcard test/interop/*.t))
+FUZZ_C   := $(sort $(wildcard test/fuzz/*_fuzz.c))
+HARNESS_C := $(wildcard test/harness/*.c)
+
+TESTS_host := $(patsubst %.c,$(B)/host/%,$(TEST_C))
+TESTS_asan := $(patsubst %.c,$(B)/asan/%,$(TEST_C))
+FUZZ_replay := $(patsubst %.c,$(B)/replay/%,$(FUZZ_C))
+FUZZ_bin := $(patsubst %.c,$(B)/fuzz/%,$(FUZZ_C))
+
+define test_rules
+$(B)/$(1)/libharness.a: $(call objs,$(1),$(HARNESS_C))
+$(B)/$(1)/test/%_test: $(B)/$(1)/test/%_test.o $(B)/$(1)/libharness.a $(LIBS_$(1))
+	@$$(if $$(V),,echo "  LD $$@")
+	$$(Q)$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^ -Wl,--as-needed $$(HOST_LIBS)
+endef
+$(foreach v,host asan,$(eval $(call test_rules,$(v))))
+# Objects of tests are kept: they are not intermediate files.
+.SECONDARY:
+
+$(B)/replay/test/fuzz/%: $(B)/replay/test/fuzz/%.o $(B)/replay/test/fuzz/replay/main.o $(LIBS_replay)
+	@$(if $(V),,echo "  LD $@")
+	$(Q)$(CC_replay) $(LDFLAGS_replay) -o $@ $^ -Wl,--as-needed $(HOST_LIBS)
+$(B)/fuzz/test/fuzz/%: $(B)/fuzz/test/fuzz/%.o $(LIBS_fuzz)
+	@$(if $(V),,echo "  LD $@")
+	$(Q)$(CC_fuzz) $(LDFLAGS_fuzz) -o $@ $^ -Wl,--as-needed $(HOST_LIBS)
+
+T ?=
+pick = $(if $(T),$(foreach t,$(1),$(if $(findstring $(T),$(t)),$(t))),$(1))
+PROVE := prove -e '' --timer
+
+.PHONY: test asan replay fuzz sim check test-bins bench
+test-bins: $(TESTS_host)
+
+test: $(call pick,$(TESTS_host)) ## Unit, contract and sim tests (T=part of a name)
+	$(Q)$(PROVE) $(call pick,$(TESTS_host))
+
+asan: $(call pick,$(TESTS_asan)) $(call pick,$(FUZZ_replay)) ## The same under ASan and UBSan, and the fuzz corpora
+	$(Q)$(PROVE) $(call pick,$(TESTS_asan)) $(call pick,$(FUZZ_replay))
+
+F ?= wire
+SECONDS ?= 60
+fuzz: $(B)/fuzz/test/fuzz/$(F)_fuzz ## Fuzz one surface: F=name SECONDS=60
+	@mkdir -p test/fuzz/corpus/$(F)
+	$(Q)cd $(B) && fuzz/test/fuzz/$(F)_fuzz -max_total_time=$(SECONDS) -timeout=10 -print_final_stats=1 \
+	  $(CURDIR)/test/fuzz/corpus/$(F)
+
+SEED ?= 1
+SEEDS ?= 1
+sim: $(B)/host/test/sim/tcp_faults_test ## Simulated network runs: SEED=first SEEDS=how many
+	$(Q)$(B)/host/test/sim/tcp_faults_test --seed $(SEED) --count $(SEEDS)
+
+# Everything, fast to slow, in one prove run so that its closing lines count all.
+ALL_TESTS = $(wildcard test/check/*.t) $(TESTS_host) $(TESTS_asan) $(FUZZ_replay) $(TEST_T)
+check: ## Install what tests need, build and run all tests
+	@tools/deps test
+	@$(MAKE) -j$(shell nproc) check-build
+	$(Q)$(PROVE) $(call pick,$(ALL_TESTS))
+
+.PHONY: check-build
+check-build: all examples free freebsd $(TESTS_host) $(TESTS_asan) $(FUZZ_replay) bench-bins
+
+BENCH_C := $(wildcard test/bench/*.c)
+bench-bins: $(patsubst test/bench/%.c,$(B)/host/test/bench/%,$(BENCH_C))
+$(B)/host/test/bench/%: $(B)/host/test/bench/%.o $(LIBS_host)
+	@$(if $(V),,echo "  LD $@")
+	$(Q)$(CC_host) $(LDFLAGS_host) -o $@ $^ -Wl,--as-needed $(HOST_LIBS) -lpthread
+
+bench: ## Compare with peers in one run and print the table
+	@tools/deps test
+	@$(MAKE) -j$(shell nproc) all examples bench-bins
+	@test/bench/run $(BENCH)

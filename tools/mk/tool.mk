@@ -1,0 +1,42 @@
+# The `mirari` tool and the examples it builds.
+
+TOOL_C := $(call find_src,cmd/mirari)
+TOOL_LIBS := -lucl -lz -lbrotlienc -lcrypto
+
+.PHONY: all tool examples demo clean doctor deps help
+all: lib tool ## Libraries and the tool (default)
+
+tool: $(B)/mirari
+$(B)/mirari: $(call objs,host,$(TOOL_C)) $(B)/host/libmirari.a
+	@$(if $(V),,echo "  LD $@")
+	$(Q)$(CC_host) $(LDFLAGS_host) -o $@ $^ $(TOOL_LIBS)
+
+EXAMPLES := $(patsubst examples/%/app.conf,%,$(wildcard examples/*/app.conf))
+TARGETS  := unix sim
+EXAMPLE_BUILDS := $(foreach t,$(TARGETS),$(foreach e,$(EXAMPLES),$(B)/examples/$(e)/$(t)/$(e)))
+
+examples: $(EXAMPLE_BUILDS) ## Build every example for every target
+# The tool rebuilds only what changed, so it is always asked.
+$(EXAMPLE_BUILDS): lib tool FORCE
+	$(Q)$(B)/mirari build -q -C examples/$(word 1,$(subst /, ,$(patsubst $(B)/examples/%,%,$@))) \
+	  -t $(word 2,$(subst /, ,$(patsubst $(B)/examples/%,%,$@))) \
+	  -o $(B)/examples/$(word 1,$(subst /, ,$(patsubst $(B)/examples/%,%,$@)))
+
+deps: ## Install what building and running need (asks for root only if something is missing)
+	@tools/deps build
+
+demo: ## Install what is missing, build, run the website appliance
+	@tools/deps build
+	@$(MAKE) -j$(shell nproc) all
+	@$(B)/mirari run -C examples/website -o $(B)/examples/website -p 8080:80
+
+doctor: ## Say what this machine has and lacks
+	@tools/deps status
+	@if [ -x $(B)/mirari ]; then $(B)/mirari doctor; fi
+
+clean: ## Remove everything that was made
+	rm -rf $(B)
+
+help: ## This list
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sort | \
+	  awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
