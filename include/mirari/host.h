@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: ISC */
+/* What a hosted target (unix) gives to the devices that need a host: file descriptors to watch.
+ *
+ * Only dev/<class>/<hosted implementation> and target/unix use this; lib/ never does.
+ */
+#ifndef MIRARI_HOST_H
+#define MIRARI_HOST_H
+
+#include <mirari/base.h>
+#include <mirari/err.h>
+#include <mirari/list.h>
+
+enum mir_host_events { MIR_HOST_IN = 1, MIR_HOST_OUT = 2, MIR_HOST_ERROR = 4 };
+
+/** A descriptor that is watched, level-triggered. Owned by the device. */
+struct mir_host_watch {
+    int fd;
+    unsigned events; /**< MIR_HOST_IN | MIR_HOST_OUT; errors are always reported */
+    void (*ready)(void *arg, unsigned events);
+    void *arg;
+};
+
+/** Called around every wait: for libraries that manage their own set of descriptors. */
+struct mir_host_hook {
+    struct mir_list link; /* private */
+    /** May lower *@deadline_us and change watches. */
+    void (*before_wait)(void *arg, mir_time_us now_us, mir_time_us *deadline_us);
+    /** After the wait; ready watches have been called already. NULL = not needed. */
+    void (*after_wait)(void *arg, mir_time_us now_us);
+    void *arg;
+};
+
+struct mir_host_poll;
+
+struct mir_host_poll_ops {
+    /** Returns 0 or -MIR_EIO. */
+    int (*add)(struct mir_host_poll *poll, struct mir_host_watch *watch);
+    /** Change watch->events. */
+    void (*set)(struct mir_host_poll *poll, struct mir_host_watch *watch, unsigned events);
+    /** After return ready() is not called, even if its event was already there. */
+    void (*remove)(struct mir_host_poll *poll, struct mir_host_watch *watch);
+    void (*add_hook)(struct mir_host_poll *poll, struct mir_host_hook *hook);
+    void (*remove_hook)(struct mir_host_poll *poll, struct mir_host_hook *hook);
+};
+
+struct mir_host_poll {
+    const struct mir_host_poll_ops *ops;
+};
+
+#endif

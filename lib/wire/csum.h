@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: ISC */
+/* Internet checksum (RFC 1071): partial sums in host order as loaded from memory.
+ *
+ * A partial sum is a 16-bit one's-complement number, not inverted. Sums of byte ranges that start
+ * at an even offset add up; a range at an odd offset is byte-swapped first (RFC 1071 section 2 B).
+ */
+#ifndef LIB_WIRE_CSUM_H
+#define LIB_WIRE_CSUM_H
+
+#include <mirari/base.h>
+#include <mirari/page.h>
+
+/** One's-complement sum of two partial sums. */
+static inline uint16_t mir__csum_add(uint16_t a, uint16_t b)
+{
+    uint32_t s = (uint32_t)a + b;
+    return (uint16_t)(s + (s >> 16));
+}
+static inline uint16_t mir__csum_swap(uint16_t a)
+{
+    return __builtin_bswap16(a);
+}
+/** Partial sum of [len] bytes, any alignment. O(len), eight bytes a step. */
+uint16_t mir__csum_partial(const void *data, size_t len);
+/** The same of a view; uses the page's ready block sums where it has them. */
+uint16_t mir__csum_view(const struct mir_view *view);
+/** Of [offset, total) of a packet, views included. */
+uint16_t mir__csum_buf(const struct mir_buf *buf, uint32_t offset);
+/** Copy and sum in one pass. */
+uint16_t mir__csum_copy(void *out, const void *data, size_t len);
+/** Pseudo-header sum for IPv4 (both mapped) or IPv6 (RFC 9293 section 3.1, RFC 8200 8.1). */
+struct mir_ip;
+uint16_t mir__csum_pseudo(const struct mir_ip *src, const struct mir_ip *dst, uint8_t protocol,
+                          uint32_t len);
+
+#endif
