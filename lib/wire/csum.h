@@ -28,6 +28,14 @@ uint16_t mir__csum_view(const struct mir_view *view);
 uint16_t mir__csum_buf(const struct mir_buf *buf, uint32_t offset);
 /** Copy and sum in one pass. */
 uint16_t mir__csum_copy(void *out, const void *data, size_t len);
+/** Prefix sums for page->block_sums: @out gets 1 + len / MIR_PAGE_SUM_BLOCK sums. */
+void mir__csum_blocks(const void *data, size_t len, uint16_t *out);
+/** The sum of a packet after one even-aligned 16-bit word changed (RFC 1624 equation 3): @check is
+ *  the checksum field, words as loaded from memory. */
+static inline uint16_t mir__csum_update(uint16_t check, uint16_t was, uint16_t is)
+{
+    return (uint16_t)~mir__csum_add(mir__csum_add((uint16_t)~check, (uint16_t)~was), is);
+}
 /** Pseudo-header sum for IPv4 (both mapped) or IPv6 (RFC 9293 section 3.1, RFC 8200 8.1). */
 struct mir_ip;
 uint16_t mir__csum_pseudo(const struct mir_ip *src, const struct mir_ip *dst, uint8_t protocol,

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: ISC */
+/* Internet checksum (RFC 1071): over bytes, views with ready block sums, and whole packets.
+ *
+ * The sum of 16-bit words with end-around carry does not care how wide the words are that it is
+ * made from (RFC 1071 section 2 C): 64-bit words go into 128-bit accumulators, which the compilers
+ * turn into add and add-with-carry, and four accumulators keep the carry chains apart. Folding to
+ * 16 bits happens once. No byte outside the range is read.
+ *
+ * Words are taken in the machine's order (section 2 B): the result, stored as it is, is right on
+ * the wire. A range that begins at an odd offset of a packet has its two bytes swapped.
+ *
+ * A crunched page has prefix sums of its 256-byte blocks: the middle of a view is then one
+ * subtraction, and only the ragged ends are read.
+ *
+ * Zero has two forms, 0x0000 and 0xffff. A sum from here is 0x0000 only if every byte is zero
+ * (block sums may give 0xffff even then); both mean the same to every receiver.
+ */
+#include "lib/wire/csum.h"
+
+#include <mirari/net.h>
+
+typedef unsigned __int128 sum128;
+
+static inline uint64_t load64(const uint8_t *p)
+{
+    uint64_t v;
+    mir_memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline uint16_t fold(sum128 sum)
+{
+    uint64_t high = (uint64_t)(sum >> 64);
+    uint64_t s = (uint64_t)sum + high;
+    s += s < high;
+    s = (s & 0xffffffff) + (s >> 32);
+    s = (s & 0xffff) + (s >> 16 & 0xffff) + (s >> 32);
+    s = (s & 0xffff) + (s >> 16);
+    s = (s & 0xffff) + (s >> 16);
+    return (uint16_t)s;
+}
+
+/* The last 0..7 bytes as one word, zero-filled behind (RFC 1071 section 4.1). */
+static inline uint64_t load_tail(const uint8_t *p, size_t len)
+{
+    uint64_t v = 0;
+    uint32_t w32;
+    uint16_t w16;
+    unsigned shift = 0;
+    if (len & 4) {
+        mir_memcpy(&w32, p, sizeof w32);
+        v = w32;
+        p += 4;
+        shift = 32;
+    }
+    if (len & 2) {
+        mir_memcpy(&w16, p, sizeof w16);
+        v |= (uint64_t)w16 << shift;
+        p += 2;
+        shift += 16;
+    }
+    if (len & 1)
+        v |= (uint64_t)*p << shift;
+    return v;
+}
+
+uint16_t mir__csum_partial(const void *data, size_t len)
+{
+    const uint8_t *p = data;
+    sum128 a = 0, b = 0, c = 0, d = 0;
+    for (; len >= 64; len -= 64, p += 64) {
+        a += load64(p);
+        b += load64(p + 8);
+        c += load64(p + 16);
+        d += load64(p + 24);
+        a += load64(p + 32);
+        b += load64(p + 40);
+        c += load64(p + 48);
+        d += load64(p + 56);
+    }
+    for (; len >= 8; len -= 8, p += 8)
+        a += load64(p);
+    b += load_tail(p, len);
+    return fold(a + b + c + d);
+}
+
+uint16_t mir__csum_copy(void *out, const void *data, size_t len)
+{
+    const uint8_t *p = data;
+    uint8_t *o = out;
+    sum128 a = 0, b = 0;
+    for (; len >= 32; len -= 32, p += 32, o += 32) {
+        uint64_t w0 = load64(p), w1 = load64(p + 8), w2 = load64(p + 16), w3 = load64(p + 24);
+        mir_memcpy(o, &w0, 8);
+        mir_memcpy(o + 8, &w1, 8);
+        mir_memcpy(o + 16, &w2, 8);
+        mir_memcpy(o + 24, &w3, 8);
+        a += w0;
+        b += w1;
+        a += w2;
+        b += w3;
+    }
+    for (; len >= 8; len -= 8, p += 8, o += 8) {
+        uint64_t w = load64(p);
+        mir_memcpy(o, &w, 8);
+        a += w;
+    }
+    b += load_tail(p, len);
+    mir_memcpy(o, p, len);
+    return fold(a + b);
+}
+
+void mir__csum_blocks(const void *data, size_t len, uint16_t *out)
+{
+    const uint8_t *p = data;
+    uint16_t sum = 0;
+    size_t count = len / MIR_PAGE_SUM_BLOCK;
+    out[0] = 0;
+    for (size_t i = 0; i < count; i++, p += MIR_PAGE_SUM_BLOCK) {
+        sum = mir__csum_add(sum, mir__csum_partial(p, MIR_PAGE_SUM_BLOCK));
+        out[i + 1] = sum;
+    }
+}
+
+/* Sum with the parity of the page: a range at an odd offset of it is swapped. */
+static uint16_t sum_in_page(const struct mir_io_page *page, size_t from, size_t to)
+{
+    uint16_t sum = mir__csum_partial(page->base + from, to - from);
+    return from & 1 ? mir__csum_swap(sum) : sum;
+}
+
+uint16_t mir__csum_view(const struct mir_view *view)
+{
+    const struct mir_io_page *page = view->page;
+    if (page == NULL || page->block_sums == NULL || view->len < 2 * MIR_PAGE_SUM_BLOCK)
+        return mir__csum_partial(view->data, view->len);
+    size_t from = (size_t)(view->data - page->base);
+    size_t to = from + view->len;
+    size_t first = (from + MIR_PAGE_SUM_BLOCK - 1) / MIR_PAGE_SUM_BLOCK;
+    size_t last = MIR_MIN(to, (size_t)page->size_bytes) / MIR_PAGE_SUM_BLOCK;
+    uint16_t sum = mir__csum_add(page->block_sums[last], (uint16_t)~page->block_sums[first]);
+    sum = mir__csum_add(sum, sum_in_page(page, from, first * MIR_PAGE_SUM_BLOCK));
+    sum = mir__csum_add(sum, sum_in_page(page, last * MIR_PAGE_SUM_BLOCK, to));
+    return from & 1 ? mir__csum_swap(sum) : sum;
+}
+
+uint16_t mir__csum_buf(const struct mir_buf *buf, uint32_t offset)
+{
+    uint16_t sum = 0;
+    bool is_odd = false;
+    if (offset < buf->len) {
+        sum = mir__csum_partial(buf->data + offset, buf->len - offset);
+        is_odd = (buf->len - offset) & 1;
+        offset = 0;
+    } else {
+        offset -= buf->len;
+    }
+    for (uint32_t i = 0; i < buf->frag_count; i++) {
+        struct mir_view view = buf->frag[i]; /* borrowed: no reference of its own */
+        uint32_t skip = MIR_MIN(offset, view.len);
+        offset -= skip;
+        view.data += skip;
+        view.len -= skip;
+        uint16_t part = mir__csum_view(&view);
+        sum = mir__csum_add(sum, is_odd ? mir__csum_swap(part) : part);
+        is_odd ^= view.len & 1;
+    }
+    return sum;
+}
+
+uint16_t mir__csum_pseudo(const struct mir_ip *src, const struct mir_ip *dst, uint8_t protocol,
+                          uint32_t len)
+{
+    sum128 sum;
+    if (mir_ip_is_v4(src)) {
+        uint32_t s, d;
+        mir_memcpy(&s, src->bytes + 12, sizeof s);
+        mir_memcpy(&d, dst->bytes + 12, sizeof d);
+        sum = (uint64_t)s + d;
+    } else {
+        sum = (sum128)load64(src->bytes) + load64(src->bytes + 8) + load64(dst->bytes) +
+              load64(dst->bytes + 8);
+    }
+    sum += (uint64_t)__builtin_bswap32(len) + ((uint32_t)protocol << 8);
+    return fold(sum);
+}
