@@ -6,7 +6,7 @@ TOOL_LIBS := -lucl -lz -lbrotlienc -lcrypto
 .PHONY: all tool examples demo clean doctor deps help
 all: lib tool ## Libraries and the tool (default)
 
-tool: $(B)/mirari
+tool: $(if $(TOOL_C),$(B)/mirari)
 $(B)/mirari: $(call objs,host,$(TOOL_C)) $(B)/host/libmirari.a
 	@$(if $(V),,echo "  LD $@")
 	$(Q)$(CC_host) $(LDFLAGS_host) -o $@ $^ $(TOOL_LIBS)
