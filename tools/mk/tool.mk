@@ -15,6 +15,18 @@ EXAMPLES := $(patsubst examples/%/app.conf,%,$(wildcard examples/*/app.conf))
 TARGETS  := unix sim
 EXAMPLE_BUILDS := $(foreach t,$(TARGETS),$(foreach e,$(EXAMPLES),$(B)/examples/$(e)/$(t)/$(e)))
 
+# The website example serves this project's own site, made from its documents. A page is rewritten only if
+# it changed, so the first one, which stands for all, is touched.
+SITE := examples/website/site/index.html
+SITE_FROM := tools/make-site README.md CONTRIBUTING.md LICENSE $(wildcard docs/*.md docs/*/*.md docs/*.svg docs/site/*)
+$(SITE): $(SITE_FROM)
+	@$(if $(V),,echo "  SITE $(@D)")
+	$(Q)tools/make-site $(@D) && touch $@
+
+.PHONY: site
+site: $(SITE) ## The project's site, into examples/website/site
+$(filter $(B)/examples/website/%,$(EXAMPLE_BUILDS)): $(SITE)
+
 examples: $(EXAMPLE_BUILDS) ## Build every example for every target
 # The tool rebuilds only what changed, so it is always asked.
 $(EXAMPLE_BUILDS): lib tool FORCE
@@ -27,7 +39,7 @@ deps: ## Install what building and running need (asks for root only if something
 
 demo: ## Install what is missing, build, run the website appliance
 	@tools/deps build
-	@$(MAKE) -j$(shell nproc) all
+	@$(MAKE) -j$(shell nproc) all site
 	@$(B)/mirari run -C examples/website -o $(B)/examples/website -p 8080:80
 
 doctor: ## Say what this machine has and lacks
