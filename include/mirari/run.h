@@ -46,8 +46,8 @@ struct mir_timer {
 };
 
 void mir_timer_init(struct mir_timer *timer, void (*fire)(void *arg), void *arg);
-/** Fire at @deadline_us or up to one tick (1,024 us) later, never earlier; replaces an earlier
- *  deadline. A deadline in the past fires in the next step. */
+/** Fire at @deadline_us or up to one tick (1,024 us) later, never earlier; replaces the deadline
+ *  it had. A deadline in the past fires in the next step; MIR_TIME_NEVER is mir_timer_cancel(). */
 void mir_timer_set(struct mir_loop *loop, struct mir_timer *timer, mir_time_us deadline_us);
 /** Harmless if it is not set. After return it does not fire. */
 void mir_timer_cancel(struct mir_timer *timer);
@@ -66,6 +66,7 @@ struct mir_loop {
     mir_time_us now_us;
     struct mir_list ready;
     struct mir_list expired;
+    struct mir_list mark; /* divides a list into what was there and what came meanwhile */
     struct mir_list wheel[MIR_WHEEL_LEVELS][MIR_WHEEL_SLOTS];
     uint64_t wheel_map[MIR_WHEEL_LEVELS]; /* bit set: slot has timers */
     uint64_t wheel_tick;
@@ -73,6 +74,7 @@ struct mir_loop {
     uint32_t task_count;
     struct mir_task *current;
     bool stop;
+    bool in_step;
     int status;
     struct mir_list step_end; /* struct mir_step_hook: run at the end of each step */
     uint64_t steps, works, timers_fired, task_switches;
@@ -86,6 +88,11 @@ static inline mir_time_us mir_loop_now(const struct mir_loop *loop)
 {
     return loop->now_us;
 }
+
+/** Tell the loop the time before events are delivered to it outside a step, as a driver does after
+ *  it has slept: what runs then must not see the time of the last step. Runs nothing; an earlier
+ *  time is ignored. */
+void mir_loop_set_now(struct mir_loop *loop, mir_time_us now_us);
 
 /** Called at the end of every step in which something ran: flush batches here. */
 struct mir_step_hook {

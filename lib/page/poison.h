@@ -5,13 +5,7 @@
 
 #include <mirari/base.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define MIR__HAS_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define MIR__HAS_ASAN 1
-#endif
-#endif
+#include "lib/base/asan.h"
 
 #ifdef MIR__HAS_ASAN
 void __asan_poison_memory_region(void const volatile *addr, size_t size);

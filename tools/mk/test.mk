@@ -17,9 +17,10 @@ FUZZ_bin := $(patsubst %.c,$(B)/fuzz/%,$(FUZZ_C))
 
 define test_rules
 $(B)/$(1)/libharness.a: $(call objs,$(1),$(HARNESS_C))
-$(B)/$(1)/test/%_test: $(B)/$(1)/test/%_test.o $(B)/$(1)/libharness.a $(LIBS_$(1))
+# platform.o is named, so that no target is pulled out of its archive for the symbols in it.
+$(B)/$(1)/test/%_test: $(B)/$(1)/test/%_test.o $(B)/$(1)/test/harness/platform.o $(B)/$(1)/libharness.a $(LIBS_$(1))
 	@$$(if $$(V),,echo "  LD $$@")
-	$$(Q)$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^ -Wl,--as-needed $$(HOST_LIBS)
+	$$(Q)$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^ -Wl,--as-needed $$(HOST_LIBS) -lm
 endef
 $(foreach v,host asan,$(eval $(call test_rules,$(v))))
 # Objects of tests are kept: they are not intermediate files.

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: ISC */
+/* Context switch for x86-64, System V ABI.
+ *
+ * A context that does not run is a stack pointer; it points at this frame:
+ *
+ *      0  mxcsr (4 bytes), x87 control word (2 bytes)
+ *      8  r15   16  r14   24  r13   32  r12   40  rbx   48  rbp
+ *     56  return address
+ *
+ * Everything else is caller-saved, and the compiler has dealt with it at the call. Control words are
+ * callee-saved by the ABI; the status part of mxcsr travels along, which does no harm.
+ *
+ * Call frame information holds at every instruction: both stacks have the same frame when the
+ * pointer changes, so gdb and perf unwind through a switch. A task's first frame has no caller
+ * (undefined rip, zero rbp) and ends the backtrace.
+ */
+
+/* void mir__switch(void **save_sp, void *load_sp) */
+    .section .text.mir__switch, "ax", @progbits
+    .globl mir__switch
+    .hidden mir__switch
+    .type mir__switch, @function
+    .p2align 4
+mir__switch:
+    .cfi_startproc
+    pushq %rbp
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset rbp, 0
+    pushq %rbx
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset rbx, 0
+    pushq %r12
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset r12, 0
+    pushq %r13
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset r13, 0
+    pushq %r14
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset r14, 0
+    pushq %r15
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset r15, 0
+    subq $8, %rsp
+    .cfi_adjust_cfa_offset 8
+    stmxcsr (%rsp)
+    fnstcw 4(%rsp)
+
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+
+    ldmxcsr (%rsp)
+    fldcw 4(%rsp)
+    addq $8, %rsp
+    .cfi_adjust_cfa_offset -8
+    popq %r15
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore r15
+    popq %r14
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore r14
+    popq %r13
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore r13
+    popq %r12
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore r12
+    popq %rbx
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore rbx
+    popq %rbp
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore rbp
+    ret
+    .cfi_endproc
+    .size mir__switch, . - mir__switch
+
+/* void *mir__switch_prepare(void *top, void *arg): the frame above, returning to `first` */
+    .section .text.mir__switch_prepare, "ax", @progbits
+    .globl mir__switch_prepare
+    .hidden mir__switch_prepare
+    .type mir__switch_prepare, @function
+    .p2align 4
+mir__switch_prepare:
+    .cfi_startproc
+    leaq -64(%rdi), %rax
+    stmxcsr (%rax)
+    fnstcw 4(%rax)
+    xorl %ecx, %ecx
+    movq %rcx, 8(%rax)
+    movq %rcx, 16(%rax)
+    movq %rcx, 24(%rax)
+    movq %rcx, 32(%rax)
+    movq %rsi, 40(%rax)
+    movq %rcx, 48(%rax)
+    leaq first(%rip), %rdx
+    movq %rdx, 56(%rax)
+    ret
+    .cfi_endproc
+    .size mir__switch_prepare, . - mir__switch_prepare
+
+/* Where a task begins: arg in rbx, rsp = top. */
+    .type first, @function
+    .p2align 4
+first:
+    .cfi_startproc
+    .cfi_undefined rip
+    movq %rbx, %rdi
+    call mir__task_main
+    ud2
+    .cfi_endproc
+    .size first, . - first
+
+    .section .note.GNU-stack, "", @progbits
