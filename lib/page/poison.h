@@ -14,7 +14,7 @@ void __asan_unpoison_memory_region(void const volatile *addr, size_t size);
 
 static inline void mir__poison(void *data, size_t len)
 {
-#ifdef MIR_DEBUG
+#ifdef MIR_DEBUG_BUILD
     mir_memset(data, 0xdb, len);
 #endif
 #ifdef MIR__HAS_ASAN

@@ -21,7 +21,8 @@
  * the top level, which nothing else can use (its digit would have to be ahead of one that is at
  * least 0), and are sorted again when the top level begins its next turn.
  *
- * A deadline is rounded up to a tick: never early, at most one tick late.
+ * A deadline in the future is rounded up to a tick: never early, at most one tick late. One that
+ * has passed goes to the expired list at once.
  *
  * Source: G. Varghese, A. Lauck, "Hashed and hierarchical timing wheels" (1987), scheme 7.
  */
@@ -86,7 +87,9 @@ void mir_timer_cancel(struct mir_timer *timer)
     timer->loop = NULL;
     loop->timer_count--;
     if (tick <= loop->wheel_tick)
-        return; /* it was in the expired list */
+        return;
+    /* From a slot, or from the expired list within its last tick: then the slot may be empty too,
+     * and its bit is clear already. */
     struct place at = place_of(loop, tick);
     if (mir_list_is_empty(&loop->wheel[at.level][at.slot]))
         loop->wheel_map[at.level] &= ~(1ull << at.slot);
@@ -100,7 +103,10 @@ void mir_timer_set(struct mir_loop *loop, struct mir_timer *timer, mir_time_us d
     timer->deadline_us = deadline_us;
     timer->loop = loop;
     loop->timer_count++;
-    insert(loop, timer);
+    if (deadline_us <= loop->now_us)
+        mir_list_push_back(&loop->expired, &timer->link);
+    else
+        insert(loop, timer);
 }
 
 void mir__wheel_init(struct mir_loop *loop, mir_time_us now_us)

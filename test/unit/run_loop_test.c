@@ -208,10 +208,9 @@ static void test_run(void)
     tap_case("run sleeps until the timer and returns the status of stop");
     setup();
     mir_timer_init(&timer, stop_loop, &status);
-    mir_timer_set(&loop, &timer, 1020480); /* 20 ticks on: a whole tick, in the same turn */
+    mir_timer_set(&loop, &timer, 1020480);
     check_int(mir_loop_run(&loop, &driver), ==, 7);
-    check_int(fired_at, ==,
-              1020928); /* the wheel stands at 976 ticks: 997 is the first not early */
+    check_int(fired_at, ==, 1020928); /* 997 ticks: the first that is not early */
     check_int(d.slept[d.sleeps - 1], ==, 1020928);
 
     tap_case("stop before run returns at once; then the loop runs again");

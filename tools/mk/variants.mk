@@ -24,9 +24,9 @@ CFLAGS_ALL := -std=gnu11 -g -fno-omit-frame-pointer -fno-strict-aliasing -fno-co
               -ffile-prefix-map=$(CURDIR)/= $(WARN) $(WERROR)
 
 CFLAGS_host    := -O2 $(CFLAGS_ALL) -fstack-protector-strong -ffunction-sections -fdata-sections
-CFLAGS_asan    := -O1 $(CFLAGS_ALL) -fsanitize=address,undefined -fno-sanitize-recover=all -DMIR_DEBUG=1
+CFLAGS_asan    := -O1 $(CFLAGS_ALL) -fsanitize=address,undefined -fno-sanitize-recover=all -DMIR_DEBUG_BUILD=1
 CFLAGS_fuzz    := -O1 $(CFLAGS_ALL) -fsanitize=fuzzer-no-link,address,undefined \
-                  -fno-sanitize-recover=all -DMIR_DEBUG=1 -DMIR_FUZZING=1
+                  -fno-sanitize-recover=all -DMIR_DEBUG_BUILD=1 -DMIR_FUZZING=1
 CFLAGS_replay  := $(CFLAGS_asan) -DMIR_FUZZING=1
 CFLAGS_free    := -O2 $(CFLAGS_ALL) -ffreestanding -nostdinc \
                   -isystem $(shell $(CC) -print-file-name=include)
