@@ -184,10 +184,9 @@ void mir__icmp4_send_error(struct mir_net *net, const struct mir__ip_meta *meta,
 /* struct mir_net and struct mir__iface are completed in lib/net/net_state.h, by the files that
  * need their fields. TCP reaches its own state through mir__net_tcp(). */
 struct mir__tcp_state *mir__net_tcp(struct mir_net *net);
-/** mir__tcp_init() allocates its state (from mir__net_stack(net)->pages) and keeps it here. */
+/** mir__tcp_init() allocates its state (from mir_net_stack(net)->pages) and keeps it here. */
 void mir__net_set_tcp(struct mir_net *net, struct mir__tcp_state *state);
 struct mir_rng *mir__net_rng(struct mir_net *net);
-struct mir_stack *mir__net_stack(struct mir_net *net);
 struct mir_net *mir__net_of_stack(struct mir_stack *stack);
 struct mir__net_counters *mir__net_counters(struct mir_net *net);
 
