@@ -284,7 +284,12 @@ void mir_sim_wire_set(struct mir_sim_wire *wire, unsigned direction,
                       const struct mir_sim_wire_config *config)
 {
     MIR_ASSERT_OP(direction, <, 2);
-    wire->way[direction].config = *config;
+    struct direction *way = &wire->way[direction];
+    uint64_t waiting = waiting_bytes(wire->sim, way);
+    way->config = *config;
+    /* What waits leaves at the new rate. */
+    if (waiting > 0)
+        way->free_at_ns = wire->sim->now_ns + bytes_to_ns(way, waiting);
 }
 
 void mir_sim_wire_cut(struct mir_sim_wire *wire, unsigned direction, bool is_cut)
