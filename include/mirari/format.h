@@ -10,8 +10,8 @@
  * mir_format() - snprintf without a C library.
  *
  * @out   [size] bytes, always NUL-terminated when size > 0
- * @fmt   %d %i %u %x %X %c %s %p %% with flags '-', '0', width, '*', precision for %s, and the
- *        length modifiers hh h l ll z; no floating point
+ * @fmt   %d %i %u %o %x %X %c %s %p %% with the flags, widths, precisions and length modifiers of
+ *        C99, widths and precisions up to 100,000; no floating point, no %n
  *
  * Returns the length the whole text has, without NUL (>= size: it was cut).
  * Cost    O(length)

@@ -27,7 +27,7 @@
 
 #include <mirari/base.h>
 
-#define MIR_PAGE_SIZE 4096u
+#define MIR_PAGE_SIZE  4096u
 #define MIR_PAGE_SHIFT 12
 /** Largest run: a 64 KiB frame with its headers. */
 #define MIR_PAGE_RUN_MAX 17u
@@ -78,6 +78,7 @@ struct mir_page_pool {
     uint64_t failures;
     uint64_t fail_at; /* 0, or fail the n-th request from now */
     struct mir_io_page *free_list[MIR_PAGE_CLASSES];
+    struct mir_io_page *spare; /* descriptors without a run */
 };
 
 /**
@@ -373,8 +374,7 @@ void mir_buf_trim(struct mir_buf *buf, uint32_t total);
 int mir_buf_add_view(struct mir_buf *buf, MIR_GIVE struct mir_view view_given) MIR_CHECK;
 
 /** Copy @len bytes from @offset of the packet, views included. Returns 0 or -MIR_ERANGE. */
-int mir_buf_copy_out(const struct mir_buf *buf, uint32_t offset, void *out,
-                     uint32_t len) MIR_CHECK;
+int mir_buf_copy_out(const struct mir_buf *buf, uint32_t offset, void *out, uint32_t len) MIR_CHECK;
 
 /** A new buffer in @pool with the same bytes in one linear page run and the same offload fields.
  *  @buf is borrowed. Returns NULL without memory. */

@@ -4,17 +4,17 @@
 #include <mirari/err.h>
 
 static const char *const texts[MIR_ERR_MAX] = {
-    [MIR_OK] = "success",
 #define MIR__X(name, number, text, posix) [MIR_##name] = (text),
     MIR_ERRORS(MIR__X)
 #undef MIR__X
+        [MIR_OK] = "success",
 };
 
 static const char *const names[MIR_ERR_MAX] = {
-    [MIR_OK] = "MIR_OK",
 #define MIR__X(name, number, text, posix) [MIR_##name] = "MIR_" #name,
     MIR_ERRORS(MIR__X)
 #undef MIR__X
+        [MIR_OK] = "MIR_OK",
 };
 
 static const char *lookup(const char *const *table, int err, const char *fallback)

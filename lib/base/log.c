@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* Log levels, formatting and the one sink. Lines longer than 400 bytes are cut. */
+/* Log levels, formatting and the one sink.
+ *
+ * A line is made in a buffer on the stack and cut at 399 bytes. Control characters become '?': what
+ * a peer sent can be part of a line, and must not be able to begin a new one or to drive a
+ * terminal.
+ */
 #include <stdarg.h>
 
 #include <mirari/err.h>
@@ -39,7 +44,12 @@ void mir__log(enum mir_log_module module, enum mir_log_level level, const char *
     va_start(args, fmt);
     size_t len = mir_vformat(line, sizeof line, fmt, args);
     va_end(args);
-    log_sink(log_sink_arg, level, module_names[module], line, MIR_MIN(len, sizeof line - 1));
+    len = MIR_MIN(len, sizeof line - 1);
+    for (size_t i = 0; i < len; i++) {
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+            line[i] = '?';
+    }
+    log_sink(log_sink_arg, level, module_names[module], line, len);
 }
 
 static int find_word(const char *word, size_t len, const char *const *names, int count)

@@ -10,6 +10,8 @@
 #include <mirari/bytes.h>
 #include <mirari/rng.h>
 
+#include "lib/base/chacha20.h"
+
 static inline uint32_t rotl(uint32_t v, int n)
 {
     return v << n | v >> (32 - n);
@@ -26,9 +28,6 @@ static inline uint32_t rotl(uint32_t v, int n)
         c += d;                                                                                    \
         b = rotl(b ^ c, 7);                                                                        \
     } while (0)
-
-void mir__chacha20_block(const uint32_t key[8], uint32_t counter, const uint32_t nonce[3],
-                         uint8_t out[64]);
 
 void mir__chacha20_block(const uint32_t key[8], uint32_t counter, const uint32_t nonce[3],
                          uint8_t out[64])

@@ -65,6 +65,7 @@ struct mir_buf *mir_buf_alloc_page(struct mir_buf_pool *pool, size_t size_bytes,
 
 struct mir_buf *mir_buf_from_view(struct mir_buf_pool *pool, struct mir_view view_given)
 {
+    MIR_ASSERT(view_given.page != NULL);
     struct mir_buf *buf = mir_pool_alloc(&pool->pool);
     if (buf == NULL) {
         mir_view_release(&view_given);
@@ -111,9 +112,13 @@ void mir_buf_trim(struct mir_buf *buf, uint32_t total)
 
 int mir_buf_add_view(struct mir_buf *buf, struct mir_view view_given)
 {
-    if (buf->frag_count == MIR_BUF_FRAG_MAX) {
+    /* Devices need no empty views, and a total must fit its type. */
+    bool is_over =
+        buf->frag_count == MIR_BUF_FRAG_MAX || view_given.len > UINT32_MAX - mir_buf_total(buf);
+    if (view_given.len == 0 || is_over) {
+        int r = view_given.len == 0 ? 0 : -MIR_ELIMIT;
         mir_view_release(&view_given);
-        return -MIR_ELIMIT;
+        return r;
     }
     buf->frag[buf->frag_count++] = view_given;
     buf->frag_len += view_given.len;
@@ -154,11 +159,11 @@ struct mir_buf *mir_buf_linearize(struct mir_buf_pool *pool, const struct mir_bu
                                   uint32_t headroom)
 {
     uint32_t total = mir_buf_total(buf);
-    bool is_small = headroom + total <= MIR_BUF_HEAD_BYTES;
-    if (!is_small && (size_t)headroom + total > (size_t)MIR_PAGE_RUN_MAX * MIR_PAGE_SIZE)
+    size_t room = (size_t)headroom + total;
+    if (room > (size_t)MIR_PAGE_RUN_MAX * MIR_PAGE_SIZE)
         return NULL;
-    struct mir_buf *copy = is_small ? mir_buf_alloc(pool, headroom)
-                                    : mir_buf_alloc_page(pool, (size_t)headroom + total, headroom);
+    struct mir_buf *copy = room <= MIR_BUF_HEAD_BYTES ? mir_buf_alloc(pool, headroom)
+                                                      : mir_buf_alloc_page(pool, room, headroom);
     if (copy == NULL)
         return NULL;
     copy->len = total;
@@ -169,6 +174,10 @@ struct mir_buf *mir_buf_linearize(struct mir_buf_pool *pool, const struct mir_bu
     copy->csum_start = buf->csum_start;
     copy->csum_offset = buf->csum_offset;
     copy->queue = buf->queue;
+    /* Counted from `start`: what lies before `data` is not copied. */
+    uint32_t before = mir_buf_headroom(buf);
+    if (buf->network_offset >= before)
+        copy->network_offset = (uint16_t)(buf->network_offset - before + headroom);
     return copy;
 }
 

@@ -3,10 +3,13 @@
  *
  *   arena   | run | run | run | ...           fresh_at ->            free                    |
  *
- * Runs are cut off the fresh end and go to the free list of their class when released; they are
- * never split or joined, so every operation is O(1) and memory that was once a 64 KiB frame stays
- * one. Free lists are LIFO: the next run is the one whose lines are still in the cache. The
- * descriptors of a class come in groups, each from a page of the same arena.
+ * Runs are cut off the fresh end one by one and go to the free list of their class when released;
+ * they are never split or joined, so every operation is O(1) and memory that was once a 64 KiB
+ * frame stays one. Free lists are LIFO: the next run is the one whose lines are still in the cache.
+ * When nothing fresh is left, a request takes a free run of a larger class.
+ *
+ * Descriptors are apart from the runs, which belong to their users to the last byte. They come by
+ * the page from the same arena, fifty-odd at a time.
  *
  * A run is zeroed when it is handed out unless the caller says it will show only bytes it wrote, so
  * no data of one user reaches another (MirageOS advisory MSA01). Debug builds fill released runs
@@ -22,7 +25,8 @@ static const uint8_t class_pages[MIR_PAGE_CLASSES] = {1, 2, 4, 8, MIR_PAGE_RUN_M
 
 int mir_page_pool_init(struct mir_page_pool *pool, void *arena, size_t size_bytes)
 {
-    if (((uintptr_t)arena | size_bytes) % MIR_PAGE_SIZE != 0 || size_bytes < 16 * MIR_PAGE_SIZE)
+    if (arena == NULL || ((uintptr_t)arena | size_bytes) % MIR_PAGE_SIZE != 0 ||
+        size_bytes < 16 * MIR_PAGE_SIZE)
         return -MIR_EINVAL;
     *pool = (struct mir_page_pool){.arena = arena, .arena_size = size_bytes};
     return 0;
@@ -52,34 +56,52 @@ static uint8_t *take_fresh(struct mir_page_pool *pool, size_t size)
     return base;
 }
 
-/* Cut a page of descriptors and give each a run, as far as the arena reaches. */
-static void refill_class(struct mir_page_pool *pool, uint32_t class_index)
+/* A descriptor without a run: from a page of them when none is spare. */
+static struct mir_io_page *take_descriptor(struct mir_page_pool *pool)
 {
-    size_t run_bytes = (size_t)class_pages[class_index] * MIR_PAGE_SIZE;
-    size_t count = MIR_PAGE_SIZE / sizeof(struct mir_io_page);
-    struct mir_io_page *pages = (struct mir_io_page *)(void *)take_fresh(pool, MIR_PAGE_SIZE);
-    if (pages == NULL)
-        return;
-    for (size_t i = 0; i < count; i++) {
-        uint8_t *base = take_fresh(pool, run_bytes);
-        if (base == NULL)
-            return;
-        pages[i] = (struct mir_io_page){
-            .base = base,
-            .size_bytes = (uint32_t)run_bytes,
-            .class_index = class_index,
-            .pool = pool,
-            .next_free = pool->free_list[class_index],
-        };
-        pool->free_list[class_index] = &pages[i];
+    if (pool->spare == NULL) {
+        struct mir_io_page *pages = (struct mir_io_page *)(void *)take_fresh(pool, MIR_PAGE_SIZE);
+        if (pages == NULL)
+            return NULL;
+        for (size_t i = MIR_PAGE_SIZE / sizeof *pages; i > 0; i--) {
+            pages[i - 1].next_free = pool->spare;
+            pool->spare = &pages[i - 1];
+        }
     }
+    struct mir_io_page *page = pool->spare;
+    pool->spare = page->next_free;
+    return page;
 }
 
-/* The smallest class that fits; a larger one when the arena has no room for more of it. */
+static struct mir_io_page *cut_run(struct mir_page_pool *pool, uint32_t class_index)
+{
+    size_t run_bytes = (size_t)class_pages[class_index] * MIR_PAGE_SIZE;
+    struct mir_io_page *page = take_descriptor(pool);
+    if (page == NULL)
+        return NULL;
+    uint8_t *base = take_fresh(pool, run_bytes);
+    if (base == NULL) {
+        page->next_free = pool->spare;
+        pool->spare = page;
+        return NULL;
+    }
+    *page = (struct mir_io_page){
+        .base = base,
+        .size_bytes = (uint32_t)run_bytes,
+        .class_index = class_index,
+        .pool = pool,
+    };
+    return page;
+}
+
+/* A free run of the class, a fresh one, or a free one of a larger class. */
 static struct mir_io_page *take_run(struct mir_page_pool *pool, uint32_t class_index)
 {
-    if (pool->free_list[class_index] == NULL)
-        refill_class(pool, class_index);
+    if (pool->free_list[class_index] == NULL) {
+        struct mir_io_page *page = cut_run(pool, class_index);
+        if (page != NULL)
+            return page;
+    }
     for (; class_index < MIR_PAGE_CLASSES; class_index++) {
         struct mir_io_page *page = pool->free_list[class_index];
         if (page != NULL) {
@@ -135,6 +157,7 @@ void mir_page_wrap(struct mir_io_page *page, void *base, uint32_t size_bytes, un
 void mir__page_free(struct mir_io_page *page)
 {
     if (page->flags & MIR_PAGE_FOREIGN) {
+        MIR_ASSERT(page->release != NULL);
         page->release(page, page->release_arg);
         return;
     }

@@ -10,6 +10,7 @@
 #ifdef MIR__HAS_ASAN
 void __asan_poison_memory_region(void const volatile *addr, size_t size);
 void __asan_unpoison_memory_region(void const volatile *addr, size_t size);
+int __asan_address_is_poisoned(void const volatile *addr);
 #endif
 
 static inline void mir__poison(void *data, size_t len)
@@ -31,6 +32,17 @@ static inline void mir__unpoison(void *data, size_t len)
 #endif
     (void)data;
     (void)len;
+}
+
+/** False where nothing keeps account. */
+static inline bool mir__is_poisoned(const void *data)
+{
+#ifdef MIR__HAS_ASAN
+    return __asan_address_is_poisoned(data) != 0;
+#else
+    (void)data;
+    return false;
+#endif
 }
 
 #endif

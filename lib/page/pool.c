@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* Pools of objects of one size, carved from page runs.
  *
- *   chunk   | obj | obj | obj | ...  |     a run; small objects share a page, large ones a longer run
+ *   chunk   | obj | obj | obj | ...  |     a run; small objects share a page, large ones a longer
+ * run
  *
  * A free object's first word links to the next. Chunks are kept until fini, so a pool's memory
  * follows its peak; the limit bounds it.
@@ -55,7 +56,7 @@ static void *get_next(const void *object)
     return next;
 }
 
-/* Small objects take the run that wastes least: one page up to a quarter page, else eight pages. */
+/* Small objects share one page; larger ones share eight, so that little is left over at the end. */
 static size_t chunk_bytes(const struct mir_pool *pool)
 {
     if (pool->object_size <= MIR_PAGE_SIZE / 4)
@@ -66,7 +67,12 @@ static size_t chunk_bytes(const struct mir_pool *pool)
 static void grow(struct mir_pool *pool)
 {
     struct mir_io_page *chunk;
-    if (mir_page_alloc(pool->pages, chunk_bytes(pool), MIR_PAGE_OVERWRITE, &chunk) < 0)
+    size_t want = chunk_bytes(pool);
+    int r = mir_page_alloc(pool->pages, want, MIR_PAGE_OVERWRITE, &chunk);
+    /* Towards the end of the memory a run for one object may still be there. */
+    if (r < 0 && want > MIR_PAGE_SIZE)
+        r = mir_page_alloc(pool->pages, pool->object_size, MIR_PAGE_OVERWRITE, &chunk);
+    if (r < 0)
         return;
     chunk->next_free = pool->chunks;
     pool->chunks = chunk;
@@ -100,6 +106,7 @@ void mir_pool_free(struct mir_pool *pool, void *object)
     if (object == NULL)
         return;
     MIR_ASSERT_OP(pool->used, >, 0);
+    MIR_ASSERT(!mir__is_poisoned((uint8_t *)object + sizeof(void *))); /* freed twice */
     pool->used--;
     set_next(object, pool->free_list);
     pool->free_list = object;
