@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: ISC */
+/* A network device on a Linux tap with vnet header: checksum and segmentation offload both ways. */
+#ifndef DEV_NET_TAP_TAP_H
+#define DEV_NET_TAP_TAP_H
+
+#include <mirari/dev_net.h>
+#include <mirari/host.h>
+
+#define MIR_TAP_ERROR_MAX 200u
+
+struct mir_tap_config {
+    struct mir_host_poll *poll;
+    struct mir_buf_pool *bufs;
+    const char *ifname; /**< existing or new; NULL = a new one with a free name */
+    uint8_t mac[6];     /**< of the appliance */
+    uint16_t mtu;       /**< 0 = that of an existing tap, 1500 of a new one */
+    bool has_host_ip;   /**< give a new tap this address */
+    uint32_t host_ip;   /**< IPv4, host order */
+    uint8_t host_prefix_len;
+    bool is_plain; /**< no offloads: one frame on the wire is one frame here */
+};
+
+/**
+ * mir_tap_open() - open a tap.
+ *
+ * A tap that does not exist yet is made, gets address and MTU, is set up, and vanishes with the
+ * process. An existing one is used as it is.
+ *
+ * @dev    out
+ * @error  [MIR_TAP_ERROR_MAX] bytes; on error one line that says what is wrong and what to do
+ *
+ * Returns 0, -MIR_EPERM, -MIR_EBUSY (used by another process), -MIR_ENOTSUP, -MIR_EINVAL, -MIR_EIO,
+ *         -MIR_ENOMEM.
+ * Source  Linux Documentation/networking/tuntap.rst; Virtual I/O Device (VIRTIO) 1.2 section 5.1.6
+ */
+int mir_tap_open(const struct mir_tap_config *config, struct mir_net_dev **dev,
+                 char *error) MIR_CHECK;
+
+/** Name of the interface on the host's side. */
+const char *mir_tap_ifname(const struct mir_net_dev *dev);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: ISC */
+/* The command line of an appliance, parsed against its manifest. Shared by the targets. */
+#ifndef LIB_APP_OPTIONS_H
+#define LIB_APP_OPTIONS_H
+
+#include <mirari/app.h>
+
+#define MIR__APP_FORWARDS_MAX 32u
+#define MIR__APP_PARAMS_MAX   64u
+#define MIR__APP_ERROR_MAX    320u
+
+/** A port of the host that leads to a port of the appliance. */
+struct mir__app_forward {
+    uint32_t net;     /**< index of the network */
+    uint32_t host_ip; /**< IPv4, host order; 127.0.0.1 if not given */
+    uint16_t host_port;
+    uint16_t port; /**< of the appliance */
+    bool is_udp;
+};
+
+/** What manifest and command line together say about a network. */
+struct mir__app_net {
+    const char *name;
+    const char *mode; /**< [mode_len] bytes, not NUL-terminated; NULL = the target's default */
+    size_t mode_len;
+    const char *ifname; /**< what follows "tap:", NULL = choose */
+    bool use_dhcp;
+    bool has_ip;
+    struct mir_ip ip;
+    uint8_t prefix_len;
+    bool has_gateway;
+    struct mir_ip gateway;
+    bool has_mac;
+    uint8_t mac[6];
+    uint16_t mtu; /**< 0 = default of the mode */
+    bool has_host_ip;
+    struct mir_ip host_ip;
+    uint8_t host_prefix_len;
+    const char *pcap;  /**< file, or NULL */
+    const char *fault; /**< specification, or NULL */
+    bool is_traced;
+    bool has_forwards; /**< of the command line, instead of those of the manifest */
+};
+
+struct mir__app_options {
+    const struct mir_manifest *manifest;
+    struct mir__app_net net[MIR_APP_NETS_MAX];
+    uint32_t net_count;
+    struct mir__app_forward forward[MIR__APP_FORWARDS_MAX];
+    uint32_t forward_count;
+    const char *log; /**< of the command line, else of the manifest, else NULL */
+    uint32_t memory_mib;
+    uint32_t spin_us;
+    bool no_sandbox;
+    bool is_help;
+    bool is_version;
+    const char *param_values[MIR__APP_PARAMS_MAX];
+    char error[MIR__APP_ERROR_MAX]; /**< one line, after an error */
+};
+
+/**
+ * mir__app_options_parse() - defaults from the manifest, then the command line.
+ *
+ * @manifest  borrowed for as long as @options is used; its texts are kept, as those of @argv are
+ * @argv      [argc] texts, the first is the program's name
+ *
+ * Returns 0, or -MIR_EINVAL with a line in options->error that says which text is wrong, what was
+ * expected and what may have been meant.
+ * Source  none
+ */
+int mir__app_options_parse(struct mir__app_options *options, const struct mir_manifest *manifest,
+                           int argc, const char *const *argv) MIR_CHECK;
+
+/** Is the mode of @net @mode? */
+bool mir__app_net_is(const struct mir__app_net *net, const char *mode);
+
+/** Text of --help into [size] bytes; returns the length that it has as a whole. */
+size_t mir__app_options_help(const struct mir_manifest *manifest, char *out, size_t size);
+
+/** True if @value is a valid text for a parameter of that type; for MIR_PARAM_INT and
+ *  MIR_PARAM_BOOL @number is what it says. */
+bool mir__app_param_value(enum mir_param_type type, const char *value, int64_t *number);
+
+/** The name in @names nearest to [len] bytes of @word, or NULL if none is near. */
+const char *mir__app_nearest(const char *word, size_t len, const char *const *names, size_t count);
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: ISC */
+/* What the files of target unix know of each other. Not public.
+ *
+ *   start.c      main(): parse, open devices, drop privileges, sandbox, stack, run, end
+ *   devices.c    THE table: network mode -> implementation; middlewares; forwarded ports
+ *   poll.c       epoll behind mirari/host.h; the loop's wait
+ *   stacks.c     guarded stacks for tasks
+ *   privilege.c  gives up root and capabilities
+ *   sandbox.c    seccomp and Landlock
+ *   crash.c      SIGSEGV and assertions (mir_platform_abort): what is printed before status 70
+ *   log.c        log lines on stderr
+ */
+#ifndef TARGET_UNIX_INTERNAL_H
+#define TARGET_UNIX_INTERNAL_H
+
+#include <mirari/app.h>
+#include <mirari/dev_net.h>
+#include <mirari/host.h>
+#include <sys/types.h>
+
+#include "lib/app/options.h"
+
+/* sysexits.h numbers, by which supervisors know a wrong command line and a crash. */
+#define MIR__EXIT_USAGE       64
+#define MIR__EXIT_UNAVAILABLE 69
+#define MIR__EXIT_CRASH       70
+
+#define MIR__ERROR_MAX 400u
+
+/* ---- poll.c ------------------------------------------------------------------------------- */
+
+struct mir__poll {
+    struct mir_host_poll base; /* first */
+    int epoll_fd;
+    struct mir_clock *clock;
+    struct mir_list hooks;
+    uint32_t spin_us;
+    mir_time_us last_event_us;
+    uint64_t waits, sleeps, events;
+    /* private: the batch that is being dispatched */
+    void *batch;
+    int batch_count;
+};
+
+/** Returns 0 or -MIR_EIO. @spin_us as --spin. */
+int mir__poll_open(struct mir__poll *poll, struct mir_clock *clock, uint32_t spin_us) MIR_CHECK;
+void mir__poll_close(struct mir__poll *poll);
+/** The wait of struct mir_loop_driver; @arg is the poll. */
+void mir__poll_wait(void *arg, mir_time_us deadline_us);
+
+/* ---- stacks.c ----------------------------------------------------------------------------- */
+
+/** Map the arena of task stacks. Returns 0 or -MIR_ENOMEM. Once in a process. */
+int mir__stacks_open(void) MIR_CHECK;
+const struct mir_stack_source *mir__stacks_source(void);
+/** Is @address in a guard page below a stack? For the crash report; safe in a signal handler. */
+bool mir__stacks_is_guard(uintptr_t address);
+/** The highest address of the task stack @address is in, or 0. */
+uintptr_t mir__stacks_top(uintptr_t address);
+
+/* ---- crash.c ------------------------------------------------------------------------------ */
+
+/** Catch fatal signals from now on; @loop names the running task. */
+void mir__crash_init(struct mir_loop *loop);
+
+/* ---- log.c -------------------------------------------------------------------------------- */
+
+void mir__log_init(void);
+/** A line on stderr as the log writes it, whatever the levels are. */
+void mir__log_line(void *arg, const char *line, size_t len);
+
+/* ---- privilege.c -------------------------------------------------------------------------- */
+
+struct mir__identity {
+    uid_t uid;
+    gid_t gid;
+    bool is_root; /* there is something to give up */
+};
+
+/** Who to become: the user behind sudo, else nobody. */
+void mir__privilege_identity(struct mir__identity *identity);
+/** Give up root, groups and capabilities, for good (but binding low ports if @keep_bind).
+ *  Returns 0 or -MIR_EPERM with a line in @error. */
+int mir__privilege_drop(const struct mir__identity *identity, bool keep_bind,
+                        char error[MIR__ERROR_MAX]) MIR_CHECK;
+
+/* ---- sandbox.c ---------------------------------------------------------------------------- */
+
+/** What the devices need of the host, by network mode. */
+enum mir__sandbox_needs {
+    MIR__SANDBOX_TAP = 1,    /* nothing beyond the base */
+    MIR__SANDBOX_USER = 2,   /* libslirp: sockets, memory */
+    MIR__SANDBOX_SOCKET = 4, /* the host's stack: sockets */
+};
+
+/** Confine the process. Returns 0, or a negative error with a line in @error. */
+int mir__sandbox_enter(unsigned needs, char error[MIR__ERROR_MAX]) MIR_CHECK;
+
+/* ---- devices.c ---------------------------------------------------------------------------- */
+
+struct mir__unix;
+
+/** One network, its middlewares outermost. */
+struct mir__unix_net {
+    const struct mir__app_net *options;
+    struct mir_net_dev *dev; /* what the stack gets; NULL in mode socket */
+    const char *kind;        /* of the innermost device */
+    const char *host_name;   /* interface on the host's side, or NULL */
+    struct mir_net_if_config config;
+    void *pcap, *fault, *trace; /* middlewares, NULL = not used */
+    int pcap_fd;
+};
+
+/** Everything that belongs to the process. */
+struct mir__unix {
+    struct mir_app app;
+    struct mir__app_options options;
+    struct mir__identity identity;
+    struct mir_page_pool pages;
+    struct mir_buf_pool bufs;
+    struct mir_loop loop;
+    struct mir__poll poll;
+    struct mir_rng rng;
+    struct mir_net *net; /* NULL: no direct stack */
+    struct mir__unix_net nets[MIR_APP_NETS_MAX];
+    struct mir_host_watch signals;
+    unsigned sandbox_needs;
+    mir_time_us started_us;
+    int status;
+};
+
+/** Open the networks of the options with their middlewares. 0, or an error with a line. */
+int mir__devices_open(struct mir__unix *u, char error[MIR__ERROR_MAX]) MIR_CHECK;
+/** Print what is connected and forwarded. */
+void mir__devices_announce(struct mir__unix *u);
+void mir__devices_close(struct mir__unix *u);
+
+#endif

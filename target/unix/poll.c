@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: ISC */
+/* Waiting: epoll behind mirari/host.h.
+ *
+ * A wait calls the hooks (libraries that keep descriptors of their own adjust them and the
+ * deadline), sleeps in epoll_pwait2 with a deadline in microseconds, calls what got ready, and
+ * calls the hooks again. With a deadline that has passed it only looks.
+ *
+ * Spinning (--spin US): for so long after the last event it looks again and again instead of
+ * sleeping, because waking a sleeping process costs more than the whole handling of a packet. An
+ * idle appliance sleeps as always.
+ *
+ * Watches are level-triggered. One that is removed while a batch of events is being called is
+ * crossed out of the rest of the batch, so ready() is never called for it again.
+ */
+#include "target/unix/internal.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BATCH 128
+
+static struct mir__poll *of_base(struct mir_host_poll *base)
+{
+    return (struct mir__poll *)(void *)base;
+}
+
+static uint32_t to_epoll(unsigned events)
+{
+    uint32_t bits = 0;
+    if (events & MIR_HOST_IN)
+        bits |= EPOLLIN;
+    if (events & MIR_HOST_OUT)
+        bits |= EPOLLOUT;
+    return bits;
+}
+
+static int control(struct mir__poll *poll, int operation, struct mir_host_watch *watch)
+{
+    struct epoll_event event = {.events = to_epoll(watch->events), .data.ptr = watch};
+    return epoll_ctl(poll->epoll_fd, operation, watch->fd, &event);
+}
+
+static int poll_add(struct mir_host_poll *base, struct mir_host_watch *watch)
+{
+    return control(of_base(base), EPOLL_CTL_ADD, watch) == 0 ? 0 : -MIR_EIO;
+}
+
+static void poll_set(struct mir_host_poll *base, struct mir_host_watch *watch, unsigned events)
+{
+    watch->events = events;
+    if (control(of_base(base), EPOLL_CTL_MOD, watch) < 0)
+        MIR_LOG(TARGET, ERROR, "cannot change the watch of descriptor %d", watch->fd);
+}
+
+static void poll_remove(struct mir_host_poll *base, struct mir_host_watch *watch)
+{
+    struct mir__poll *poll = of_base(base);
+    struct epoll_event *events = poll->batch;
+    /* A descriptor that was closed already is gone from the set; nothing to report. */
+    (void)epoll_ctl(poll->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
+    for (int i = 0; i < poll->batch_count; i++) {
+        if (events[i].data.ptr == watch)
+            events[i].data.ptr = NULL;
+    }
+}
+
+static void poll_add_hook(struct mir_host_poll *base, struct mir_host_hook *hook)
+{
+    mir_list_push_back(&of_base(base)->hooks, &hook->link);
+}
+
+static void poll_remove_hook(struct mir_host_poll *base, struct mir_host_hook *hook)
+{
+    (void)base;
+    mir_list_remove(&hook->link);
+}
+
+static const struct mir_host_poll_ops poll_ops = {
+    .add = poll_add,
+    .set = poll_set,
+    .remove = poll_remove,
+    .add_hook = poll_add_hook,
+    .remove_hook = poll_remove_hook,
+};
+
+int mir__poll_open(struct mir__poll *poll, struct mir_clock *clock, uint32_t spin_us)
+{
+    *poll = (struct mir__poll){.base.ops = &poll_ops, .clock = clock, .spin_us = spin_us};
+    mir_list_init(&poll->hooks);
+    poll->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    return poll->epoll_fd >= 0 ? 0 : -MIR_EIO;
+}
+
+void mir__poll_close(struct mir__poll *poll)
+{
+    close(poll->epoll_fd);
+}
+
+/* An old kernel has no epoll_pwait2: milliseconds then, rounded up. */
+static int wait_ms(int epoll_fd, struct epoll_event *events, mir_time_us timeout_us)
+{
+    mir_time_us ms = (timeout_us + MIR_US_PER_MS - 1) / MIR_US_PER_MS;
+    return epoll_pwait(epoll_fd, events, BATCH, (int)MIR_MIN(ms, 1000000u), NULL);
+}
+
+static int wait_events(struct mir__poll *poll, struct epoll_event *events, mir_time_us timeout_us)
+{
+    static bool has_no_pwait2;
+    struct timespec ts = {.tv_sec = (time_t)(timeout_us / MIR_US_PER_S),
+                          .tv_nsec = (long)(timeout_us % MIR_US_PER_S) * 1000};
+    if (!has_no_pwait2) {
+        struct timespec *timeout = timeout_us == MIR_TIME_NEVER ? NULL : &ts;
+        int count = epoll_pwait2(poll->epoll_fd, events, BATCH, timeout, NULL);
+        if (count >= 0 || errno != ENOSYS)
+            return count;
+        has_no_pwait2 = true;
+    }
+    return wait_ms(poll->epoll_fd, events, timeout_us);
+}
+
+/* Look until something happens or the spinning time is over. */
+static int spin(struct mir__poll *poll, struct epoll_event *events, mir_time_us deadline_us)
+{
+    mir_time_us end_us = MIR_MIN(deadline_us, poll->last_event_us + poll->spin_us);
+    int count = 0;
+    while (count == 0 && poll->clock->monotonic(poll->clock) < end_us)
+        count = wait_events(poll, events, 0);
+    return count;
+}
+
+static void dispatch(struct mir__poll *poll, struct epoll_event *events, int count)
+{
+    poll->batch = events;
+    poll->batch_count = count;
+    for (int i = 0; i < count; i++) {
+        struct mir_host_watch *watch = events[i].data.ptr;
+        unsigned ready = 0;
+        if (watch == NULL)
+            continue;
+        if (events[i].events & EPOLLIN)
+            ready |= MIR_HOST_IN;
+        if (events[i].events & EPOLLOUT)
+            ready |= MIR_HOST_OUT;
+        if (events[i].events & (EPOLLERR | EPOLLHUP))
+            ready |= MIR_HOST_ERROR;
+        watch->ready(watch->arg, ready);
+    }
+    poll->batch = NULL;
+    poll->batch_count = 0;
+}
+
+void mir__poll_wait(void *arg, mir_time_us deadline_us)
+{
+    struct mir__poll *poll = arg;
+    struct epoll_event events[BATCH];
+    mir_time_us now_us = poll->clock->monotonic(poll->clock);
+    int count = 0;
+    mir_list_for_each (node, &poll->hooks) {
+        struct mir_host_hook *hook = MIR_CONTAINER_OF(node, struct mir_host_hook, link);
+        hook->before_wait(hook->arg, now_us, &deadline_us);
+    }
+    poll->waits++;
+    if (poll->spin_us > 0 && deadline_us > now_us)
+        count = spin(poll, events, deadline_us);
+    if (count == 0) {
+        mir_time_us timeout_us = deadline_us;
+        if (deadline_us != MIR_TIME_NEVER)
+            timeout_us = deadline_us > now_us ? deadline_us - now_us : 0;
+        poll->sleeps += timeout_us > 0;
+        count = wait_events(poll, events, timeout_us);
+    }
+    if (count > 0) {
+        poll->events += (uint64_t)count;
+        dispatch(poll, events, count);
+    }
+    if (!mir_list_is_empty(&poll->hooks) || poll->spin_us > 0)
+        now_us = poll->clock->monotonic(poll->clock);
+    if (count > 0)
+        poll->last_event_us = now_us;
+    mir_list_for_each (node, &poll->hooks) {
+        struct mir_host_hook *hook = MIR_CONTAINER_OF(node, struct mir_host_hook, link);
+        if (hook->after_wait != NULL)
+            hook->after_wait(hook->arg, now_us);
+    }
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: ISC */
+/* Gives up what the process no longer needs once its devices are open.
+ *
+ * Started as root (sudo, for a tap), it becomes the user behind sudo, else "nobody", without
+ * groups and capabilities. Started with capabilities only, it loses those. Nothing brings them
+ * back: no_new_privs is set, and the result is looked at rather than believed.
+ */
+#include "target/unix/internal.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <mirari/format.h>
+
+#define NOBODY 65534u
+
+/* A positive number of the environment that sudo sets, or NOBODY. */
+static uint32_t id_of_environment(const char *name)
+{
+    const char *text = getenv(name);
+    uint64_t id;
+    if (text == NULL || mir_parse_u64(text, strlen(text), UINT32_MAX - 1, &id) < 0 || id == 0)
+        return NOBODY;
+    return (uint32_t)id;
+}
+
+void mir__privilege_identity(struct mir__identity *identity)
+{
+    identity->is_root = geteuid() == 0;
+    identity->uid = identity->is_root ? id_of_environment("SUDO_UID") : getuid();
+    identity->gid = identity->is_root ? id_of_environment("SUDO_GID") : getgid();
+}
+
+static int set_capabilities(uint32_t kept)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {{.effective = kept, .permitted = kept}, {0}};
+    return (int)syscall(SYS_capset, &header, data);
+}
+
+static int become(const struct mir__identity *identity)
+{
+    if (setgroups(0, NULL) < 0)
+        return -1;
+    if (setresgid(identity->gid, identity->gid, identity->gid) < 0)
+        return -1;
+    return setresuid(identity->uid, identity->uid, identity->uid);
+}
+
+int mir__privilege_drop(const struct mir__identity *identity, bool keep_bind,
+                        char error[MIR__ERROR_MAX])
+{
+    uint32_t kept = keep_bind && identity->is_root ? 1u << CAP_NET_BIND_SERVICE : 0;
+    const char *step = "no_new_privs";
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        goto err;
+    step = "user and groups";
+    if (kept != 0 && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+        goto err;
+    if (identity->is_root && become(identity) < 0)
+        goto err;
+    step = "capabilities";
+    if (set_capabilities(kept) < 0)
+        goto err;
+    if (identity->is_root && (setuid(0) == 0 || geteuid() == 0)) {
+        errno = EPERM;
+        goto err;
+    }
+    return 0;
+err:
+    snprintf(error, MIR__ERROR_MAX, "cannot give up privileges (%s): %s", step, strerror(errno));
+    return -MIR_EPERM;
+}

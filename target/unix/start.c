@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: ISC */
+/* main() of an appliance as a process.
+ *
+ *   command line -> memory, clock, entropy, loop -> devices -> stacks for tasks
+ *     -> privileges dropped -> sandbox -> network stack -> task "main" runs mir_app_main()
+ *     -> loop until it returns -> everything closed in reverse, a line of statistics, exit status
+ *
+ * All that needs the host's permission happens before the sandbox. SIGINT, SIGTERM and SIGHUP come
+ * as events of the loop: the first asks the appliance to end, the second ends it.
+ *
+ * Exit status: what mir_app_main() returned (0 .. 63), 64 wrong command line, 69 something the host
+ * does not give, 70 a crash, 128 + signal when forced.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <mirari/format.h>
+
+#include "dev/clock/host/clock.h"
+#include "dev/console/host/console.h"
+#include "dev/entropy/host/entropy.h"
+#include "dev/net/host/host.h"
+#include "target/unix/internal.h"
+
+#define MAIN_STACK_BYTES ((size_t)1 << 20)
+#define BUFS_PER_MIB     256u
+
+/* Not on the stack: it is large, and a debugger finds it. */
+static struct mir__unix the_process;
+static struct mir_console_host the_console;
+
+MIR_NORETURN static void refuse(int status, const char *text)
+{
+    fprintf(stderr, "%s: %s\n", mir_manifest.name, text);
+    exit(status);
+}
+
+/* ---- steps of the start ---------------------------------------------------------------------- */
+
+static void read_command_line(struct mir__unix *u, int argc, char **argv)
+{
+    static char text[16384];
+    size_t bad_at = 0;
+    if (mir__app_options_parse(&u->options, &mir_manifest, argc, (const char *const *)argv) < 0)
+        refuse(MIR__EXIT_USAGE, u->options.error);
+    if (u->options.is_help) {
+        mir__app_options_help(&mir_manifest, text, sizeof text);
+        fputs(text, stdout);
+        exit(0);
+    }
+    if (u->options.is_version) {
+        printf("%s %s\n", mir_manifest.name, mir_manifest.version);
+        exit(0);
+    }
+    if (u->options.log != NULL && mir_log_set_levels(u->options.log, &bad_at) < 0) {
+        snprintf(text, sizeof text,
+                 "--log: \"%.80s\" is neither a level (error warn info debug trace) nor "
+                 "MODULE=LEVEL of a known module",
+                 u->options.log + bad_at);
+        refuse(MIR__EXIT_USAGE, text);
+    }
+}
+
+static void open_memory(struct mir__unix *u)
+{
+    size_t size = (size_t)u->options.memory_mib << 20;
+    void *arena = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (arena == MAP_FAILED)
+        refuse(MIR__EXIT_UNAVAILABLE, "--memory: the host does not give so much");
+    int r = mir_page_pool_init(&u->pages, arena, size);
+    if (r == 0)
+        r = mir_buf_pool_init(&u->bufs, &u->pages, u->options.memory_mib * BUFS_PER_MIB);
+    if (r < 0)
+        refuse(MIR__EXIT_UNAVAILABLE, mir_strerror(r));
+}
+
+static void open_host(struct mir__unix *u)
+{
+    uint8_t seed[32];
+    struct mir_entropy *entropy = mir_entropy_host();
+    u->app.clock = mir_clock_host();
+    u->started_us = u->app.clock->monotonic(u->app.clock);
+    if (entropy->read(entropy, seed, sizeof seed) < 0)
+        refuse(MIR__EXIT_UNAVAILABLE, "the host has no usable random numbers");
+    mir_rng_init(&u->rng, seed);
+    explicit_bzero(seed, sizeof seed);
+    mir_console_host_init(&the_console, STDOUT_FILENO);
+    mir_loop_init(&u->loop, u->started_us);
+    if (mir__poll_open(&u->poll, u->app.clock, u->options.spin_us) < 0)
+        refuse(MIR__EXIT_UNAVAILABLE, "the host gives no epoll descriptor");
+    if (mir__stacks_open() < 0)
+        refuse(MIR__EXIT_UNAVAILABLE, "the host gives no memory for stacks");
+    mir__crash_init(&u->loop);
+}
+
+static void on_signal(void *arg, unsigned events)
+{
+    struct mir__unix *u = arg;
+    struct signalfd_siginfo info;
+    (void)events;
+    if (read(u->signals.fd, &info, sizeof info) != sizeof info)
+        return;
+    if (u->app.is_stopping) {
+        mir_loop_stop(&u->loop, 128 + (int)info.ssi_signo);
+        return;
+    }
+    MIR_LOG(TARGET, INFO, "signal %u: asking the appliance to end", info.ssi_signo);
+    u->app.is_stopping = true;
+    mir_wait_wake_all(&u->app.stop_asked);
+}
+
+static void open_signals(struct mir__unix *u)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    u->signals = (struct mir_host_watch){.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC),
+                                         .events = MIR_HOST_IN,
+                                         .ready = on_signal,
+                                         .arg = u};
+    if (u->signals.fd < 0 || u->poll.base.ops->add(&u->poll.base, &u->signals) < 0)
+        refuse(MIR__EXIT_UNAVAILABLE, "the host gives no signal descriptor");
+}
+
+static void confine(struct mir__unix *u)
+{
+    char error[MIR__ERROR_MAX];
+    bool is_socket = u->sandbox_needs & MIR__SANDBOX_SOCKET;
+    if (mir__privilege_drop(&u->identity, is_socket, error) < 0)
+        refuse(MIR__EXIT_UNAVAILABLE, error);
+    if (u->options.no_sandbox)
+        return;
+    if (mir__sandbox_enter(u->sandbox_needs, error) < 0)
+        refuse(MIR__EXIT_UNAVAILABLE, error);
+}
+
+static int open_direct_stack(struct mir__unix *u)
+{
+    struct mir_net_config config = {
+        .loop = &u->loop, .pages = &u->pages, .bufs = &u->bufs, .rng = &u->rng};
+    int r = mir_net_open(&config, &u->net);
+    if (r < 0)
+        return r;
+    u->app.stack = mir_net_stack(u->net);
+    for (uint32_t i = 0; i < u->options.net_count && r == 0; i++)
+        r = mir_net_add_interface(u->net, u->nets[i].dev, &u->nets[i].config);
+    return r;
+}
+
+static void open_stack(struct mir__unix *u)
+{
+    int r = 0;
+    if (u->options.net_count == 0)
+        return;
+    if (u->sandbox_needs & MIR__SANDBOX_SOCKET) {
+        struct mir_host_stack_config config = {
+            .loop = &u->loop, .pages = &u->pages, .bufs = &u->bufs, .poll = &u->poll.base};
+        r = mir_host_stack_open(&config, &u->app.stack);
+    } else {
+        r = open_direct_stack(u);
+    }
+    if (r < 0) {
+        char text[160];
+        snprintf(text, sizeof text, "cannot start the network: %s", mir_strerror(r));
+        refuse(MIR__EXIT_UNAVAILABLE, text);
+    }
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+static void run_main(void *arg)
+{
+    struct mir__unix *u = arg;
+    mir_loop_stop(&u->loop, mir_app_main(&u->app));
+}
+
+/* An address by DHCP comes later than the other lines. */
+static void say_address(void *arg)
+{
+    struct mir__unix *u = arg;
+    struct mir_ip ip;
+    char text[MIR_IP_TEXT_MAX];
+    if (mir_stack_wait_address(u->app.stack, MIR_TIME_NEVER, &ip) == 0)
+        mir_app_print(&u->app, "address: %s\n", mir_ip_text(&ip, text));
+}
+
+static void prepare_app(struct mir__unix *u)
+{
+    struct mir_app *app = &u->app;
+    app->manifest = &mir_manifest;
+    app->loop = &u->loop;
+    app->pages = &u->pages;
+    app->bufs = &u->bufs;
+    app->rng = &u->rng;
+    app->console = &the_console.console;
+    app->stacks = mir__stacks_source();
+    app->param_values = u->options.param_values;
+    mir_wait_init(&app->stop_asked);
+}
+
+static mir_time_us read_clock(void *arg)
+{
+    struct mir__poll *poll = arg;
+    return poll->clock->monotonic(poll->clock);
+}
+
+static int run(struct mir__unix *u)
+{
+    struct mir_loop_driver driver = {.now = read_clock, .wait = mir__poll_wait, .arg = &u->poll};
+    int r = mir_task_spawn(&u->loop, u->app.stacks, "main", MAIN_STACK_BYTES, run_main, u, NULL);
+    if (r == 0 && u->app.stack != NULL && u->nets[0].config.use_dhcp)
+        r = mir_app_spawn(&u->app, "address", say_address, u);
+    if (r < 0)
+        refuse(MIR__EXIT_UNAVAILABLE, "no memory for the first task");
+    return mir_loop_run(&u->loop, &driver);
+}
+
+static void add_stats(struct mir_net_dev_stats *sum, const struct mir_net_dev *dev)
+{
+    struct mir_net_dev_stats stats;
+    mir_net_dev_stats(dev, &stats);
+    sum->rx_frames += stats.rx_frames;
+    sum->rx_bytes += stats.rx_bytes;
+    sum->rx_dropped += stats.rx_dropped + stats.rx_errors;
+    sum->tx_frames += stats.tx_frames;
+    sum->tx_bytes += stats.tx_bytes;
+    sum->tx_dropped += stats.tx_dropped + stats.tx_errors;
+}
+
+static void print_statistics(struct mir__unix *u)
+{
+    struct mir_net_dev_stats sum = {0};
+    mir_time_us ran_us = u->app.clock->monotonic(u->app.clock) - u->started_us;
+    for (uint32_t i = 0; i < u->options.net_count; i++) {
+        if (u->nets[i].dev != NULL)
+            add_stats(&sum, u->nets[i].dev);
+    }
+    mir_app_print(&u->app,
+                  "ended: %llu.%03llu s, in %llu frames %llu bytes, out %llu frames %llu bytes, "
+                  "dropped %llu, memory peak %zu KiB\n",
+                  (unsigned long long)(ran_us / MIR_US_PER_S),
+                  (unsigned long long)(ran_us / MIR_US_PER_MS % 1000),
+                  (unsigned long long)sum.rx_frames, (unsigned long long)sum.rx_bytes,
+                  (unsigned long long)sum.tx_frames, (unsigned long long)sum.tx_bytes,
+                  (unsigned long long)(sum.rx_dropped + sum.tx_dropped), u->pages.peak_bytes >> 10);
+}
+
+static void close_all(struct mir__unix *u)
+{
+    if (u->net != NULL)
+        mir_net_close(u->net);
+    else if (u->app.stack != NULL)
+        mir_host_stack_close(u->app.stack);
+    print_statistics(u);
+    mir__devices_close(u);
+    mir__poll_close(&u->poll);
+}
+
+int main(int argc, char **argv)
+{
+    struct mir__unix *u = &the_process;
+    char error[MIR__ERROR_MAX] = "";
+    /* What the parent left open is none of the appliance's business. */
+    (void)close_range(3, UINT_MAX, 0);
+    mir__log_init();
+    read_command_line(u, argc, argv);
+    mir__privilege_identity(&u->identity);
+    open_memory(u);
+    open_host(u);
+    open_signals(u);
+    prepare_app(u);
+    int r = mir__devices_open(u, error);
+    if (r < 0) {
+        mir__devices_close(u);
+        refuse(r == -MIR_EINVAL ? MIR__EXIT_USAGE : MIR__EXIT_UNAVAILABLE, error);
+    }
+    fflush(stdout);
+    confine(u);
+    open_stack(u);
+    mir__devices_announce(u);
+    u->status = run(u);
+    close_all(u);
+    return u->status;
+}
