@@ -1,15 +1,29 @@
 # The `mirari` tool and the examples it builds.
 
 TOOL_C := $(call find_src,cmd/mirari)
-TOOL_LIBS := -lucl -lz -lbrotlienc -lcrypto
+TOOL_LIBS := -lz -lbrotlienc -lcrypto
 
 .PHONY: all tool examples demo clean doctor deps help
 all: lib tool ## Libraries and the tool (default)
 
-tool: $(if $(TOOL_C),$(B)/mirari)
-$(B)/mirari: $(call objs,host,$(TOOL_C)) $(B)/host/libmirari.a
+# The parts of the tool are a library too, for its tests. sdk-root tells a tool that is not installed
+# where headers and templates are.
+define tool_rules
+$(B)/$(1)/libtool.a: $(call objs,$(1),$(filter-out %/main.c,$(TOOL_C)))
+$(B)/$(1)/cmd/mirari/build.o: EXTRA_CFLAGS = -DMIR_HOST_LIBS='"$$(HOST_LIBS)"'
+$(B)/$(1)/cmd/mirari/main.o: EXTRA_CFLAGS = -DMIR_VERSION='"$$(VERSION)"'
+$(B)/$(1)/test/unit/conf_test $(B)/$(1)/test/fuzz/manifest_fuzz: $(B)/$(1)/libtool.a
+endef
+$(foreach v,host asan replay fuzz,$(eval $(call tool_rules,$(v))))
+$(B)/host/cmd/mirari/main.o: VERSION
+
+tool: $(if $(TOOL_C),$(B)/mirari $(B)/sdk-root)
+$(B)/mirari: $(B)/host/cmd/mirari/main.o $(B)/host/libtool.a $(B)/host/libmirari.a
 	@$(if $(V),,echo "  LD $@")
 	$(Q)$(CC_host) $(LDFLAGS_host) -o $@ $^ $(TOOL_LIBS)
+$(B)/sdk-root: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CURDIR)' | cmp -s - $@ || echo '$(CURDIR)' > $@
 
 EXAMPLES := $(patsubst examples/%/app.conf,%,$(wildcard examples/*/app.conf))
 TARGETS  := unix sim

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: ISC */
+/* Looks at this machine: what building and running appliances needs, what is there, how to mend.
+ *
+ * Each check is one line: ok, note (something optional is lacking) or FAIL (building or running
+ * without privileges does not work), then what it means and what to do. Nothing is changed;
+ * whatever a check opens it closes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cmd/mirari/tool.h"
+
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444
+#endif
+
+enum verdict { GOOD, NOTE, BAD };
+
+static unsigned bad_count;
+
+static void say(enum verdict verdict, const char *what, const char *fmt, ...) PRINTF(3, 4);
+static void say(enum verdict verdict, const char *what, const char *fmt, ...)
+{
+    static const char *const marks[] = {"ok  ", "note", "FAIL"};
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    struct str line = {0};
+    str_add(&line, "", 0);
+    str_visible(&line, text);
+    printf("%s  %-16s %s\n", marks[verdict], what, line.data);
+    str_free(&line);
+    bad_count += verdict == BAD;
+}
+
+/* First line that a program prints, without its newline; false if it cannot be run. */
+static bool first_line(char *const argv[], char *out, size_t size)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) != 0)
+        return false;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR);
+        dup2(null, STDIN_FILENO);
+        dup2(fds[1], STDOUT_FILENO);
+        dup2(null, STDERR_FILENO);
+        execvp(argv[0], argv);
+        _exit(127);
+    }
+    close(fds[1]);
+    size_t len = 0;
+    char byte;
+    bool in_line = true;
+    while (read(fds[0], &byte, 1) == 1) {
+        in_line = in_line && byte != '\n';
+        if (in_line && len + 1 < size)
+            out[len++] = byte;
+    }
+    out[len] = '\0';
+    close(fds[0]);
+    int status = -1;
+    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+static void check_compiler(void)
+{
+    char line[200];
+    const char *cc = getenv("CC");
+    struct str word = {0};
+    str_text(&word, cc != NULL && cc[strspn(cc, " ")] != '\0' ? cc + strspn(cc, " ") : "cc");
+    word.data[strcspn(word.data, " ")] = '\0';
+    char *argv[] = {word.data, (char[]){"--version"}, NULL};
+    if (first_line(argv, line, sizeof(line)))
+        say(GOOD, "compiler", "%s", line);
+    else
+        say(BAD, "compiler",
+            "\"%s\" does not run: nothing can be built; install gcc, or name one "
+            "in CC",
+            word.data);
+    str_free(&word);
+}
+
+static void check_libraries(void)
+{
+    static const struct {
+        const char *package, *header, *what;
+    } libraries[] = {
+        {"libslirp-dev", "/usr/include/slirp/libslirp.h", "network without privileges"},
+        {"libseccomp-dev", "/usr/include/seccomp.h", "sandbox"},
+        {"libglib2.0-dev", "/usr/include/glib-2.0/glib.h", "what libslirp needs"},
+    };
+    for (size_t i = 0; i < LEN(libraries); i++) {
+        if (access(libraries[i].header, R_OK) == 0)
+            say(GOOD, libraries[i].package, "%s", libraries[i].what);
+        else
+            say(BAD, libraries[i].package,
+                "missing (%s): target unix cannot be linked; apt-get install %s", libraries[i].what,
+                libraries[i].package);
+    }
+    struct sdk sdk;
+    if (sdk_find(&sdk) == 0)
+        say(GOOD, "mirari", "headers %s, libraries %s", sdk.include, sdk.libs);
+    else
+        say(BAD, "mirari", "headers or libraries are missing, see above");
+}
+
+static bool has_net_admin(void)
+{
+    struct str text = {0};
+    bool has = false;
+    if (file_read("/proc/self/status", 65536, &text) == 0) {
+        const char *at = strstr(text.data, "\nCapEff:");
+        has = at != NULL && (strtoull(at + 8, NULL, 16) >> 12 & 1) != 0; /* CAP_NET_ADMIN */
+    }
+    str_free(&text);
+    return has;
+}
+
+static void check_tap(void)
+{
+    int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        say(NOTE, "/dev/net/tun",
+            "%s: net = tap does not work, net = user does; load the module "
+            "tun, or give yourself access",
+            strerror(errno));
+    else if (!has_net_admin())
+        say(NOTE, "/dev/net/tun",
+            "there, but making a tap needs CAP_NET_ADMIN: run as root, or "
+            "use a tap that was made for you (--net tap:NAME)");
+    else
+        say(GOOD, "/dev/net/tun", "net = tap works");
+    if (fd >= 0)
+        close(fd);
+}
+
+static void check_sandbox(void)
+{
+    int mode = prctl(PR_GET_SECCOMP, 0, 0, 0, 0);
+    if (mode < 0)
+        say(NOTE, "seccomp",
+            "the kernel has none: the sandbox does not work, run with "
+            "--no-sandbox or take another kernel");
+    else
+        say(GOOD, "seccomp", "appliances are confined to the system calls they need");
+    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, 1u);
+    if (abi > 0)
+        say(GOOD, "Landlock", "ABI %ld: appliances see no files", abi);
+    else
+        say(NOTE, "Landlock",
+            "%s: files are closed to appliances by seccomp alone; enable it with "
+            "lsm=landlock on the kernel's command line",
+            errno == ENOSYS ? "not in this kernel" : "not enabled");
+}
+
+static void check_virtual(void)
+{
+    int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    if (fd >= 0) {
+        say(GOOD, "KVM", "virtual machines run at full speed");
+        close(fd);
+    } else {
+        say(NOTE, "KVM", "%s: virtual machines are emulated and slow; not needed for unix and sim",
+            errno == EACCES ? "no permission (join the group kvm)" : strerror(errno));
+    }
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(syscall(SYS_unshare, 0x10000000 /* CLONE_NEWUSER */) == 0 ? 0 : 1);
+    int status = 1;
+    if (pid > 0)
+        waitpid(pid, &status, 0);
+    if (status == 0)
+        say(GOOD, "user namespaces", "tests of networks need no root");
+    else
+        say(NOTE, "user namespaces",
+            "not allowed: tests of networks need root; "
+            "sysctl kernel.unprivileged_userns_clone=1");
+}
+
+static void check_port(void)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(8080), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    if (fd >= 0)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+        say(GOOD, "port 8080", "free");
+    else
+        say(NOTE, "port 8080",
+            "%s: forwarding takes another port and says which; choose one with "
+            "-p PORT:80",
+            strerror(errno));
+    if (fd >= 0)
+        close(fd);
+}
+
+static void check_memory(void)
+{
+    struct str text = {0};
+    const char *at = NULL;
+    if (file_read("/proc/meminfo", 65536, &text) == 0)
+        at = strstr(text.data, "MemAvailable:");
+    uint64_t mib = at != NULL ? strtoull(at + 13, NULL, 10) / 1024 : 0;
+    if (at == NULL)
+        say(NOTE, "memory", "cannot tell how much is free; is /proc mounted?");
+    else if (mib < 256)
+        say(NOTE, "memory",
+            "%llu MiB free: an appliance takes 64 MiB unless its manifest says "
+            "otherwise, a compiler more; close other programs",
+            (unsigned long long)mib);
+    else
+        say(GOOD, "memory", "%llu MiB free", (unsigned long long)mib);
+    str_free(&text);
+}
+
+int cmd_doctor(int argc, char **argv)
+{
+    struct state state;
+    if (argc > 1)
+        return usage_error("doctor", argv[1], NULL, 0);
+    check_compiler();
+    check_libraries();
+    check_tap();
+    check_sandbox();
+    check_virtual();
+    check_port();
+    check_memory();
+    if (state_open(&state) == 0)
+        say(GOOD, "state folder", "%s", state.base);
+    else
+        say(BAD, "state folder", "cannot be used, see above: appliances cannot be run");
+    if (bad_count > 0)
+        printf("%u of these must be mended before appliances can be built and run.\n", bad_count);
+    return bad_count > 0 ? EXIT_FAIL : 0;
+}

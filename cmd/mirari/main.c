@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: ISC */
+/* `mirari`: makes, builds, runs and looks after appliances. Here: the list of subcommands and their
+ * help; each is a function in a file of its own.
+ *
+ * Exit status: 0; 1 something failed; 64 wrong usage; 65 wrong manifest; `run` passes on the
+ * appliance's own. Messages go to standard error, results to standard output.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/mirari/tool.h"
+
+#ifndef MIR_VERSION
+#define MIR_VERSION "0"
+#endif
+
+#define HELP_FOLDER "  -C, --folder DIR    the appliance's folder (here)\n"
+#define HELP_FILE   "  -f, --file FILE     the manifest (the only *.conf in the folder)\n"
+#define HELP_TARGET "  -t, --target NAME   unix (default) or sim\n"
+#define HELP_OUT    "  -o, --out DIR       where results go (DIR/_build)\n"
+#define HELP_QUIET  "  -q, --quiet         only errors\n"
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *usage, *does, *options;
+};
+
+static const struct command commands[] = {
+    {"new", cmd_new, "hello|echo|website NAME [FOLDER]",
+     "make the folder of a new appliance that builds and runs at once",
+     "  FOLDER              where (./NAME); must not exist, or be empty\n"},
+    {"configure", cmd_configure, "[-C DIR] [-f FILE] [-t TARGET] [-o DIR]",
+     "check the manifest and write what is made from it",
+     HELP_FOLDER HELP_FILE HELP_TARGET HELP_OUT HELP_QUIET},
+    {"build", cmd_build, "[-C DIR] [-f FILE] [-t TARGET] [-o DIR] [-j N]",
+     "configure, compile and link what changed",
+     HELP_FOLDER HELP_FILE HELP_TARGET HELP_OUT HELP_QUIET
+     "  -j, --jobs N        compilers at once (one per processor)\n"
+     "  -v, --verbose       show the commands\n"
+     "      --asan          with AddressSanitizer (in the source tree only)\n"},
+    {"run", cmd_run, "[-C DIR] [-t TARGET] [-d] [OPTION OF THE APPLIANCE ...]",
+     "build if needed and run",
+     HELP_FOLDER HELP_FILE HELP_TARGET HELP_OUT HELP_QUIET
+     "  -d, --detach        in the background; see ps, logs, stop\n"
+     "      --no-build      run what is there\n"
+     "      --dry-run       print the command, run nothing\n"
+     "Options of every appliance (NAME= chooses a network, else the first):\n"
+     "      --net [NAME=]user|tap[:IF]|socket     how it is connected\n"
+     "      --ip [NAME=]ADDR/LEN|dhcp             its address\n"
+     "      --gateway [NAME=]ADDR                 its router\n"
+     "      --mac [NAME=]MAC, --mtu [NAME=]N      hardware address, largest packet\n"
+     "  -p, --forward [NAME=][HOST:]PORT:PORT[/udp]  port of this machine to port of the "
+     "appliance\n"
+     "      --host-ip [NAME=]ADDR/LEN             our side of a tap\n"
+     "      --pcap [NAME=]FILE                    write a capture\n"
+     "      --fault [NAME=]SPEC, --trace [NAME]   disturb, print frames\n"
+     "      --log LEVEL[,MODULE=LEVEL]            error warn info debug trace\n"
+     "      --memory MIB, --spin US, --no-sandbox\n"
+     "      --PARAMETER VALUE                     declared under args in the manifest\n"
+     "  --                  what follows goes to the appliance as it is (-- --help)\n"},
+    {"describe", cmd_describe, "[-C DIR] [-f FILE] [--json]", "tell what an appliance is",
+     HELP_FOLDER HELP_FILE HELP_OUT "      --json          for programs\n"},
+    {"clean", cmd_clean, "[-C DIR] [-t TARGET] [-o DIR]", "remove what was built",
+     HELP_FOLDER "  -t, --target NAME   of this target only\n" HELP_OUT HELP_QUIET},
+    {"ps", cmd_ps, "[-q]", "list your running appliances",
+     "  -q, --quiet         process ids only\n"},
+    {"stop", cmd_stop, "NAME|PID|--all [-t SECONDS]", "end a running appliance",
+     "  -t, --time SECONDS  kill it if it takes longer (10)\n"
+     "  -a, --all           all of yours\n"},
+    {"logs", cmd_logs, "NAME|PID [-f] [-n LINES]", "show what an appliance printed",
+     "  -f, --follow        and what it will print, until it ends\n"
+     "  -n, --lines LINES   the last lines only\n"},
+    {"doctor", cmd_doctor, "", "check this machine, and say how to mend it", ""},
+};
+
+static void show_overview(void)
+{
+    printf("mirari: builds and runs appliances, programs that contain their operating system.\n\n"
+           "usage: mirari COMMAND [OPTION ...]\n\n");
+    for (size_t i = 0; i < LEN(commands); i++)
+        printf("  %-10s %s\n", commands[i].name, commands[i].does);
+    printf("  %-10s %s\n  %-10s %s\n\n", "help", "this list, or help about a command", "--version",
+           "version of this program");
+    printf("Begin with: mirari new hello myapp && mirari run -C myapp\n");
+}
+
+static void show_help(const struct command *command)
+{
+    printf("usage: mirari %s %s\n\n%s.\n%s%s", command->name, command->usage, command->does,
+           command->options[0] != '\0' ? "\n" : "", command->options);
+    printf("\nSee the manual page mirari-%s(1)%s.\n", command->name,
+           strcmp(command->name, "new") == 0 || strcmp(command->name, "configure") == 0
+               ? " and app.conf(5)"
+               : "");
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < LEN(commands); i++)
+        if (strcmp(name, commands[i].name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int unknown_command(const char *name)
+{
+    const char *names[LEN(commands) + 1];
+    for (size_t i = 0; i < LEN(commands); i++)
+        names[i] = commands[i].name;
+    names[LEN(commands)] = "help";
+    complain("unknown command \"%s\"%s%s", name, did_you_mean(name, names, LEN(names)),
+             nearest(name, names, LEN(names)) != NULL ? "" : "; `mirari help` lists them");
+    return EXIT_USAGE;
+}
+
+/* --help anywhere before "--", where it is no value of an option. */
+static bool asks_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return false;
+}
+
+static int flushed(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    complain("cannot write the output; make room, or look where it goes");
+    return status != 0 ? status : EXIT_FAIL;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        complain("no command; `mirari help` lists them");
+        return EXIT_USAGE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--version") == 0) {
+        puts("mirari " MIR_VERSION);
+        return flushed(0);
+    }
+    bool is_help = strcmp(name, "help") == 0;
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || (is_help && argc < 3)) {
+        show_overview();
+        return flushed(0);
+    }
+    const struct command *command = find_command(is_help ? argv[2] : name);
+    if (command == NULL)
+        return unknown_command(is_help ? argv[2] : name);
+    if (is_help || asks_help(argc - 1, argv + 1)) {
+        show_help(command);
+        return flushed(0);
+    }
+    return flushed(command->run(argc - 1, argv + 1));
+}
