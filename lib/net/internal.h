@@ -39,12 +39,14 @@ enum { MIR__PROTO_ICMP = 1, MIR__PROTO_TCP = 6, MIR__PROTO_UDP = 17 };
     X(eth_out)                                                                                     \
     X(eth_short)                                                                                   \
     X(eth_unknown_type)                                                                            \
+    X(eth_vlan_dropped)                                                                            \
     X(eth_not_for_us)                                                                              \
     X(arp_in)                                                                                      \
     X(arp_malformed)                                                                               \
     X(arp_requests_out)                                                                            \
     X(arp_replies_out)                                                                             \
     X(arp_table_full)                                                                              \
+    X(arp_evicted)                                                                                 \
     X(arp_unresolved_dropped)                                                                      \
     X(arp_conflict)                                                                                \
     X(ip_in)                                                                                       \
@@ -73,6 +75,10 @@ enum { MIR__PROTO_ICMP = 1, MIR__PROTO_TCP = 6, MIR__PROTO_UDP = 17 };
     X(udp_malformed)                                                                               \
     X(udp_bad_checksum)                                                                            \
     X(udp_no_port)                                                                                 \
+    X(dhcp_in)                                                                                     \
+    X(dhcp_malformed)                                                                              \
+    X(dhcp_ignored)                                                                                \
+    X(dhcp_out)                                                                                    \
     X(no_memory)                                                                                   \
     X(tx_dropped)
 
@@ -123,7 +129,8 @@ int mir__ip_route(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *
 int mir__ip_route_refresh(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *src,
                           struct mir__route *route) MIR_CHECK;
 /** Prepend the IP and link headers and hand the packet to the device (or to the neighbour's
- *  queue). Fragments when needed and allowed. 0, -MIR_ETOOBIG, -MIR_ENETUNREACH, -MIR_EAGAIN. */
+ *  queue). Fragments when needed and allowed. 0, -MIR_ETOOBIG, -MIR_ENETUNREACH,
+ *  -MIR_EHOSTUNREACH (the neighbour does not answer), -MIR_EAGAIN, -MIR_ENOMEM. */
 int mir__ip_output(struct mir_net *net, struct mir__route *route,
                    const struct mir__ip_params *params, MIR_GIVE struct mir_buf *buf_given);
 /** Fill the transport checksum field, @csum_offset bytes into @buf: offloaded if the route's

@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: ISC */
+/* DHCP client for IPv4 (RFC 2131 section 4.4; options RFC 2132).
+ *
+ *          OFFER             ACK              nobody has it
+ *   SELECTING ──> REQUESTING ──> PROBING ──────────────────> BOUND <─────────────┐
+ *     ^   ^           │ NAK         │ somebody has it          │ T1              │ ACK
+ *     │   │           v             v  (DECLINE)               v         T2      │
+ *     │   └────────────── WAITING <─┘                      RENEWING ──> REBINDING┘
+ *     │                                                     │ NAK          │ NAK, end of lease
+ *     └─────────────────────────────────────────────────────┴──────────────┘
+ *
+ * DISCOVER and REQUEST are repeated after 4, 8, 16, 32, 64, 64 ... seconds, each one second more or
+ * less by chance (section 4.1); a REQUEST four times, then all begins anew. RENEWING asks the
+ * server alone, REBINDING asks everybody, both again after half of the time that is left, but not
+ * within 60 seconds (section 4.4.5). At the end of the lease the address is taken away. Times count
+ * from when the REQUEST left.
+ *
+ * An address is probed by ARP before it is used (section 4.4.1): twice within 0.3 s. RFC 5227 would
+ * have that last seven seconds, which is more than an appliance's whole start may take. For the
+ * same reason the first DISCOVER goes out at once and not after the 1 to 10 seconds of
+ * section 4.4.1.
+ *
+ * An answer counts only if xid, hardware address and, after the choice, the server agree, and if
+ * what it says makes sense: one host's address, a contiguous mask, a lease of at least ten seconds.
+ * Others are counted and dropped. The first valid offer is taken.
+ *
+ * Not done: INFORM, DHCP authentication, leases kept over a restart.
+ */
+#include "lib/net/net_state.h"
+
+enum { SERVER_PORT = 67, CLIENT_PORT = 68, REQUEST_TRIES = 4, PROBES = 2, LEASE_MIN_S = 10 };
+#define PROBE_INTERVAL_US (150 * MIR_US_PER_MS)
+#define DECLINE_PAUSE_US  (10 * MIR_US_PER_S)
+#define NAK_PAUSE_US      (1 * MIR_US_PER_S)
+#define RENEW_SPACING_US  (60 * MIR_US_PER_S)
+
+static mir_time_us now_of(const struct mir__iface *iface)
+{
+    return mir_loop_now(iface->net->loop);
+}
+
+static void set_timer(struct mir__iface *iface, mir_time_us deadline_us)
+{
+    if (deadline_us == MIR_TIME_NEVER)
+        mir_timer_cancel(&iface->dhcp.timer);
+    else
+        mir_timer_set(iface->net->loop, &iface->dhcp.timer, deadline_us);
+}
+
+/* ---- messages ------------------------------------------------------------------------------ */
+
+static bool holds_lease(const struct mir__dhcp_client *dhcp)
+{
+    return dhcp->state == MIR__DHCP_BOUND || dhcp->state == MIR__DHCP_RENEWING ||
+           dhcp->state == MIR__DHCP_REBINDING;
+}
+
+static void fill_identity(const struct mir__iface *iface, struct mir__dhcp *msg)
+{
+    static const uint8_t wanted[] = {
+        MIR__DHCP_OPT_SUBNET_MASK, MIR__DHCP_OPT_ROUTER, MIR__DHCP_OPT_DNS, MIR__DHCP_OPT_DOMAIN,
+        MIR__DHCP_OPT_MTU,         MIR__DHCP_OPT_LEASE,  MIR__DHCP_OPT_T1,  MIR__DHCP_OPT_T2,
+    };
+    const char *hostname = iface->dhcp.hostname;
+    bool asks = msg->type == MIR__DHCP_DISCOVER || msg->type == MIR__DHCP_REQUEST;
+    msg->client_id_len = 7;
+    msg->client_id[0] = 1; /* hardware type Ethernet, RFC 2132 section 9.14 */
+    mir_memcpy(msg->client_id + 1, iface->mac, 6);
+    if (!asks)
+        return;
+    msg->parameter_count = sizeof wanted;
+    mir_memcpy(msg->parameters, wanted, sizeof wanted);
+    msg->max_size = 1500;
+    if (hostname != NULL) {
+        msg->hostname_len = (uint8_t)MIR_MIN(mir_str_len(hostname), (size_t)MIR__DHCP_TEXT_MAX);
+        mir_memcpy(msg->hostname, hostname, msg->hostname_len);
+    }
+}
+
+/* Route to everybody: needs no address of ours. */
+static void route_to_all(struct mir__iface *iface, struct mir__route *route)
+{
+    *route = (struct mir__route){
+        .iface = iface,
+        .generation = iface->net->route_generation,
+        .next_hop4 = UINT32_MAX,
+        .neighbour = &iface->to_all,
+        .mtu = iface->mtu,
+        .ip_header_len = MIR__IP4_HEADER_LEN,
+        .caps = iface->dev->info.caps,
+    };
+}
+
+static void send_datagram(struct mir__iface *iface, uint32_t dst_ip, struct mir_buf *buf_given)
+{
+    struct mir_net *net = iface->net;
+    struct mir__route route;
+    struct mir_ip src = mir_ip_from_v4(iface->ip), dst = mir_ip_from_v4(dst_ip);
+    if (dst_ip == UINT32_MAX) {
+        route_to_all(iface, &route);
+    } else if (mir__ip_route(net, &dst, &src, &route) < 0) {
+        mir_buf_release(buf_given);
+        return;
+    }
+    struct mir__udp udp = {
+        .src = CLIENT_PORT,
+        .dst = SERVER_PORT,
+        .len = (uint16_t)(mir_buf_total(buf_given) + MIR__UDP_HEADER_LEN),
+    };
+    mir__udp_emit(&udp, mir_buf_push(buf_given, MIR__UDP_HEADER_LEN));
+    mir__ip_transport_checksum(&route, &src, &dst, MIR__PROTO_UDP, buf_given, MIR__UDP_CHECKSUM_AT);
+    if (!(buf_given->flags & MIR_BUF_CSUM_PARTIAL) && !mir__udp_has_checksum(buf_given->data))
+        mir_put_be16(buf_given->data + MIR__UDP_CHECKSUM_AT, 0xffff);
+    struct mir__ip_params params = {.src = &src, .dst = &dst, .protocol = MIR__PROTO_UDP};
+    net->counters.dhcp_out++;
+    (void)mir__ip_output(net, &route, &params, buf_given);
+}
+
+static void send_message(struct mir__iface *iface, struct mir__dhcp *msg, uint32_t dst_ip)
+{
+    struct mir__dhcp_client *dhcp = &iface->dhcp;
+    struct mir_net *net = iface->net;
+    mir_time_us elapsed_s = (now_of(iface) - dhcp->begin_us) / MIR_US_PER_S;
+    msg->op = MIR__DHCP_BOOTREQUEST;
+    msg->xid = dhcp->xid;
+    msg->secs = (uint16_t)MIR_MIN(elapsed_s, 65535u);
+    /* Without an address we could not be told by unicast (RFC 2131 section 4.1). */
+    msg->broadcast = msg->ciaddr == 0;
+    mir_memcpy(msg->chaddr, iface->mac, 6);
+    fill_identity(iface, msg);
+    struct mir_buf *buf =
+        mir_buf_alloc_page(net->bufs, MIR_BUF_HEADROOM + MIR__DHCP_EMIT_MAX, MIR_BUF_HEADROOM);
+    if (buf == NULL) {
+        net->counters.no_memory++;
+        return;
+    }
+    buf->len = (uint32_t)mir__dhcp_emit(msg, buf->data);
+    MIR_ASSERT_OP(buf->len, >, 0);
+    send_datagram(iface, dst_ip, buf);
+}
+
+static void send_discover(struct mir__iface *iface)
+{
+    struct mir__dhcp msg = {.type = MIR__DHCP_DISCOVER, .requested_ip = iface->dhcp.offered_ip};
+    send_message(iface, &msg, UINT32_MAX);
+}
+
+static void send_request(struct mir__iface *iface)
+{
+    struct mir__dhcp_client *dhcp = &iface->dhcp;
+    struct mir__dhcp msg = {.type = MIR__DHCP_REQUEST};
+    bool is_renewal = holds_lease(dhcp);
+    if (is_renewal) {
+        msg.ciaddr = iface->ip;
+    } else {
+        msg.requested_ip = dhcp->offered_ip;
+        msg.server_id = dhcp->server_id;
+    }
+    dhcp->sent_us = now_of(iface);
+    send_message(iface, &msg, dhcp->state == MIR__DHCP_RENEWING ? dhcp->server_id : UINT32_MAX);
+}
+
+static void send_decline(struct mir__iface *iface)
+{
+    struct mir__dhcp msg = {
+        .type = MIR__DHCP_DECLINE,
+        .requested_ip = iface->dhcp.offered_ip,
+        .server_id = iface->dhcp.server_id,
+    };
+    send_message(iface, &msg, UINT32_MAX);
+}
+
+static void send_release(struct mir__iface *iface)
+{
+    struct mir__dhcp msg = {
+        .type = MIR__DHCP_RELEASE,
+        .ciaddr = iface->ip,
+        .server_id = iface->dhcp.server_id,
+    };
+    send_message(iface, &msg, iface->dhcp.server_id);
+}
+
+/* ---- states -------------------------------------------------------------------------------- */
+
+/* Exponential, with one second of chance to both sides. */
+static mir_time_us backoff_us(struct mir__iface *iface)
+{
+    uint32_t shift = MIR_MIN(iface->dhcp.tries, 4u);
+    mir_time_us base_us = (mir_time_us)(4u << shift) * MIR_US_PER_S;
+    return base_us - MIR_US_PER_S + mir_rng_below(iface->net->rng, 2 * MIR_US_PER_S);
+}
+
+static void begin(struct mir__iface *iface)
+{
+    struct mir__dhcp_client *dhcp = &iface->dhcp;
+    dhcp->state = MIR__DHCP_SELECTING;
+    dhcp->xid = mir_rng_u32(iface->net->rng);
+    dhcp->begin_us = now_of(iface);
+    dhcp->tries = 0;
+    set_timer(iface, now_of(iface) + backoff_us(iface));
+    send_discover(iface);
+}
+
+static void pause(struct mir__iface *iface, mir_time_us pause_us)
+{
+    iface->dhcp.state = MIR__DHCP_WAITING;
+    set_timer(iface, now_of(iface) + pause_us);
+}
+
+static void lose_lease(struct mir__iface *iface, const char *reason)
+{
+    if (iface->ip != 0) {
+        MIR_LOG(DHCP, WARN, "address given up interface=%u reason=%s", iface->index, reason);
+        iface->dhcp.state = MIR__DHCP_WAITING;
+        mir__iface_set_address(iface, 0, 0, 0);
+    }
+}
+
+/* When to ask again while a lease is being renewed: half of what is left, not too often. */
+static void arm_renewal(struct mir__iface *iface, mir_time_us end_us)
+{
+    mir_time_us now_us = now_of(iface);
+    mir_time_us left_us = end_us > now_us ? end_us - now_us : 0;
+    mir_time_us wait_us = MIR_MAX(left_us / 2, RENEW_SPACING_US);
+    set_timer(iface, now_us + MIR_MIN(wait_us, left_us));
+}
+
+static void renew(struct mir__iface *iface)
+{
+    struct mir__dhcp_client *dhcp = &iface->dhcp;
+    mir_time_us now_us = now_of(iface);
+    if (now_us >= dhcp->expire_us) {
+        lose_lease(iface, "expired");
+        begin(iface);
+        return;
+    }
+    if (dhcp->state == MIR__DHCP_BOUND) {
+        dhcp->state = MIR__DHCP_RENEWING;
+        dhcp->xid = mir_rng_u32(iface->net->rng);
+        dhcp->begin_us = now_us;
+    }
+    if (dhcp->state == MIR__DHCP_RENEWING && now_us >= dhcp->t2_us)
+        dhcp->state = MIR__DHCP_REBINDING;
+    arm_renewal(iface, dhcp->state == MIR__DHCP_RENEWING ? dhcp->t2_us : dhcp->expire_us);
+    send_request(iface);
+}
+
+/* Contiguous ones from the left; the class of the address when the server told no mask. */
+static int prefix_of(const struct mir__dhcp *msg)
+{
+    uint32_t mask = msg->subnet_mask;
+    if (mask == 0)
+        return msg->yiaddr >> 31 == 0 ? 8 : msg->yiaddr >> 30 == 2 ? 16 : 24;
+    if ((~mask & (~mask + 1)) != 0)
+        return -MIR_EMALFORMED;
+    return __builtin_popcount(mask);
+}
+
+static void take_times(struct mir__dhcp_client *dhcp, const struct mir__dhcp *msg)
+{
+    mir_time_us lease_us = msg->lease_s * MIR_US_PER_S;
+    mir_time_us t1_us = msg->t1_s * MIR_US_PER_S, t2_us = msg->t2_s * MIR_US_PER_S;
+    if (msg->lease_s == UINT32_MAX) { /* for ever: RFC 2131 section 3.3 */
+        dhcp->t1_us = dhcp->t2_us = dhcp->expire_us = MIR_TIME_NEVER;
+        return;
+    }
+    if (t1_us == 0 || t2_us <= t1_us || lease_us <= t2_us) {
+        t1_us = lease_us / 2;
+        t2_us = lease_us / 8 * 7;
+    }
+    dhcp->t1_us = dhcp->sent_us + t1_us;
+    dhcp->t2_us = dhcp->sent_us + t2_us;
+    dhcp->expire_us = dhcp->sent_us + lease_us;
+}
+
+/* Take the lease into use, the first time or again. */
+static void bind(struct mir__iface *iface)
+{
+    struct mir__dhcp_client *dhcp = &iface->dhcp;
+    const struct mir__dhcp *lease = &dhcp->lease;
+    uint16_t device_mtu = iface->dev->info.mtu;
+    uint32_t gateway = lease->router_count > 0 ? lease->routers[0] : 0;
+    uint8_t prefix_len = (uint8_t)prefix_of(lease);
+    uint32_t mask = UINT32_MAX << (32 - prefix_len);
+    dhcp->state = MIR__DHCP_BOUND;
+    set_timer(iface, dhcp->t1_us);
+    uint16_t mtu = lease->mtu >= 576 ? MIR_MIN(lease->mtu, device_mtu) : device_mtu;
+    if (iface->ip == lease->yiaddr && iface->mask == mask && iface->gateway == gateway &&
+        iface->mtu == mtu)
+        return;
+    iface->mtu = mtu;
+    MIR_LOG(DHCP, INFO, "address %u.%u.%u.%u/%u interface=%u lease_s=%u", lease->yiaddr >> 24,
+            lease->yiaddr >> 16 & 255, lease->yiaddr >> 8 & 255, lease->yiaddr & 255, prefix_len,
+            iface->index, lease->lease_s);
+    mir__iface_set_address(iface, lease->yiaddr, prefix_len, gateway);
+}
+
+static void on_timer(void *arg)
+{
+    struct mir__iface *iface = arg;
+    struct mir__dhcp_client *dhcp = &iface->dhcp;
+    switch (dhcp->state) {
+    case MIR__DHCP_OFF:
+        break;
+    case MIR__DHCP_SELECTING:
+        dhcp->tries++;
+        set_timer(iface, now_of(iface) + backoff_us(iface));
+        send_discover(iface);
+        break;
+    case MIR__DHCP_REQUESTING:
+        if (++dhcp->tries >= REQUEST_TRIES) {
+            begin(iface);
+            break;
+        }
+        set_timer(iface, now_of(iface) + backoff_us(iface));
+        send_request(iface);
+        break;
+    case MIR__DHCP_PROBING:
+        if (++dhcp->tries < PROBES) {
+            set_timer(iface, now_of(iface) + PROBE_INTERVAL_US);
+            mir__arp_send_probe(iface, dhcp->offered_ip);
+        } else {
+            bind(iface);
+        }
+        break;
+    case MIR__DHCP_WAITING:
+        begin(iface);
+        break;
+    case MIR__DHCP_BOUND:
+    case MIR__DHCP_RENEWING:
+    case MIR__DHCP_REBINDING:
+        renew(iface);
+        break;
+    }
+}
+
+/* ---- answers ------------------------------------------------------------------------------- */
+
+static bool is_sane_lease(const struct mir__dhcp *msg)
+{
+    int prefix_len = prefix_of(msg);
+    if (!mir__ip4_is_host(msg->yiaddr) || prefix_len <= 0 || msg->lease_s < LEASE_MIN_S)
+        return false;
+    if (msg->router_count > 0 && !mir__ip4_is_host(msg->routers[0]))
+        return false;
+    uint32_t host_mask = prefix_len == 32 ? 0 : UINT32_MAX >> prefix_len;
+    uint32_t host = msg->yiaddr & host_mask;
+    return prefix_len >= 31 || (host != 0 && host != host_mask);
+}
+
+static void on_offer(struct mir__iface *iface, const struct mir__dhcp *msg)
+{
+    struct mir__dhcp_client *dhcp = &iface->dhcp;
+    if (dhcp->state != MIR__DHCP_SELECTING) {
+        iface->net->counters.dhcp_ignored++;
+        return;
+    }
+    if (!mir__ip4_is_host(msg->yiaddr) || !mir__ip4_is_host(msg->server_id)) {
+        iface->net->counters.dhcp_malformed++;
+        return;
+    }
+    dhcp->offered_ip = msg->yiaddr;
+    dhcp->server_id = msg->server_id;
+    dhcp->state = MIR__DHCP_REQUESTING;
+    dhcp->tries = 0;
+    set_timer(iface, now_of(iface) + backoff_us(iface));
+    send_request(iface);
+}
+
+static void on_ack(struct mir__iface *iface, const struct mir__dhcp *msg)
+{
+    struct mir__dhcp_client *dhcp = &iface->dhcp;
+    bool is_renewal = dhcp->state == MIR__DHCP_RENEWING || dhcp->state == MIR__DHCP_REBINDING;
+    uint32_t expected_ip = is_renewal ? iface->ip : dhcp->offered_ip;
+    if ((!is_renewal && dhcp->state != MIR__DHCP_REQUESTING) || msg->yiaddr != expected_ip ||
+        (dhcp->state != MIR__DHCP_REBINDING && msg->server_id != dhcp->server_id)) {
+        iface->net->counters.dhcp_ignored++;
+        return;
+    }
+    if (!is_sane_lease(msg)) {
+        iface->net->counters.dhcp_malformed++;
+        return;
+    }
+    dhcp->lease = *msg;
+    if (mir__ip4_is_host(msg->server_id))
+        dhcp->server_id = msg->server_id;
+    take_times(dhcp, msg);
+    if (is_renewal) {
+        bind(iface);
+        return;
+    }
+    dhcp->state = MIR__DHCP_PROBING;
+    dhcp->tries = 0;
+    set_timer(iface, now_of(iface) + PROBE_INTERVAL_US);
+    mir__arp_send_probe(iface, dhcp->offered_ip);
+}
+
+static void on_nak(struct mir__iface *iface, const struct mir__dhcp *msg)
+{
+    struct mir__dhcp_client *dhcp = &iface->dhcp;
+    bool is_renewal = dhcp->state == MIR__DHCP_RENEWING || dhcp->state == MIR__DHCP_REBINDING;
+    if ((!is_renewal && dhcp->state != MIR__DHCP_REQUESTING) ||
+        (dhcp->state != MIR__DHCP_REBINDING && msg->server_id != dhcp->server_id)) {
+        iface->net->counters.dhcp_ignored++;
+        return;
+    }
+    dhcp->offered_ip = 0;
+    if (is_renewal) {
+        lose_lease(iface, "refused");
+        begin(iface);
+        return;
+    }
+    /* A server that offers and refuses in turn must not make us spin. */
+    pause(iface, NAK_PAUSE_US + mir_rng_below(iface->net->rng, MIR_US_PER_S));
+}
+
+void mir__dhcp_input(struct mir__iface *iface, const struct mir__ip_meta *meta,
+                     struct mir_buf *buf_given)
+{
+    struct mir_net *net = iface->net;
+    struct mir__dhcp msg;
+    uint8_t bytes[1500];
+    uint32_t len = MIR_MIN(mir_buf_total(buf_given), (uint32_t)sizeof bytes);
+    (void)meta;
+    net->counters.dhcp_in++;
+    int r = mir_buf_copy_out(buf_given, 0, bytes, len);
+    mir_buf_release(buf_given);
+    if (r < 0 || mir__dhcp_parse(bytes, len, &msg) < 0) {
+        net->counters.dhcp_malformed++;
+        return;
+    }
+    if (msg.op != MIR__DHCP_BOOTREPLY || msg.xid != iface->dhcp.xid ||
+        !mir__mac_equal(msg.chaddr, iface->mac)) {
+        net->counters.dhcp_ignored++;
+        return;
+    }
+    switch (msg.type) {
+    case MIR__DHCP_OFFER:
+        on_offer(iface, &msg);
+        break;
+    case MIR__DHCP_ACK:
+        on_ack(iface, &msg);
+        break;
+    case MIR__DHCP_NAK:
+        on_nak(iface, &msg);
+        break;
+    default:
+        net->counters.dhcp_ignored++;
+        break;
+    }
+}
+
+/* ---- from outside -------------------------------------------------------------------------- */
+
+void mir__dhcp_conflict(struct mir__iface *iface)
+{
+    if (iface->dhcp.state != MIR__DHCP_PROBING)
+        return;
+    MIR_LOG(DHCP, WARN, "offered address is in use, declined interface=%u", iface->index);
+    send_decline(iface);
+    iface->dhcp.offered_ip = 0;
+    pause(iface, DECLINE_PAUSE_US);
+}
+
+void mir__dhcp_start(struct mir__iface *iface, const char *hostname)
+{
+    iface->dhcp.hostname = hostname;
+    mir_timer_init(&iface->dhcp.timer, on_timer, iface);
+    begin(iface);
+}
+
+void mir__dhcp_link_up(struct mir__iface *iface)
+{
+    struct mir__dhcp_client *dhcp = &iface->dhcp;
+    if (!holds_lease(dhcp)) {
+        begin(iface);
+        return;
+    }
+    /* Another network perhaps: ask everybody whether the lease still holds. */
+    dhcp->xid = mir_rng_u32(iface->net->rng);
+    dhcp->begin_us = now_of(iface);
+    dhcp->state = MIR__DHCP_REBINDING;
+    dhcp->t2_us = dhcp->begin_us;
+    renew(iface);
+}
+
+void mir__dhcp_stop(struct mir__iface *iface)
+{
+    struct mir__dhcp_client *dhcp = &iface->dhcp;
+    if (dhcp->state == MIR__DHCP_OFF)
+        return;
+    if (holds_lease(dhcp))
+        send_release(iface);
+    mir_timer_cancel(&dhcp->timer);
+    dhcp->state = MIR__DHCP_OFF;
+}

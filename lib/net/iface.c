@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: ISC */
+/* One interface: Ethernet between a device and the protocols.
+ *
+ * In: a frame for our MAC or for a group goes to ARP or IPv4; everything else is counted and
+ * dropped. A tag of VLAN 0 is only a priority and is ignored; other VLANs are not ours. Headers
+ * must lie in the linear part of the buffer; the rare device frame that splits them is copied once.
+ *
+ * Out: frames go to the device at once, its flush comes once for all of them: at the end of a
+ * receive batch, or at the end of the loop's step. To be sure there is a step, the first frame
+ * outside a batch posts an empty piece of work.
+ *
+ *     rx rx rx rx_end ─> tcp input_end ─> flush        timer, task: tx tx tx ─> step hook ─> flush
+ *
+ * Short frames are not padded: a device that needs 60 bytes pads with zeros itself. Thus no byte
+ * that nobody wrote can leave here.
+ */
+#include "lib/net/net_state.h"
+
+/* Ethernet with a tag, the longest IP header, the longest TCP header. */
+enum { HEADERS_MAX = 18 + 60 + 60 };
+
+static struct mir_buf *make_headers_linear(struct mir_net *net, struct mir_buf *buf)
+{
+    if (MIR_LIKELY(buf->frag_count == 0 || buf->len >= HEADERS_MAX))
+        return buf;
+    struct mir_buf *copy = mir_buf_linearize(net->bufs, buf, 0);
+    if (copy == NULL)
+        net->counters.no_memory++;
+    mir_buf_release(buf);
+    return copy;
+}
+
+/* Is the frame for us? Group frames are marked. */
+static bool is_for_us(const struct mir__iface *iface, struct mir_buf *buf)
+{
+    const uint8_t *dst = mir__eth_dst(buf->data);
+    buf->flags &= (uint16_t) ~(MIR_BUF_BROADCAST | MIR_BUF_MULTICAST);
+    if (MIR_LIKELY(mir__mac_equal(dst, iface->mac)))
+        return true;
+    if (!mir__mac_is_group(dst))
+        return false;
+    buf->flags |= mir__mac_is_broadcast(dst) ? MIR_BUF_BROADCAST : MIR_BUF_MULTICAST;
+    return true;
+}
+
+static void input(struct mir__iface *iface, struct mir_buf *buf)
+{
+    struct mir_net *net = iface->net;
+    struct mir__net_counters *counters = &net->counters;
+    if (mir__eth_check(buf->data, buf->len) < 0) {
+        counters->eth_short++;
+    } else if (!is_for_us(iface, buf)) {
+        counters->eth_not_for_us++;
+    } else if (mir__eth_has_tag(buf->data) && (mir__eth_tci(buf->data) & 0xfff) != 0) {
+        counters->eth_vlan_dropped++;
+    } else {
+        uint16_t type = mir__eth_type(buf->data);
+        mir_buf_pull(buf, mir__eth_header_len(buf->data));
+        if (MIR_LIKELY(type == MIR__ETH_TYPE_IP4)) {
+            mir__ip4_input(net, iface, buf);
+            return;
+        }
+        if (type == MIR__ETH_TYPE_ARP) {
+            mir__arp_input(net, iface, buf);
+            return;
+        }
+        counters->eth_unknown_type++;
+    }
+    mir_buf_release(buf);
+}
+
+static void on_rx(void *arg, struct mir_buf *buf_given)
+{
+    struct mir__iface *iface = arg;
+    struct mir_net *net = iface->net;
+    net->is_in_batch = true;
+    net->counters.eth_in++;
+    net->counters.eth_in_bytes += mir_buf_total(buf_given);
+    struct mir_buf *buf = make_headers_linear(net, buf_given);
+    if (buf != NULL)
+        input(iface, buf);
+}
+
+static void on_rx_end(void *arg)
+{
+    struct mir__iface *iface = arg;
+    struct mir_net *net = iface->net;
+    net->is_in_batch = true;
+    mir__tcp_input_end(net);
+    net->is_in_batch = false;
+    mir__iface_flush_all(net);
+}
+
+static void on_tx_ready(void *arg)
+{
+    struct mir__iface *iface = arg;
+    mir__tcp_tx_ready(iface->net);
+}
+
+static void on_link(void *arg, bool is_up)
+{
+    struct mir__iface *iface = arg;
+    MIR_LOG(NET, INFO, "link index=%u up=%u", iface->index, is_up);
+    if (!is_up)
+        return;
+    /* Perhaps another network now: neighbours are asked again, the address is checked. */
+    mir__arp_forget(iface->net, iface);
+    if (iface->dhcp.state != MIR__DHCP_OFF)
+        mir__dhcp_link_up(iface);
+    else if (iface->ip != 0)
+        mir__arp_announce(iface);
+}
+
+void mir__iface_flush_all(struct mir_net *net)
+{
+    if (!net->is_tx_pending)
+        return;
+    net->is_tx_pending = false;
+    mir_work_cancel(&net->flush_work);
+    for (uint32_t i = 0; i < net->iface_count; i++) {
+        struct mir__iface *iface = &net->ifaces[i];
+        if (!iface->has_tx_pending)
+            continue;
+        iface->has_tx_pending = false;
+        mir_net_dev_flush(iface->dev);
+    }
+}
+
+int mir__iface_tx(struct mir__iface *iface, struct mir_buf *buf_given)
+{
+    struct mir_net *net = iface->net;
+    struct mir_buf *buf = buf_given;
+    if (MIR_UNLIKELY(!iface->is_started)) {
+        mir_buf_release(buf);
+        net->counters.tx_dropped++;
+        return -MIR_ENETUNREACH;
+    }
+    if (buf->frag_count > 0 && !(iface->dev->info.caps & MIR_NET_TX_SG)) {
+        buf = mir_buf_linearize(net->bufs, buf_given, 0);
+        mir_buf_release(buf_given);
+        if (buf == NULL) {
+            net->counters.no_memory++;
+            return -MIR_ENOMEM;
+        }
+    }
+    if (iface->has_flush && !iface->has_tx_pending) {
+        iface->has_tx_pending = true;
+        if (!net->is_tx_pending && !net->is_in_batch)
+            mir_loop_post(net->loop, &net->flush_work);
+        net->is_tx_pending = true;
+    }
+    int r = mir_net_dev_tx(iface->dev, buf);
+    if (MIR_UNLIKELY(r < 0))
+        net->counters.tx_dropped++;
+    else
+        net->counters.eth_out++;
+    return r;
+}
+
+void mir__iface_set_address(struct mir__iface *iface, uint32_t ip, uint8_t prefix_len,
+                            uint32_t gateway)
+{
+    struct mir_net *net = iface->net;
+    uint32_t mask = prefix_len == 0 ? 0 : UINT32_MAX << (32 - prefix_len);
+    if (iface->ip != ip || iface->mask != mask)
+        mir__arp_forget(net, iface);
+    iface->ip = ip;
+    iface->mask = mask;
+    /* RFC 3021: a /31 has two hosts and no broadcast address. */
+    iface->broadcast = ip != 0 && prefix_len < 31 ? ip | ~mask : 0;
+    iface->gateway = gateway;
+    mir__net_routes_changed(net);
+    if (ip != 0)
+        mir__arp_announce(iface);
+    else
+        mir_timer_cancel(&iface->announce_timer);
+    mir_wait_wake_all(&net->stack.address_ready);
+}
+
+int mir__iface_start(struct mir__iface *iface)
+{
+    struct mir_net_upper upper = {
+        .rx = on_rx,
+        .rx_end = on_rx_end,
+        .tx_ready = on_tx_ready,
+        .link = on_link,
+        .arg = iface,
+    };
+    iface->is_started = true;
+    int r = mir_net_dev_start(iface->dev, &upper);
+    if (r < 0)
+        iface->is_started = false;
+    return r;
+}
+
+void mir__iface_stop(struct mir__iface *iface)
+{
+    if (!iface->is_started)
+        return;
+    mir_timer_cancel(&iface->announce_timer);
+    mir_net_dev_flush(iface->dev);
+    iface->is_started = false;
+    mir_net_dev_stop(iface->dev);
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: ISC */
+/* The stack object: open, close, interfaces, statistics, and the mir_stack operations.
+ *
+ * The object lives in a page run of its own; tables and pools take theirs from the same page pool
+ * as they grow, each with a limit. mir_net_close() gives everything back: connections are aborted
+ * first, while frames can still leave, then leases are released, devices stopped, tables emptied.
+ */
+#include "lib/net/net_state.h"
+
+#include <mirari/format.h>
+
+struct mir__tcp_state *mir__net_tcp(struct mir_net *net)
+{
+    return net->tcp;
+}
+
+void mir__net_set_tcp(struct mir_net *net, struct mir__tcp_state *state)
+{
+    net->tcp = state;
+}
+
+struct mir_rng *mir__net_rng(struct mir_net *net)
+{
+    return net->rng;
+}
+
+struct mir_net *mir__net_of_stack(struct mir_stack *stack)
+{
+    return MIR_CONTAINER_OF(stack, struct mir_net, stack);
+}
+
+struct mir__net_counters *mir__net_counters(struct mir_net *net)
+{
+    return &net->counters;
+}
+
+struct mir_stack *mir_net_stack(struct mir_net *net)
+{
+    return &net->stack;
+}
+
+/* ---- operations of the stack ---------------------------------------------------------------- */
+
+typedef void (*line_fn)(void *arg, const char *name, uint64_t value);
+
+static void put_device_stats(const struct mir__iface *iface, line_fn line, void *arg)
+{
+    struct mir_net_dev_stats stats = {0};
+    char name[40];
+    if (iface->dev->ops->stats != NULL)
+        mir_net_dev_stats(iface->dev, &stats);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } lines[] = {
+        {"rx_frames", stats.rx_frames},   {"rx_bytes", stats.rx_bytes},
+        {"rx_dropped", stats.rx_dropped}, {"rx_errors", stats.rx_errors},
+        {"tx_frames", stats.tx_frames},   {"tx_bytes", stats.tx_bytes},
+        {"tx_dropped", stats.tx_dropped}, {"tx_errors", stats.tx_errors},
+    };
+    for (size_t i = 0; i < MIR_ARRAY_LEN(lines); i++) {
+        mir_format(name, sizeof name, "dev%u_%s", iface->index, lines[i].name);
+        line(arg, name, lines[i].value);
+    }
+}
+
+static void put_stats(struct mir_stack *stack, line_fn line, void *arg)
+{
+    struct mir_net *net = mir__net_of_stack(stack);
+#define MIR__X(name) line(arg, #name, net->counters.name);
+    MIR__NET_COUNTERS(MIR__X)
+#undef MIR__X
+    line(arg, "arp_entries", mir_pool_used(&net->arp.entries));
+    line(arg, "reassembly_datagrams", net->reass.count);
+    line(arg, "reassembly_bytes", net->reass.bytes);
+    line(arg, "udp_sockets", mir_pool_used(&net->udp.sockets));
+    line(arg, "buffers_used", mir_pool_used(&net->bufs->pool));
+    line(arg, "page_bytes_used", mir_page_pool_used_bytes(net->pages));
+    for (uint32_t i = 0; i < net->iface_count; i++)
+        put_device_stats(&net->ifaces[i], line, arg);
+    mir__tcp_stats(net, line, arg);
+}
+
+static void get_address(struct mir_stack *stack, struct mir_ip *ip)
+{
+    const struct mir_net *net = mir__net_of_stack(stack);
+    *ip = mir_ip_from_v4(0);
+    for (uint32_t i = 0; i < net->iface_count && mir_ip_is_any(ip); i++)
+        *ip = mir_ip_from_v4(net->ifaces[i].ip);
+}
+
+static const struct mir_stack_ops stack_ops = {
+    .kind = "direct",
+    .tcp_listen = mir__tcp_listen,
+    .tcp_unlisten = mir__tcp_unlisten,
+    .tcp_connect = mir__tcp_connect,
+    .udp_open = mir__udp_open,
+    .stats = put_stats,
+    .address = get_address,
+};
+
+/* ---- open and close ------------------------------------------------------------------------- */
+
+static void on_step_end(void *arg)
+{
+    mir__iface_flush_all(arg);
+}
+
+/* Posted only so that a step with its hooks takes place. */
+static void on_flush_work(void *arg)
+{
+    (void)arg;
+}
+
+static void init_fields(struct mir_net *net, const struct mir_net_config *config,
+                        struct mir_io_page *page)
+{
+    mir_memset(net, 0, sizeof *net);
+    net->stack.ops = &stack_ops;
+    net->stack.loop = config->loop;
+    net->stack.pages = config->pages;
+    net->stack.bufs = config->bufs;
+    net->loop = config->loop;
+    net->pages = config->pages;
+    net->bufs = config->bufs;
+    net->rng = config->rng;
+    net->page = page;
+    net->route_generation = 1;
+    net->ip_id = (uint16_t)mir_rng_u32(config->rng);
+    net->ip_id_key = mir_rng_u32(config->rng);
+    net->icmp.tokens = MIR__ICMP_BURST;
+    net->icmp.filled_us = mir_loop_now(config->loop);
+    net->flush_hook.run = on_step_end;
+    net->flush_hook.arg = net;
+    mir_wait_init(&net->stack.address_ready);
+    mir_work_init(&net->flush_work, on_flush_work, net);
+}
+
+int mir_net_open(const struct mir_net_config *config, struct mir_net **out)
+{
+    struct mir_io_page *page;
+    if (config->loop == NULL || config->pages == NULL || config->bufs == NULL ||
+        config->rng == NULL)
+        return -MIR_EINVAL;
+    int r = mir_page_alloc(config->pages, sizeof(struct mir_net), MIR_PAGE_OVERWRITE, &page);
+    if (r < 0)
+        return r;
+    struct mir_net *net = (struct mir_net *)(void *)page->base;
+    init_fields(net, config, page);
+    r = mir__arp_init(net, config->arp_entries_max != 0 ? config->arp_entries_max : 1024);
+    if (r < 0)
+        goto err_page;
+    r = mir__reass4_init(net, config->reassembly_max_bytes != 0 ? config->reassembly_max_bytes
+                                                                : 1u << 20);
+    if (r < 0)
+        goto err_arp;
+    r = mir__udp_init(net, config);
+    if (r < 0)
+        goto err_reass;
+    r = mir__tcp_init(net, config);
+    if (r < 0)
+        goto err_udp;
+    /* Behind TCP's hook: what TCP sends at the end of a step leaves in the same step. */
+    mir_loop_add_step_hook(net->loop, &net->flush_hook);
+    *out = net;
+    return 0;
+err_udp:
+    mir__udp_fini(net);
+err_reass:
+    mir__reass4_fini(net);
+err_arp:
+    mir__arp_fini(net);
+err_page:
+    mir_page_release(page);
+    return r;
+}
+
+void mir_net_close(struct mir_net *net)
+{
+    mir__tcp_fini(net);
+    for (uint32_t i = 0; i < net->iface_count; i++)
+        mir__dhcp_stop(&net->ifaces[i]);
+    mir__iface_flush_all(net);
+    for (uint32_t i = 0; i < net->iface_count; i++)
+        mir__iface_stop(&net->ifaces[i]);
+    mir__udp_fini(net);
+    mir__reass4_fini(net);
+    mir__arp_fini(net);
+    mir_loop_remove_step_hook(&net->flush_hook);
+    mir_work_cancel(&net->flush_work);
+    mir_wait_wake_all(&net->stack.address_ready);
+    mir_page_release(net->page);
+}
+
+/* ---- interfaces ----------------------------------------------------------------------------- */
+
+static bool config_ok(const struct mir_net_if_config *config)
+{
+    if (config->use_dhcp)
+        return true;
+    if (!mir_ip_is_v4(&config->ip) || config->prefix_len == 0 || config->prefix_len > 32)
+        return false;
+    uint32_t ip = mir_ip_to_v4(&config->ip);
+    uint32_t host_mask = config->prefix_len == 32 ? 0 : UINT32_MAX >> config->prefix_len;
+    bool is_end = config->prefix_len < 31 && ((ip & host_mask) == 0 || (~ip & host_mask) == 0);
+    return mir__ip4_is_host(ip) && !is_end &&
+           (mir_ip_is_any(&config->gateway) || mir_ip_is_v4(&config->gateway));
+}
+
+int mir_net_add_interface(struct mir_net *net, struct mir_net_dev *dev,
+                          const struct mir_net_if_config *config)
+{
+    if (net->iface_count == MIR__IFACES_MAX)
+        return -MIR_ELIMIT;
+    if (!config_ok(config) || dev->info.mtu < 576 || mir__mac_is_group(dev->info.mac))
+        return -MIR_EINVAL;
+    struct mir__iface *iface = &net->ifaces[net->iface_count];
+    struct mir_timer announce_timer = iface->announce_timer;
+    *iface = (struct mir__iface){
+        .net = net,
+        .dev = dev,
+        .mtu = dev->info.mtu,
+        .index = net->iface_count,
+        .has_flush = dev->ops->flush != NULL,
+        .announce_timer = announce_timer,
+        .to_all = {.fresh_until_us = MIR_TIME_NEVER, .ip = UINT32_MAX, .state = MIR__ARP_KNOWN},
+    };
+    mir_memcpy(iface->mac, dev->info.mac, 6);
+    mir_memset(iface->to_all.header, 0xff, 6);
+    mir_memcpy(iface->to_all.header + 6, iface->mac, 6);
+    mir_put_be16(iface->to_all.header + 12, MIR__ETH_TYPE_IP4);
+    net->iface_count++;
+    int r = mir__iface_start(iface);
+    if (r < 0) {
+        net->iface_count--;
+        return r;
+    }
+    /* The device may know its final capabilities only now. */
+    iface->mtu = dev->info.mtu;
+    mir__net_routes_changed(net);
+    if (config->use_dhcp)
+        mir__dhcp_start(iface, config->hostname);
+    else
+        mir__iface_set_address(iface, mir_ip_to_v4(&config->ip), config->prefix_len,
+                               mir_ip_is_any(&config->gateway) ? 0
+                                                               : mir_ip_to_v4(&config->gateway));
+    return 0;
+}

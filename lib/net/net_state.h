@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: ISC */
+/* The stack object in full, and what the files below TCP know of each other.
+ *
+ *   struct mir_net ── ifaces[] ── struct mir__iface ── dhcp client, broadcast neighbour
+ *        │
+ *        ├── arp     neighbours of all interfaces, one hash table
+ *        ├── reass   datagrams being put together
+ *        ├── icmp    token bucket for errors
+ *        ├── udp     bound sockets
+ *        └── tcp     TCP's own state, opaque here
+ */
+#ifndef LIB_NET_NET_STATE_H
+#define LIB_NET_NET_STATE_H
+
+#include <mirari/bytes.h>
+#include <mirari/log.h>
+
+#include "lib/net/internal.h"
+#include "lib/wire/arp.h"
+#include "lib/wire/csum.h"
+#include "lib/wire/dhcp.h"
+#include "lib/wire/eth.h"
+#include "lib/wire/icmp4.h"
+#include "lib/wire/ip4.h"
+#include "lib/wire/udp.h"
+
+/* ---- arp.c -------------------------------------------------------------------------------- */
+
+#define MIR__ARP_BUCKETS   256u
+#define MIR__ARP_QUEUE_MAX 4u
+#define MIR__ARP_TRIES     3u
+#define MIR__ARP_RETRY_US  (1 * MIR_US_PER_S)
+#define MIR__ARP_FRESH_US  (60 * MIR_US_PER_S)
+#define MIR__ARP_FAILED_US (5 * MIR_US_PER_S)
+
+enum mir__arp_state {
+    MIR__ARP_INCOMPLETE, /* asked by broadcast, packets wait */
+    MIR__ARP_KNOWN,      /* fresh until fresh_until_us, stale behind it */
+    MIR__ARP_PROBE,      /* stale and in use: asked by unicast, packets go out meanwhile */
+    MIR__ARP_FAILED,     /* nobody answered: packets are refused until deadline_us */
+};
+
+struct mir__arp_entry {
+    /* Fast path: one comparison, one copy. */
+    mir_time_us fresh_until_us; /* 0 unless KNOWN */
+    uint8_t header[16];         /* Ethernet header to this neighbour; 14 bytes used */
+    uint32_t ip;
+    uint8_t state;
+    uint8_t tries;
+    bool is_used; /* since the clock hand passed */
+    struct mir__iface *iface;
+    struct mir_list bucket;
+    struct mir_list all;    /* clock order */
+    struct mir_list active; /* INCOMPLETE and PROBE, by deadline */
+    mir_time_us deadline_us;
+    struct mir_buf_queue queue;
+};
+
+struct mir__arp_table {
+    struct mir_list *buckets; /* MIR__ARP_BUCKETS */
+    struct mir_io_page *bucket_page;
+    struct mir_pool entries;
+    struct mir_list all;
+    struct mir_list active;
+    struct mir_timer timer;
+    uint32_t hash_key;
+};
+
+int mir__arp_init(struct mir_net *net, uint32_t entries_max) MIR_CHECK;
+void mir__arp_fini(struct mir_net *net);
+void mir__arp_input(struct mir_net *net, struct mir__iface *iface, MIR_GIVE struct mir_buf *given);
+/** The neighbour if it is in the table; NULL else. Nothing is sent. */
+struct mir__arp_entry *mir__arp_find(struct mir_net *net, const struct mir__iface *iface,
+                                     uint32_t ip);
+/** Send, queue or refuse an IP packet whose neighbour is not fresh. Room for the Ethernet header
+ *  is in front. */
+int mir__arp_output(struct mir_net *net, struct mir__route *route,
+                    MIR_GIVE struct mir_buf *buf_given);
+/** Ask who has @ip: from our address, or as a probe (RFC 5227) while we have none. */
+void mir__arp_send_probe(struct mir__iface *iface, uint32_t ip);
+/** Tell everybody our address, now and once more (RFC 5227 section 2.3). */
+void mir__arp_announce(struct mir__iface *iface);
+/** Forget the neighbours of an interface. */
+void mir__arp_forget(struct mir_net *net, const struct mir__iface *iface);
+
+/* ---- dhcp.c ------------------------------------------------------------------------------- */
+
+enum mir__dhcp_state {
+    MIR__DHCP_OFF,
+    MIR__DHCP_SELECTING,  /* DISCOVER sent */
+    MIR__DHCP_REQUESTING, /* REQUEST sent */
+    MIR__DHCP_PROBING,    /* ACK received; is the address free? */
+    MIR__DHCP_WAITING,    /* after a DECLINE or a lost lease: pause */
+    MIR__DHCP_BOUND,
+    MIR__DHCP_RENEWING,
+    MIR__DHCP_REBINDING,
+};
+
+struct mir__dhcp_client {
+    enum mir__dhcp_state state;
+    uint32_t xid;
+    uint32_t tries;
+    mir_time_us begin_us; /* of the exchange, for secs */
+    mir_time_us sent_us;  /* last REQUEST: lease times count from it */
+    struct mir_timer timer;
+    const char *hostname;
+    uint32_t offered_ip;
+    uint32_t server_id;
+    mir_time_us t1_us, t2_us, expire_us;
+    struct mir__dhcp lease; /* the ACK */
+};
+
+/** Begin; the address comes later. */
+void mir__dhcp_start(struct mir__iface *iface, const char *hostname);
+/** Release the lease (RFC 2131 section 4.4.6) and stop. */
+void mir__dhcp_stop(struct mir__iface *iface);
+/** The link came back: is the lease still right? */
+void mir__dhcp_link_up(struct mir__iface *iface);
+/** A datagram from port 67 to port 68; payload at buf->data. */
+void mir__dhcp_input(struct mir__iface *iface, const struct mir__ip_meta *meta,
+                     MIR_GIVE struct mir_buf *buf_given);
+/** Somebody else uses the address we are about to take. */
+void mir__dhcp_conflict(struct mir__iface *iface);
+static inline bool mir__dhcp_wants_input(const struct mir__dhcp_client *dhcp)
+{
+    return dhcp->state != MIR__DHCP_OFF;
+}
+
+/* ---- iface.c ------------------------------------------------------------------------------ */
+
+struct mir__iface {
+    struct mir_net *net;
+    struct mir_net_dev *dev;
+    uint8_t mac[6];
+    uint16_t mtu; /* the device's, or less by DHCP */
+    uint32_t index;
+    uint32_t ip; /* 0 = none; host order like all below */
+    uint32_t mask;
+    uint32_t broadcast; /* directed; 0 = none (prefix 31, 32) */
+    uint32_t gateway;   /* 0 = none */
+    bool is_started;
+    bool has_tx_pending;
+    bool has_flush;
+    uint8_t announcements_left;
+    struct mir_timer announce_timer;
+    mir_time_us defended_us;
+    struct mir__arp_entry to_all; /* broadcast, always fresh */
+    struct mir__dhcp_client dhcp;
+};
+
+/** Set or remove (@ip 0) the address; neighbours and routes are looked up again. */
+void mir__iface_set_address(struct mir__iface *iface, uint32_t ip, uint8_t prefix_len,
+                            uint32_t gateway);
+/** Give a whole frame to the device. Returns the device's answer. */
+int mir__iface_tx(struct mir__iface *iface, MIR_GIVE struct mir_buf *buf_given);
+int mir__iface_start(struct mir__iface *iface) MIR_CHECK;
+void mir__iface_stop(struct mir__iface *iface);
+/** Flush what this step or batch has sent, on all interfaces. */
+void mir__iface_flush_all(struct mir_net *net);
+static inline bool mir__iface_is_on_link(const struct mir__iface *iface, uint32_t ip)
+{
+    return iface->ip != 0 && ((ip ^ iface->ip) & iface->mask) == 0;
+}
+
+/* ---- ip4.c, frag4.c, reass4.c --------------------------------------------------------------- */
+
+static inline bool mir__ip4_is_multicast(uint32_t ip)
+{
+    return ip >> 28 == 0xe;
+}
+static inline bool mir__ip4_is_loopback(uint32_t ip)
+{
+    return ip >> 24 == 127;
+}
+/** Can it be one host's address? Not 0/8, 127/8, multicast, reserved or broadcast. */
+static inline bool mir__ip4_is_host(uint32_t ip)
+{
+    return ip >> 24 != 0 && !mir__ip4_is_loopback(ip) && ip >> 28 < 0xe;
+}
+
+/** An IP packet; buf->data at the IP header, flags tell a link broadcast. */
+void mir__ip4_input(struct mir_net *net, struct mir__iface *iface,
+                    MIR_GIVE struct mir_buf *buf_given);
+/** A whole datagram; buf->data at the transport header. */
+void mir__ip4_deliver(struct mir_net *net, const struct mir__ip_meta *meta, uint8_t protocol,
+                      MIR_GIVE struct mir_buf *buf_given);
+/** Prepend an IPv4 header; @fragment_word as on the wire. */
+void mir__ip4_push_header(struct mir_buf *buf, const struct mir__ip_params *params, uint16_t id,
+                          uint16_t fragment_word);
+/** An identification that has not been used for long and cannot be guessed (RFC 6864, 7739). */
+uint16_t mir__ip4_next_id(struct mir_net *net);
+/** Link output of a packet with its IP header. */
+int mir__ip4_send(struct mir_net *net, struct mir__route *route,
+                  MIR_GIVE struct mir_buf *buf_given);
+int mir__frag4_output(struct mir_net *net, struct mir__route *route,
+                      const struct mir__ip_params *params, MIR_GIVE struct mir_buf *buf_given);
+
+#define MIR__REASS_DATAGRAMS_MAX 64u
+#define MIR__REASS_FRAGMENTS_MAX 128u
+#define MIR__REASS_TIMEOUT_US    (30 * MIR_US_PER_S)
+
+struct mir__reass_state {
+    struct mir_list datagrams; /* oldest first */
+    struct mir_pool pool;
+    struct mir_timer timer;
+    uint32_t count;
+    uint32_t bytes;
+    uint32_t bytes_max;
+};
+
+int mir__reass4_init(struct mir_net *net, uint32_t bytes_max) MIR_CHECK;
+void mir__reass4_fini(struct mir_net *net);
+/** A fragment; buf->data at the IP header. Delivers the datagram when it is whole. */
+void mir__reass4_input(struct mir_net *net, const struct mir__ip_meta *meta,
+                       MIR_GIVE struct mir_buf *buf_given);
+
+/* ---- icmp4.c ------------------------------------------------------------------------------ */
+
+#define MIR__ICMP_BURST      50u
+#define MIR__ICMP_PER_SECOND 100u
+
+struct mir__icmp_state {
+    uint32_t tokens;
+    mir_time_us filled_us;
+};
+
+void mir__icmp4_input(struct mir_net *net, const struct mir__ip_meta *meta,
+                      MIR_GIVE struct mir_buf *buf_given);
+/** Tell the transport that sent the packet [ip, ip+len) that it did not arrive. */
+void mir__icmp4_tell_transport(struct mir_net *net, const uint8_t *ip, size_t len, int err,
+                               uint16_t mtu);
+
+/* ---- udp.c -------------------------------------------------------------------------------- */
+
+#define MIR__UDP_BUCKETS 64u
+
+struct mir__udp_state {
+    struct mir_pool sockets;
+    struct mir_list buckets[MIR__UDP_BUCKETS];
+};
+
+/* ---- net.c -------------------------------------------------------------------------------- */
+
+struct mir_net {
+    struct mir_stack stack;
+    struct mir__net_counters counters;
+    struct mir_loop *loop;
+    struct mir_buf_pool *bufs;
+    struct mir_page_pool *pages;
+    struct mir_rng *rng;
+    struct mir_io_page *page; /* this structure's own */
+    struct mir__iface ifaces[MIR__IFACES_MAX];
+    uint32_t iface_count;
+    uint32_t route_generation; /* never 0 */
+    uint16_t ip_id;
+    uint32_t ip_id_key;
+    bool is_in_batch;   /* between a device's first rx and its rx_end */
+    bool is_tx_pending; /* some interface has_tx_pending */
+    struct mir_step_hook flush_hook;
+    struct mir_work flush_work;
+    struct mir__arp_table arp;
+    struct mir__reass_state reass;
+    struct mir__icmp_state icmp;
+    struct mir__udp_state udp;
+    struct mir__tcp_state *tcp;
+};
+
+/** Addresses or neighbours changed: kept routes are no longer valid. */
+static inline void mir__net_routes_changed(struct mir_net *net)
+{
+    if (++net->route_generation == 0)
+        net->route_generation = 1;
+}
+
+#endif
