@@ -79,7 +79,9 @@ struct mir_app {
 /**
  * mir_app_main() - the appliance; written by the application.
  *
- * Runs in a task. Return the exit status, 0 .. 63, soon after is_stopping becomes true.
+ * Runs in a task; ends soon after is_stopping becomes true.
+ *
+ * Returns the exit status, 0 .. 63.
  * Source  none
  */
 int mir_app_main(struct mir_app *app);

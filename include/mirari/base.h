@@ -15,31 +15,32 @@ typedef uint64_t mir_time_us;
 
 /** A deadline that never comes. */
 #define MIR_TIME_NEVER UINT64_MAX
-#define MIR_US_PER_MS 1000ull
-#define MIR_US_PER_S 1000000ull
+#define MIR_US_PER_MS  1000ull
+#define MIR_US_PER_S   1000000ull
 
 /** The result must be looked at. */
 #define MIR_CHECK __attribute__((warn_unused_result))
 /** Marks a parameter the callee owns from the moment of the call, on success and on error. */
 #define MIR_GIVE
 #define MIR_PRINTF(fmt_index, arg_index) __attribute__((format(printf, fmt_index, arg_index)))
-#define MIR_NORETURN __attribute__((noreturn))
-#define MIR_UNUSED __attribute__((unused))
-#define MIR_ALIGNED(n) __attribute__((aligned(n)))
-#define MIR_LIKELY(x) __builtin_expect(!!(x), 1)
-#define MIR_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define MIR_NORETURN                     __attribute__((noreturn))
+#define MIR_UNUSED                       __attribute__((unused))
+#define MIR_ALIGNED(n)                   __attribute__((aligned(n)))
+#define MIR_LIKELY(x)                    __builtin_expect(!!(x), 1)
+#define MIR_UNLIKELY(x)                  __builtin_expect(!!(x), 0)
 
 #define MIR_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define MIR_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MIR_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MIR_MIN(a, b)    ((a) < (b) ? (a) : (b))
+#define MIR_MAX(a, b)    ((a) > (b) ? (a) : (b))
 /** The structure of @type that holds @ptr as its @member. */
 #define MIR_CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-/* Every target has these four symbols (C library, kernel or image); the compiler may inline them. */
-#define mir_memcpy __builtin_memcpy
+/* Every target has these four symbols (C library, kernel or image); the compiler may inline them.
+ */
+#define mir_memcpy  __builtin_memcpy
 #define mir_memmove __builtin_memmove
-#define mir_memset __builtin_memset
-#define mir_memcmp __builtin_memcmp
+#define mir_memset  __builtin_memset
+#define mir_memcmp  __builtin_memcmp
 
 MIR_NORETURN void mir__assert_fail(const char *file, int line, const char *text, uint64_t left,
                                    uint64_t right);

@@ -9,7 +9,7 @@
 #define MIR__BE16(x) __builtin_bswap16(x)
 #define MIR__BE32(x) __builtin_bswap32(x)
 #define MIR__BE64(x) __builtin_bswap64(x)
-#define MIR__LE(x) (x)
+#define MIR__LE(x)   (x)
 #else
 #error "Mirari supports little-endian machines only (x86-64, aarch64)"
 #endif

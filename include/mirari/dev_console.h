@@ -11,6 +11,7 @@ struct mir_console {
     uint64_t dropped_bytes;
 };
 
+/** Write [len] bytes, borrowed. */
 static inline void mir_console_write(struct mir_console *console, const char *data, size_t len)
 {
     console->write(console, data, len);

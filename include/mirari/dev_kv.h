@@ -45,6 +45,7 @@ struct mir_kv_ops {
     int (*at)(struct mir_kv *kv, uint32_t index, const struct mir_kv_entry **entry);
 };
 
+/** The members of struct mir_kv_ops, called by name. */
 static inline MIR_CHECK int mir_kv_get(struct mir_kv *kv, const char *key, size_t key_len,
                                        const struct mir_kv_entry **entry)
 {

@@ -33,10 +33,10 @@ enum mir_net_dev_caps {
 
 struct mir_net_dev_info {
     uint8_t mac[6];
-    uint16_t mtu;        /**< largest IP packet, 576 .. 65535 */
-    uint32_t caps;       /**< enum mir_net_dev_caps, after negotiation */
-    uint32_t gso_max;    /**< largest frame under TSO, Ethernet header included; 0 without */
-    const char *kind;    /**< "tap", "user", "pipe", ...: static text */
+    uint16_t mtu;     /**< largest IP packet, 576 .. 65535 */
+    uint32_t caps;    /**< enum mir_net_dev_caps, after negotiation */
+    uint32_t gso_max; /**< largest frame under TSO, Ethernet header included; 0 without */
+    const char *kind; /**< "tap", "user", "pipe", ...: static text */
 };
 
 struct mir_net_dev_stats {
@@ -77,6 +77,8 @@ struct mir_net_dev {
     struct mir_net_dev_info info;
 };
 
+/** The members of struct mir_net_dev_ops, called by name; a device without flush or tx_room has
+ *  nothing to flush and always room. */
 static inline MIR_CHECK int mir_net_dev_start(struct mir_net_dev *dev,
                                               const struct mir_net_upper *upper)
 {
@@ -99,8 +101,7 @@ static inline uint32_t mir_net_dev_tx_room(struct mir_net_dev *dev)
 {
     return dev->ops->tx_room != NULL ? dev->ops->tx_room(dev) : UINT32_MAX;
 }
-static inline void mir_net_dev_stats(const struct mir_net_dev *dev,
-                                     struct mir_net_dev_stats *stats)
+static inline void mir_net_dev_stats(const struct mir_net_dev *dev, struct mir_net_dev_stats *stats)
 {
     dev->ops->stats(dev, stats);
 }

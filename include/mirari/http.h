@@ -26,17 +26,18 @@ enum mir_http_method {
     MIR_HTTP_PATCH = 64,
 };
 
-/** Limits; 0 takes the default in brackets. What exceeds them gets the 4xx in the second bracket. */
+/** Limits; 0 takes the default in brackets. What exceeds them gets the 4xx in the second bracket.
+ */
 struct mir_http_limits {
-    uint32_t request_line_bytes;  /**< [8192] [414] */
-    uint32_t header_bytes;        /**< all header lines [16384] [431] */
-    uint32_t header_count;        /**< [100] [431] */
-    uint64_t body_bytes;          /**< [1 GiB] [413] */
-    uint32_t header_timeout_ms;   /**< first byte to end of headers [10000] [408] */
-    uint32_t idle_timeout_ms;     /**< keep-alive wait [60000] [closed silently] */
-    uint32_t body_timeout_ms;     /**< without progress [30000] [408] */
-    uint32_t send_timeout_ms;     /**< without progress [30000] [aborted] */
-    uint32_t connections;         /**< [10000] [503 and close] */
+    uint32_t request_line_bytes;      /**< [8192] [414] */
+    uint32_t header_bytes;            /**< all header lines [16384] [431] */
+    uint32_t header_count;            /**< [100] [431] */
+    uint64_t body_bytes;              /**< [1 GiB] [413] */
+    uint32_t header_timeout_ms;       /**< first byte to end of headers [10000] [408] */
+    uint32_t idle_timeout_ms;         /**< keep-alive wait [60000] [closed silently] */
+    uint32_t body_timeout_ms;         /**< without progress [30000] [408] */
+    uint32_t send_timeout_ms;         /**< without progress [30000] [aborted] */
+    uint32_t connections;             /**< [10000] [503 and close] */
     uint32_t requests_per_connection; /**< [0 = no limit] [Connection: close] */
 };
 
@@ -62,9 +63,10 @@ struct mir_http_config {
     struct mir_clock *clock;   /**< for Date; may be NULL */
     struct mir_endpoint local; /**< where to listen */
     struct mir_http_limits limits;
-    const char *server_name;   /**< Server header; NULL = "mirari" */
+    const char *server_name; /**< Server header; NULL = "mirari" */
 };
 
+/** Listen as @config says. Returns 0, -MIR_EINVAL, -MIR_EADDRINUSE, -MIR_ENOMEM. */
 int mir_http_server_open(const struct mir_http_config *config,
                          struct mir_http_server **server) MIR_CHECK;
 /** Stop listening and end all connections. */
@@ -80,6 +82,7 @@ int mir_http_route(struct mir_http_server *server, const char *prefix, unsigned 
 int mir_http_route_kv(struct mir_http_server *server, const char *prefix,
                       struct mir_kv *kv) MIR_CHECK;
 
+/** The method of the request; one of those the route was made for. */
 enum mir_http_method mir_http_method(const struct mir_http_exchange *exchange);
 /** Decoded path, without query. */
 struct mir_http_text mir_http_path(const struct mir_http_exchange *exchange);
@@ -87,15 +90,16 @@ struct mir_http_text mir_http_query(const struct mir_http_exchange *exchange);
 /** First header of that name (case-insensitive); text NULL if absent. */
 struct mir_http_text mir_http_header(const struct mir_http_exchange *exchange, const char *name);
 
-/** Ask for the body; otherwise it is read and dropped (up to the limit). Inside the handler only. */
-void mir_http_read_body(struct mir_http_exchange *exchange, mir_http_body_fn on_body,
-                        void *arg);
+/** Ask for the body; otherwise it is read and dropped (up to the limit). Inside the handler only.
+ */
+void mir_http_read_body(struct mir_http_exchange *exchange, mir_http_body_fn on_body, void *arg);
 void mir_http_on_end(struct mir_http_exchange *exchange, mir_http_end_fn on_end, void *arg);
 
 /** Answer whole: @body borrowed. Returns 0 or an error (answered already, client gone). */
 int mir_http_respond(struct mir_http_exchange *exchange, unsigned status, const char *media_type,
                      const void *body, size_t len);
-/** Add a header line before the answer begins. Returns 0, -MIR_EINVAL (CR, LF, NUL), -MIR_ELIMIT. */
+/** Add a header line before the answer begins. Returns 0, -MIR_EINVAL (CR, LF, NUL), -MIR_ELIMIT.
+ */
 int mir_http_add_header(struct mir_http_exchange *exchange, const char *name,
                         const char *value) MIR_CHECK;
 /** Begin a streamed answer: @size known (Content-Length) or UINT64_MAX (chunked). */
@@ -118,6 +122,7 @@ struct mir_http_stats {
     uint64_t bytes_out, timeouts, connections_refused;
     uint32_t connections_open;
 };
+/** Counters since the server was opened. */
 void mir_http_server_stats(const struct mir_http_server *server, struct mir_http_stats *stats);
 
 #endif

@@ -14,6 +14,7 @@ struct mir_list {
     struct mir_list *prev;
 };
 
+/** Make @node a member of no list, or a head without members. */
 static inline void mir_list_init(struct mir_list *node)
 {
     node->next = node;
@@ -26,11 +27,13 @@ static inline bool mir_list_is_linked(const struct mir_list *node)
     return node->next != node;
 }
 
+/** True if the list of @head has no members. */
 static inline bool mir_list_is_empty(const struct mir_list *head)
 {
     return head->next == head;
 }
 
+/** Add @node, which is in no list, as the last member. */
 static inline void mir_list_push_back(struct mir_list *head, struct mir_list *node)
 {
     node->prev = head->prev;
@@ -39,11 +42,13 @@ static inline void mir_list_push_back(struct mir_list *head, struct mir_list *no
     head->prev = node;
 }
 
+/** Add @node, which is in no list, as the first member. */
 static inline void mir_list_push_front(struct mir_list *head, struct mir_list *node)
 {
     mir_list_push_back(head->next, node);
 }
 
+/** Take @node out of its list; harmless if it is in none. */
 static inline void mir_list_remove(struct mir_list *node)
 {
     node->prev->next = node->next;

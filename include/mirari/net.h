@@ -34,7 +34,7 @@ struct mir_endpoint {
     uint16_t port;
 };
 
-#define MIR_IP_TEXT_MAX 46       /**< with NUL */
+#define MIR_IP_TEXT_MAX       46 /**< with NUL */
 #define MIR_ENDPOINT_TEXT_MAX 54 /**< "[v6]:port" with NUL */
 
 struct mir_ip mir_ip_from_v4(uint32_t addr); /**< host order: 0x0a000002 is 10.0.0.2 */
@@ -242,6 +242,7 @@ static inline MIR_CHECK int mir_tcp_connect(struct mir_stack *stack,
     return stack->ops->tcp_connect(stack, remote, handler, arg, tcp);
 }
 
+/** Give the connection another handler, from its next event on. */
 static inline void mir_tcp_set_handler(struct mir_tcp *tcp, mir_tcp_handler_fn handler, void *arg)
 {
     tcp->handler = handler;
@@ -332,11 +333,13 @@ static inline MIR_CHECK int mir_tcp_set_option(struct mir_tcp *tcp, enum mir_tcp
     return tcp->ops->set_option(tcp, option, value);
 }
 
+/** State and counters of a connection. */
 static inline void mir_tcp_get_info(const struct mir_tcp *tcp, struct mir_tcp_info *info)
 {
     tcp->ops->info(tcp, info);
 }
 
+/** Both ends of a connection. */
 static inline void mir_tcp_get_endpoints(const struct mir_tcp *tcp, struct mir_endpoint *local,
                                          struct mir_endpoint *remote)
 {
@@ -391,8 +394,8 @@ static inline MIR_CHECK int mir_udp_open(struct mir_stack *stack, const struct m
 }
 
 /** Send a datagram by copying. Returns 0, -MIR_ETOOBIG, -MIR_ENETUNREACH, -MIR_EAGAIN (dropped). */
-static inline int mir_udp_send(struct mir_udp *udp, const struct mir_endpoint *to,
-                               const void *data, size_t len)
+static inline int mir_udp_send(struct mir_udp *udp, const struct mir_endpoint *to, const void *data,
+                               size_t len)
 {
     return udp->ops->send(udp, to, data, len);
 }
@@ -404,6 +407,7 @@ static inline int mir_udp_send_buf(struct mir_udp *udp, const struct mir_endpoin
     return udp->ops->send_buf(udp, to, buf_given);
 }
 
+/** Release the port; nothing arrives after return. */
 static inline void mir_udp_close(struct mir_udp *udp)
 {
     udp->ops->close(udp);

@@ -94,6 +94,7 @@ struct mir_page_pool {
  */
 int mir_page_pool_init(struct mir_page_pool *pool, void *arena, size_t size_bytes) MIR_CHECK;
 
+/** Bytes of the runs that are held now (0 when everything was released), and of the rest. */
 size_t mir_page_pool_used_bytes(const struct mir_page_pool *pool);
 size_t mir_page_pool_free_bytes(const struct mir_page_pool *pool);
 
@@ -389,6 +390,7 @@ struct mir_buf_queue {
     uint32_t bytes;
 };
 
+/** Add at the end (given); take from the front, NULL if empty; release all. */
 void mir_buf_queue_push(struct mir_buf_queue *queue, MIR_GIVE struct mir_buf *buf_given);
 struct mir_buf *mir_buf_queue_pop(struct mir_buf_queue *queue);
 void mir_buf_queue_release(struct mir_buf_queue *queue);

@@ -27,6 +27,7 @@ struct mir_work {
     void *arg;
 };
 
+/** Prepare work that is not posted yet. */
 void mir_work_init(struct mir_work *work, void (*run)(void *arg), void *arg);
 /** Run @work at the end of the ready queue, in this step. Posting twice before it runs is once. */
 void mir_loop_post(struct mir_loop *loop, struct mir_work *work);
@@ -45,6 +46,7 @@ struct mir_timer {
     struct mir_loop *loop; /* NULL: not set */
 };
 
+/** Prepare a timer that is not set yet. */
 void mir_timer_init(struct mir_timer *timer, void (*fire)(void *arg), void *arg);
 /** Fire at @deadline_us or up to one tick (1,024 us) later, never earlier; replaces the deadline
  *  it had. A deadline in the past fires in the next step; MIR_TIME_NEVER is mir_timer_cancel(). */
@@ -59,7 +61,7 @@ static inline bool mir_timer_is_set(const struct mir_timer *timer)
 /* ---- loop --------------------------------------------------------------------------------- */
 
 #define MIR_WHEEL_LEVELS 6
-#define MIR_WHEEL_SLOTS 64
+#define MIR_WHEEL_SLOTS  64
 
 struct mir_loop {
     /* private: */

@@ -95,10 +95,10 @@ struct mir__route {
     uint32_t next_hop4;
     struct mir__arp_entry *neighbour; /* may be NULL; stable: entries are freed with a new
                                          route_generation */
-    uint16_t mtu;             /* of the interface */
-    uint8_t ip_header_len;    /* 20 or 40 */
-    uint32_t caps;            /* of the device */
-    uint32_t gso_max;         /* largest IP packet under TSO, 0 = none */
+    uint16_t mtu;                     /* of the interface */
+    uint8_t ip_header_len;            /* 20 or 40 */
+    uint32_t caps;                    /* of the device */
+    uint32_t gso_max;                 /* largest IP packet under TSO, 0 = none */
 };
 
 struct mir__ip_params {
@@ -169,8 +169,8 @@ int mir__tcp_listen(struct mir_stack *stack, const struct mir_tcp_listen_config 
 void mir__tcp_unlisten(struct mir_tcp_listener *listener);
 int mir__tcp_connect(struct mir_stack *stack, const struct mir_endpoint *remote,
                      mir_tcp_handler_fn handler, void *arg, struct mir_tcp **tcp) MIR_CHECK;
-void mir__tcp_stats(struct mir_net *net,
-                    void (*line)(void *arg, const char *name, uint64_t value), void *arg);
+void mir__tcp_stats(struct mir_net *net, void (*line)(void *arg, const char *name, uint64_t value),
+                    void *arg);
 
 /* ---- udp.c -------------------------------------------------------------------------------- */
 

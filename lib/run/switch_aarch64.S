@@ -98,7 +98,7 @@ mir__switch:
     .cfi_endproc
     .size mir__switch, . - mir__switch
 
-/* void *mir__switch_prepare(void *top, void *arg): the frame above, returning to `first` */
+/* void *mir__switch_prepare(void *top, void *arg): the frame above, returning to task_start */
     .section .text.mir__switch_prepare, "ax", %progbits
     .globl mir__switch_prepare
     .hidden mir__switch_prepare
@@ -107,7 +107,7 @@ mir__switch:
 mir__switch_prepare:
     .cfi_startproc
     sub x0, x0, #FRAME
-    adr x9, first
+    adr x9, task_start
     stp xzr, x9, [x0]
     stp x1, xzr, [x0, #16]
     stp xzr, xzr, [x0, #32]
@@ -125,15 +125,15 @@ mir__switch_prepare:
     .size mir__switch_prepare, . - mir__switch_prepare
 
 /* Where a task begins: arg in x19, sp = top. */
-    .type first, %function
+    .type task_start, %function
     .p2align 4
-first:
+task_start:
     .cfi_startproc
     .cfi_undefined x30
     mov x0, x19
     bl mir__task_main
     brk #0
     .cfi_endproc
-    .size first, . - first
+    .size task_start, . - task_start
 
     .section .note.GNU-stack, "", %progbits

@@ -75,7 +75,7 @@ mir__switch:
     .cfi_endproc
     .size mir__switch, . - mir__switch
 
-/* void *mir__switch_prepare(void *top, void *arg): the frame above, returning to `first` */
+/* void *mir__switch_prepare(void *top, void *arg): the frame above, returning to task_start */
     .section .text.mir__switch_prepare, "ax", @progbits
     .globl mir__switch_prepare
     .hidden mir__switch_prepare
@@ -93,22 +93,22 @@ mir__switch_prepare:
     movq %rcx, 32(%rax)
     movq %rsi, 40(%rax)
     movq %rcx, 48(%rax)
-    leaq first(%rip), %rdx
+    leaq task_start(%rip), %rdx
     movq %rdx, 56(%rax)
     ret
     .cfi_endproc
     .size mir__switch_prepare, . - mir__switch_prepare
 
 /* Where a task begins: arg in rbx, rsp = top. */
-    .type first, @function
+    .type task_start, @function
     .p2align 4
-first:
+task_start:
     .cfi_startproc
     .cfi_undefined rip
     movq %rbx, %rdi
     call mir__task_main
     ud2
     .cfi_endproc
-    .size first, . - first
+    .size task_start, . - task_start
 
     .section .note.GNU-stack, "", @progbits

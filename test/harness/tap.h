@@ -44,6 +44,6 @@ uint64_t tap_seed(int argc, char **argv, uint64_t fallback);
         tap_check_int(tap__a, tap__b, tap__a op tap__b, __FILE__, __LINE__, #a " " #op " " #b);    \
     })
 #define check_mem(a, b, len) tap_check_mem(a, b, len, __FILE__, __LINE__, #a " equals " #b)
-#define check_str(a, b) tap_check_str(a, b, __FILE__, __LINE__, #a " equals " #b)
+#define check_str(a, b)      tap_check_str(a, b, __FILE__, __LINE__, #a " equals " #b)
 
 #endif

@@ -111,11 +111,11 @@ static void compare_random(struct mir_rng *rng)
         fmt[at++] = *f;
     }
     if (mir_rng_below(rng, 2) == 0)
-        at += (size_t)sprintf(fmt + at, "%u", 1 + mir_rng_below(rng, 45));
+        at += (size_t)snprintf(fmt + at, 8, "%u", 1 + mir_rng_below(rng, 45));
     if (mir_rng_below(rng, 2) == 0)
-        at += (size_t)sprintf(fmt + at, ".%u", mir_rng_below(rng, 40));
+        at += (size_t)snprintf(fmt + at, 8, ".%u", mir_rng_below(rng, 40));
     unsigned length = mir_rng_below(rng, MIR_ARRAY_LEN(lengths));
-    at += (size_t)sprintf(fmt + at, "%s%c>", is_text ? "" : lengths[length], conversion);
+    at += (size_t)snprintf(fmt + at, 8, "%s%c>", is_text ? "" : lengths[length], conversion);
     fmt[at] = '\0';
     uint64_t value = mir_rng_u64(rng) >> mir_rng_below(rng, 64);
     if (mir_rng_below(rng, 8) == 0)
