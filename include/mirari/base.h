@@ -61,6 +61,14 @@ MIR_NORETURN void mir__assert_fail(const char *file, int line, const char *text,
             mir__assert_fail(__FILE__, __LINE__, #a " " #op " " #b, mir__a, mir__b);               \
     } while (0)
 
+/** Number of bits set. The compiler's own may be a call of its run-time library. */
+static inline unsigned mir_popcount32(uint32_t v)
+{
+    v -= v >> 1 & 0x55555555u;
+    v = (v & 0x33333333u) + (v >> 2 & 0x33333333u);
+    return ((v + (v >> 4)) & 0x0f0f0f0fu) * 0x01010101u >> 24;
+}
+
 /** True if @text (NUL-terminated) equals @other. */
 static inline bool mir_str_equal(const char *text, const char *other)
 {

@@ -48,7 +48,7 @@ void mir__chacha20_block(const uint32_t key[8], uint32_t counter, const uint32_t
         QUARTER(x[2], x[7], x[8], x[13]);
         QUARTER(x[3], x[4], x[9], x[14]);
     }
-    for (int i = 0; i < 16; i++)
+    for (size_t i = 0; i < 16; i++)
         mir_put_le32(out + 4 * i, x[i] + in[i]);
 }
 
@@ -64,7 +64,7 @@ static void refill(struct mir_rng *rng)
 
 void mir_rng_init(struct mir_rng *rng, const uint8_t seed[32])
 {
-    for (int i = 0; i < 8; i++)
+    for (size_t i = 0; i < 8; i++)
         rng->key[i] = mir_get_le32(seed + 4 * i);
     refill(rng);
 }

@@ -253,7 +253,7 @@ static int prefix_of(const struct mir__dhcp *msg)
         return msg->yiaddr >> 31 == 0 ? 8 : msg->yiaddr >> 30 == 2 ? 16 : 24;
     if ((~mask & (~mask + 1)) != 0)
         return -MIR_EMALFORMED;
-    return __builtin_popcount(mask);
+    return (int)mir_popcount32(mask);
 }
 
 static void take_times(struct mir__dhcp_client *dhcp, const struct mir__dhcp *msg)

@@ -38,7 +38,7 @@ static int rate(const struct mir__iface *iface, uint32_t dst)
     if (dst == UINT32_MAX || mir__ip4_is_multicast(dst))
         return 1;
     if (mir__iface_is_on_link(iface, dst))
-        return __builtin_popcount(iface->mask) + 2;
+        return (int)mir_popcount32(iface->mask) + 2;
     return iface->gateway != 0 ? 1 : 0;
 }
 

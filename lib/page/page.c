@@ -26,7 +26,7 @@ static const uint8_t class_pages[MIR_PAGE_CLASSES] = {1, 2, 4, 8, MIR_PAGE_RUN_M
 int mir_page_pool_init(struct mir_page_pool *pool, void *arena, size_t size_bytes)
 {
     if (arena == NULL || ((uintptr_t)arena | size_bytes) % MIR_PAGE_SIZE != 0 ||
-        size_bytes < 16 * MIR_PAGE_SIZE)
+        size_bytes < (size_t)16 * MIR_PAGE_SIZE)
         return -MIR_EINVAL;
     *pool = (struct mir_page_pool){.arena = arena, .arena_size = size_bytes};
     return 0;

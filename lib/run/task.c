@@ -165,6 +165,7 @@ void mir_wait_wake_all(struct mir_wait *wait)
 
 /* ---- tasks ----------------------------------------------------------------------------------- */
 
+/* NOLINTNEXTLINE(readability-function-size): seven parameters, by contract */
 int mir_task_spawn(struct mir_loop *loop, const struct mir_stack_source *source, const char *name,
                    size_t stack_bytes, void (*entry)(void *arg), void *arg,
                    struct mir_task **task_out)

@@ -144,6 +144,14 @@ static void test_bytes(void)
             check_int(bytes[i], ==, 0xee);
     }
 
+    tap_case("bits set");
+    for (unsigned n = 0; n <= 32; n++) {
+        uint32_t low = n == 0 ? 0 : UINT32_MAX >> (32 - n);
+        check_int(mir_popcount32(low), ==, n);
+        check_int(mir_popcount32(low << (32 - n) % 32), ==, n);
+    }
+    check_int(mir_popcount32(0x80010101u), ==, 4);
+
     tap_case("text helpers");
     check(mir_str_equal("", ""));
     check(mir_str_equal("abc", "abc"));

@@ -21,6 +21,8 @@ SIM_C   := $(call find_src,target/sim)
 objs = $(addprefix $(B)/$(1)/,$(patsubst %.S,%.o,$(patsubst %.c,%.o,$(2))))
 
 define library_rules
+# As lib/ (CFLAGS_LIB): no calls of a C library that the source does not show.
+$(call objs,$(1),$(DEV_P_C)): EXTRA_CFLAGS += -fno-builtin
 $(B)/$(1)/libmirari.a: $(call objs,$(1),$(LIB_C) $(LIB_S) $(DEV_P_C))
 $(B)/$(1)/libmirari-unix.a: $(call objs,$(1),$(DEV_H_C) $(UNIX_C))
 $(B)/$(1)/libmirari-sim.a: $(call objs,$(1),$(SIM_C))

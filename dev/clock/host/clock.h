@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+/* The clock of the host. */
 #ifndef DEV_CLOCK_HOST_CLOCK_H
 #define DEV_CLOCK_HOST_CLOCK_H
 

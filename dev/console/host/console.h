@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+/* The console of the host: a descriptor. */
 #ifndef DEV_CONSOLE_HOST_CONSOLE_H
 #define DEV_CONSOLE_HOST_CONSOLE_H
 

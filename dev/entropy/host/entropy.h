@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+/* The random numbers of the host. */
 #ifndef DEV_ENTROPY_HOST_ENTROPY_H
 #define DEV_ENTROPY_HOST_ENTROPY_H
 
