@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* TCP's part of the stack object. */
+/* What the rest of the stack sees of TCP: that it has a state. The inside is tcp/internal.h. */
 #ifndef LIB_NET_TCP_STATE_H
 #define LIB_NET_TCP_STATE_H
 

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: ISC */
+/* What an acknowledgment means: round-trip time, send queue, congestion window, loss recovery.
+ *
+ * NewReno (RFC 5681 section 3.2, RFC 6582):
+ *
+ *   duplicate 1, 2   limited transmit: one new segment each (RFC 3042; output.c adds it to cwnd)
+ *   duplicate 3      retransmit snd_una; recover = snd_max; cwnd = ssthresh + 3 mss
+ *   further ones     cwnd += mss: a segment has left the network
+ *   partial ACK      snd_una < ACK < recover: the next hole; retransmit it, deflate cwnd by what
+ * was acknowledged, restart the timer for the first one only ("impatient") full ACK recovery ends;
+ * cwnd = about ssthresh, without a burst
+ *
+ * After a timeout `recover` is snd_max too, and three duplicates start no fast retransmit until it
+ * is passed: they may be caused by our own unneeded retransmissions (section 3.2, step 1; the test
+ * with cumulative acknowledgment "careful variant").
+ *
+ * A duplicate ACK is one without data, SYN, FIN, that acknowledges snd_una again while something is
+ * outstanding, and does not change the window (RFC 5681 section 2).
+ */
+#include "lib/net/tcp/internal.h"
+
+static void take_rtt(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg)
+{
+    if (pcb->is_timing && seq_ge(seg->hdr.ack, pcb->rtt_seq)) {
+        pcb->is_timing = false;
+        mir_time_us rtt = seg->now_us - pcb->rtt_start_us;
+        mir__tcp_rtt_sample(pcb, (uint32_t)MIR_MIN(rtt, MIR__TCP_RTO_MAX_US));
+    } else if (pcb->rexmt_count > 0 && pcb->has_ts && seg->opt.has_ts && seg->opt.tsecr != 0) {
+        /* After retransmissions Karn leaves nothing to time; the echoed timestamp does not lie
+         * about which transmission it answers (RFC 7323 section 4.1). */
+        uint32_t rtt_ms = mir__tcp_tsval(pcb, seg->now_us) - seg->opt.tsecr;
+        if (rtt_ms < MIR__TCP_RTO_MAX_US / MIR_US_PER_MS)
+            mir__tcp_rtt_sample(pcb, rtt_ms * (uint32_t)MIR_US_PER_MS);
+    }
+}
+
+static void recovery_ack(struct mir__tcp_pcb *pcb, uint32_t acked)
+{
+    if (seq_ge(pcb->snd_una, pcb->recover)) {
+        pcb->in_recovery = false;
+        pcb->dup_acks = 0;
+        pcb->cc->on_recovered(pcb, flight_of(pcb));
+        return;
+    }
+    MIR__TCP_COUNT(pcb->host, partial_acks);
+    pcb->rexmt_first = true;
+    pcb->cwnd -= MIR_MIN(acked, pcb->cwnd - MIR_MIN(pcb->cwnd, (uint32_t)pcb->mss));
+    if (acked >= pcb->mss)
+        pcb->cwnd += pcb->mss;
+}
+
+/* Take acknowledged bytes, and perhaps SYN and FIN, off the books. */
+static void drop_acked(struct mir__tcp_pcb *pcb, uint32_t ack)
+{
+    uint32_t bytes = seq_gt(ack, pcb->sendq.seq) ? ack - pcb->sendq.seq : 0;
+    bytes = MIR_MIN(bytes, pcb->sendq.q.bytes);
+    if (bytes > 0) {
+        mir__tcp_sendq_drop(pcb, bytes);
+        pcb->bytes_acked += bytes;
+    }
+    pcb->snd_una = ack;
+    if (seq_lt(pcb->snd_nxt, ack))
+        pcb->snd_nxt = ack;
+    if (pcb->wants_write &&
+        (pcb->sendq.q.bytes == 0 || mir__tcp_send_room_now(pcb) >= pcb->snd_limit / 4)) {
+        pcb->wants_write = false;
+        mir__tcp_raise(pcb, MIR_TCP_WRITABLE);
+    }
+}
+
+void mir__tcp_new_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg)
+{
+    uint32_t acked = seg->hdr.ack - pcb->snd_una;
+    bool was_first_partial = pcb->in_recovery && !pcb->partial_seen;
+    take_rtt(pcb, seg);
+    drop_acked(pcb, seg->hdr.ack);
+    pcb->rexmt_count = 0;
+    pcb->soft_error = 0;
+    pcb->progress_us = seg->now_us;
+    if (pcb->in_recovery) {
+        recovery_ack(pcb, acked);
+    } else {
+        pcb->dup_acks = 0;
+        pcb->cc->on_ack(pcb, acked);
+    }
+    if (pcb->snd_una == pcb->snd_max) {
+        mir__tcp_timer_stop(pcb, MIR__TCP_T_REXMT);
+        pcb->is_persist = false;
+        pcb->is_cwnd_limited = false;
+    } else if (!pcb->in_recovery || was_first_partial) {
+        pcb->partial_seen = pcb->in_recovery;
+        mir__tcp_timer_rexmt(pcb);
+    }
+    mir__tcp_mark(pcb);
+}
+
+static void enter_recovery(struct mir__tcp_pcb *pcb)
+{
+    pcb->cc->on_loss(pcb, pcb->snd_max - pcb->snd_una);
+    pcb->cwnd += 3u * pcb->mss;
+    pcb->recover = pcb->snd_max;
+    pcb->in_recovery = true;
+    pcb->partial_seen = false;
+    pcb->rexmt_first = true;
+    pcb->is_timing = false;
+    pcb->fast_retransmits++;
+    MIR__TCP_COUNT(pcb->host, fast_retransmits);
+    mir__tcp_timer_rexmt(pcb);
+}
+
+static void duplicate_ack(struct mir__tcp_pcb *pcb)
+{
+    pcb->dup_acks_in++;
+    MIR__TCP_COUNT(pcb->host, dup_acks_in);
+    if (pcb->dup_acks < UINT8_MAX)
+        pcb->dup_acks++;
+    if (pcb->in_recovery)
+        pcb->cwnd += pcb->mss;
+    else if (pcb->dup_acks == 3 && seq_gt(pcb->snd_una, pcb->recover))
+        enter_recovery(pcb);
+    mir__tcp_mark(pcb);
+}
+
+static void window_changed(struct mir__tcp_pcb *pcb)
+{
+    if (pcb->is_persist && pcb->snd_wnd > 0) {
+        pcb->is_persist = false;
+        pcb->rexmt_count = 0;
+        mir__tcp_timer_stop(pcb, MIR__TCP_T_REXMT);
+    }
+    mir__tcp_mark(pcb);
+}
+
+bool mir__tcp_process_ack(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg)
+{
+    uint32_t ack = seg->hdr.ack;
+    /* RFC 5961 section 5.2: neither what we never sent nor what is older than any window. */
+    if (seq_gt(ack, pcb->snd_max) || seq_lt(ack, pcb->snd_una - pcb->max_snd_wnd)) {
+        MIR__TCP_COUNT(pcb->host, drop_bad_ack);
+        mir__tcp_challenge(pcb);
+        return false;
+    }
+    if (seq_lt(ack, pcb->snd_una))
+        return true;
+    uint32_t wnd_before = pcb->snd_wnd;
+    bool is_new = seq_gt(ack, pcb->snd_una);
+    if (is_new)
+        mir__tcp_new_ack(pcb, seg);
+    bool is_changed = mir__tcp_window_take(pcb, seg);
+    if (is_changed || pcb->is_persist)
+        window_changed(pcb);
+    if (!is_new && seg->len == 0 && !(seg->hdr.flags & MIR__TCP_FIN) &&
+        pcb->snd_una != pcb->snd_max && !pcb->is_persist && pcb->snd_wnd == wnd_before)
+        duplicate_ack(pcb);
+    return true;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: ISC */
+/* Invariants of a connection, checked after each segment in and out of debug builds.
+ *
+ *   snd_una <= snd_nxt <= snd_max        the send queue begins at snd_una, except for SYN and FIN
+ *   rcv_nxt <= rcv_adv                   nothing received lies beyond what was promised
+ *   queues count what they hold          early pieces are sorted, apart, and above rcv_nxt
+ *   outstanding data has a timer         or nobody would ever send it again
+ */
+#include "lib/net/tcp/internal.h"
+
+#ifdef MIR_DEBUG_BUILD
+
+static void check_viewq(const struct mir__tcp_viewq *q)
+{
+    uint32_t bytes = 0;
+    MIR_ASSERT((q->first == NULL) == (q->last == NULL));
+    for (const struct mir__tcp_chunk *chunk = q->first; chunk != NULL; chunk = chunk->next) {
+        MIR_ASSERT_OP(chunk->first, <, chunk->end);
+        MIR_ASSERT_OP(chunk->end, <=, MIR__TCP_CHUNK_VIEWS);
+        for (uint32_t i = chunk->first; i < chunk->end; i++) {
+            MIR_ASSERT_OP(chunk->view[i].len, >, 0);
+            bytes += chunk->view[i].len;
+        }
+        MIR_ASSERT(chunk->next != NULL || chunk == q->last);
+    }
+    MIR_ASSERT_OP(bytes, ==, q->bytes);
+}
+
+static void check_reass(const struct mir__tcp_pcb *pcb)
+{
+    const struct mir__tcp_reass *r = &pcb->reass;
+    uint32_t bytes = 0;
+    uint32_t count = 0;
+    uint32_t floor = pcb->rcv_nxt;
+    for (const struct mir__tcp_early *early = r->first; early != NULL; early = early->next) {
+        MIR_ASSERT(count > 0 ? seq_ge(early->seq, floor) : seq_gt(early->seq, floor));
+        floor = early->seq + early->view.len;
+        MIR_ASSERT(seq_le(floor, pcb->rcv_adv));
+        MIR_ASSERT(early->next != NULL || early == r->last);
+        bytes += early->view.len;
+        count++;
+    }
+    MIR_ASSERT_OP(bytes, ==, r->bytes);
+    MIR_ASSERT_OP(count, ==, r->count);
+    MIR_ASSERT_OP(count, <=, MIR__TCP_REASS_SEGS_MAX);
+}
+
+void mir__tcp_check(const struct mir__tcp_pcb *pcb)
+{
+    if (pcb->state == MIR_TCP_S_CLOSED)
+        return;
+    MIR_ASSERT(seq_le(pcb->snd_una, pcb->snd_nxt));
+    MIR_ASSERT(seq_le(pcb->snd_nxt, pcb->snd_max));
+    MIR_ASSERT(pcb->node.is_in_table);
+    check_viewq(&pcb->sendq.q);
+    check_viewq(&pcb->recvq.q);
+    if (!is_synchronized(pcb))
+        return;
+    uint32_t end = sendq_end(pcb);
+    MIR_ASSERT(pcb->snd_una == pcb->sendq.seq ||
+               (pcb->fin_queued && pcb->sendq.q.bytes == 0 && pcb->snd_una == end + 1));
+    MIR_ASSERT(seq_le(pcb->snd_max, end + (pcb->fin_queued ? 1 : 0)));
+    MIR_ASSERT(seq_le(pcb->rcv_nxt, pcb->rcv_adv));
+    MIR_ASSERT(pcb->mss > 0);
+    MIR_ASSERT(pcb->cwnd >= pcb->mss || pcb->cwnd > 0);
+    MIR_ASSERT(pcb->snd_una == pcb->snd_max || mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT));
+    check_reass(pcb);
+}
+
+#endif

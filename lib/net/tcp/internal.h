@@ -1,0 +1,780 @@
+/* SPDX-License-Identifier: ISC */
+/* TCP from the inside: the objects and what its files call of each other.
+ *
+ *   tcp.c      life of a connection object, the mir_tcp operations, statistics
+ *   table.c    (addresses, ports) -> connection | half-open entry | TIME_WAIT entry
+ *   input.c    a segment arrives: RFC 9293 section 3.10.7
+ *   ack.c      what its acknowledgment means: RTT, send queue, loss recovery
+ *   text.c     what its data means: in order, out of order, FIN, when to acknowledge
+ *   output.c   which segments to send now, and how they are built
+ *   timer.c    retransmission, persist, delayed ACK, keep-alive, FIN_WAIT_2
+ *   window.c   receive window, send window updates, silly windows
+ *   options.c  what is offered and agreed        isn.c    ISN, timestamp offsets, ports, secrets
+ *   cc_reno.c  NewReno behind struct mir__tcp_cc viewq.c  queue of views and packed pages
+ *   sendq.c    bytes from write to acknowledgment recvq.c bytes from in-order arrival to read
+ *   reass.c    bytes that came too early          listen.c listeners, half-open entries
+ *   cookie.c   SYN cookies                        time_wait.c  what is left of a connection
+ *   check.c    invariants, in debug builds
+ *
+ * Nothing here knows an address family: addresses are struct mir_ip, the length of an IP header
+ * comes with the route.
+ */
+#ifndef LIB_NET_TCP_INTERNAL_H
+#define LIB_NET_TCP_INTERNAL_H
+
+#include <mirari/bytes.h>
+#include <mirari/list.h>
+#include <mirari/net.h>
+#include <mirari/run.h>
+
+#include "lib/net/internal.h"
+#include "lib/wire/tcp.h"
+
+/* ---- constants ------------------------------------------------------------------------------ */
+
+#define MIR__TCP_MSS_DEFAULT      536u /* RFC 9293 section 3.7.1 (MUST-15) */
+#define MIR__TCP_MSS_MIN          88u  /* smaller offers are raised to this: no flood of headers */
+#define MIR__TCP_INITIAL_SEGMENTS 10u  /* RFC 6928 */
+#define MIR__TCP_RTO_INITIAL_US   (1 * MIR_US_PER_S) /* RFC 6298 section 2.1 */
+#define MIR__TCP_RTO_MIN_US       (200 * MIR_US_PER_MS)
+#define MIR__TCP_RTO_MAX_US       (60 * MIR_US_PER_S)
+#define MIR__TCP_RTO_AFTER_SYN_US (3 * MIR_US_PER_S) /* RFC 6298 section 5.7 */
+#define MIR__TCP_R2_SYN           7u  /* retransmissions: 183 s in all (RFC 9293 3.8.3, MUST-23) */
+#define MIR__TCP_R2_DATA          15u /* more than 100 s (SHLD-11) */
+#define MIR__TCP_R2_SYN_ACK       5u
+#define MIR__TCP_DELACK_US        (40 * MIR_US_PER_MS)
+#define MIR__TCP_QUICK_ACKS       8u /* first segments acknowledged at once: the peer slow-starts */
+#define MIR__TCP_MSL_US           (30 * MIR_US_PER_S)
+#define MIR__TCP_FIN_WAIT_2_US    (60 * MIR_US_PER_S)
+#define MIR__TCP_KEEP_INTVL_S     75u
+#define MIR__TCP_KEEP_COUNT       9u
+#define MIR__TCP_MEMORY_RETRY_US  (50 * MIR_US_PER_MS)
+#define MIR__TCP_COPY_MAX         128u /* smaller payloads are copied rather than referenced */
+#define MIR__TCP_REASS_SEGS_MAX   256u /* out-of-order pieces of one connection */
+#define MIR__TCP_PAWS_IDLE_MS     (24u * 86400u * 1000u) /* RFC 7323 section 5.5 */
+#define MIR__TCP_CHALLENGES       5u                     /* a second and connection; RFC 5961 7 */
+#define MIR__TCP_PMTU_MIN         576u
+#define MIR__TCP_HALF_OPEN_MAX    4096u
+#define MIR__TCP_LISTEN_BUCKETS   64u
+#define MIR__TCP_SEGMENT_BUCKETS  512u /* of the connection table: one page of pointers */
+#define MIR__TCP_SEGMENTS_MAX     256u
+
+/** Counted events; names and fields in one table. */
+#define MIR__TCP_COUNTERS(X)                                                                       \
+    X(segs_in)                                                                                     \
+    X(segs_out)                                                                                    \
+    X(bytes_in)                                                                                    \
+    X(bytes_out)                                                                                   \
+    X(fast_path_in)                                                                                \
+    X(active_opens)                                                                                \
+    X(passive_opens)                                                                               \
+    X(connect_failed)                                                                              \
+    X(closed)                                                                                      \
+    X(resets_in)                                                                                   \
+    X(resets_out)                                                                                  \
+    X(drop_malformed)                                                                              \
+    X(drop_bad_options)                                                                            \
+    X(drop_bad_checksum)                                                                           \
+    X(drop_broadcast)                                                                              \
+    X(drop_no_port)                                                                                \
+    X(drop_rst_invalid)                                                                            \
+    X(drop_no_ack_flag)                                                                            \
+    X(drop_paws)                                                                                   \
+    X(drop_no_timestamp)                                                                           \
+    X(drop_out_of_window)                                                                          \
+    X(drop_bad_ack)                                                                                \
+    X(drop_listen)                                                                                 \
+    X(drop_memory)                                                                                 \
+    X(drop_reass_limit)                                                                            \
+    X(drop_half_open_limit)                                                                        \
+    X(drop_connection_limit)                                                                       \
+    X(drop_after_close)                                                                            \
+    X(duplicate_bytes_in)                                                                          \
+    X(out_of_order_in)                                                                             \
+    X(reass_overlap_bytes)                                                                         \
+    X(challenge_acks)                                                                              \
+    X(challenge_acks_limited)                                                                      \
+    X(dup_acks_in)                                                                                 \
+    X(retransmits)                                                                                 \
+    X(timeouts)                                                                                    \
+    X(fast_retransmits)                                                                            \
+    X(partial_acks)                                                                                \
+    X(persist_probes)                                                                              \
+    X(keepalive_probes)                                                                            \
+    X(delayed_acks)                                                                                \
+    X(window_updates_out)                                                                          \
+    X(timed_out)                                                                                   \
+    X(keepalive_failed)                                                                            \
+    X(fin_wait_2_timeouts)                                                                         \
+    X(syn_in)                                                                                      \
+    X(syn_duplicate)                                                                               \
+    X(syn_ack_retransmits)                                                                         \
+    X(half_open_timed_out)                                                                         \
+    X(cookies_sent)                                                                                \
+    X(cookies_accepted)                                                                            \
+    X(cookies_invalid)                                                                             \
+    X(time_wait_recycled)                                                                          \
+    X(time_wait_reused)                                                                            \
+    X(time_wait_resets_ignored)                                                                    \
+    X(ports_exhausted)                                                                             \
+    X(icmp_in)                                                                                     \
+    X(icmp_invalid)                                                                                \
+    X(pmtu_reductions)                                                                             \
+    X(output_no_buffer)                                                                            \
+    X(output_blocked)                                                                              \
+    X(output_failed)                                                                               \
+    X(send_memory_limit)
+
+struct mir__tcp_counters {
+#define MIR__X(name) uint64_t name;
+    MIR__TCP_COUNTERS(MIR__X)
+#undef MIR__X
+};
+
+/* ---- sequence numbers (RFC 9293 section 3.4): comparison modulo 2^32 ---------------------------
+ */
+
+static inline bool seq_lt(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) < 0;
+}
+static inline bool seq_le(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) <= 0;
+}
+static inline bool seq_gt(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) > 0;
+}
+static inline bool seq_ge(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) >= 0;
+}
+static inline uint32_t seq_max(uint32_t a, uint32_t b)
+{
+    return seq_gt(a, b) ? a : b;
+}
+
+/* ---- table ---------------------------------------------------------------------------------- */
+
+enum mir__tcp_kind { MIR__TCP_PCB, MIR__TCP_HALF_OPEN, MIR__TCP_TIME_WAIT };
+
+/** What the table holds: the head of a connection, half-open entry or TIME_WAIT entry. */
+struct mir__tcp_node {
+    struct mir__tcp_node *next;
+    uint32_t hash;
+    uint16_t local_port;
+    uint16_t remote_port;
+    struct mir_ip local;
+    struct mir_ip remote;
+    uint8_t kind; /* enum mir__tcp_kind */
+    bool is_in_table;
+    bool has_ts;
+    uint8_t rcv_wscale;
+};
+
+/** Linear hashing: one bucket is split per insertion beyond the bucket count, so no operation
+ *  ever touches more than one bucket besides its own. */
+struct mir__tcp_table {
+    struct mir__tcp_node **segment[MIR__TCP_SEGMENTS_MAX];
+    struct mir_io_page *page[MIR__TCP_SEGMENTS_MAX];
+    uint32_t buckets; /* in use */
+    uint32_t mask;    /* of the round before: buckets is in (mask, 2 mask + 1] */
+    uint32_t count;
+    uint64_t key[4];
+};
+
+struct mir__tcp_tuple {
+    const struct mir_ip *local;
+    const struct mir_ip *remote;
+    uint16_t local_port;
+    uint16_t remote_port;
+};
+
+/* ---- queues of views ---------------------------------------------------------------------------
+ */
+
+#define MIR__TCP_CHUNK_VIEWS 10u
+
+/** A piece of a queue: views [first, end). */
+struct mir__tcp_chunk {
+    struct mir__tcp_chunk *next;
+    uint16_t first;
+    uint16_t end;
+    uint16_t sparse; /* bit i: view[i] holds a page much larger than itself */
+    struct mir_view view[MIR__TCP_CHUNK_VIEWS];
+};
+
+struct mir__tcp_viewq {
+    struct mir__tcp_chunk *first;
+    struct mir__tcp_chunk *last;
+    uint32_t bytes;
+};
+
+/** A page that small pieces are copied into, one behind the other. */
+struct mir__tcp_packer {
+    struct mir_io_page *page;
+    uint32_t used;
+};
+
+struct mir__tcp_sendq {
+    struct mir__tcp_viewq q;
+    uint32_t seq; /* of the first byte */
+    /* Where output last stopped: the view `at_index` of chunk `at`, whose first byte is at_seq. */
+    uint32_t at_seq;
+    struct mir__tcp_chunk *at;
+    uint16_t at_index;
+    struct mir__tcp_packer packer;
+};
+
+struct mir__tcp_recvq {
+    struct mir__tcp_viewq q;
+    uint32_t waste; /* bytes of pages beyond the views that hold them */
+    struct mir__tcp_packer packer;
+};
+
+/** A piece that came too early; the list is sorted, its pieces do not overlap. */
+struct mir__tcp_early {
+    struct mir__tcp_early *next;
+    struct mir_view view;
+    uint32_t seq;
+    bool is_sparse;
+};
+
+struct mir__tcp_reass {
+    struct mir__tcp_early *first;
+    struct mir__tcp_early *last;
+    uint32_t bytes;
+    uint16_t count;
+    bool has_fin;
+    uint32_t fin_seq; /* sequence number of the FIN itself */
+    uint32_t waste;
+    struct mir__tcp_packer packer;
+};
+
+/* ---- connection ----------------------------------------------------------------------------- */
+
+struct mir__tcp_pcb;
+
+/** Congestion control: decides cwnd and ssthresh; loss detection and recovery are in ack.c. */
+struct mir__tcp_cc {
+    const char *name;
+    /** The connection is established and mss is known. */
+    void (*init)(struct mir__tcp_pcb *pcb);
+    /** @acked bytes were acknowledged outside of recovery. */
+    void (*on_ack)(struct mir__tcp_pcb *pcb, uint32_t acked);
+    /** Loss was detected by duplicate acknowledgments; @flight bytes were outstanding. */
+    void (*on_loss)(struct mir__tcp_pcb *pcb, uint32_t flight);
+    /** Recovery is over. */
+    void (*on_recovered)(struct mir__tcp_pcb *pcb, uint32_t flight);
+    /** The retransmission timer went off, for the first time for this data or @again. */
+    void (*on_timeout)(struct mir__tcp_pcb *pcb, uint32_t flight, bool again);
+    /** Nothing was sent for longer than a retransmission timeout. */
+    void (*on_idle)(struct mir__tcp_pcb *pcb);
+};
+extern const struct mir__tcp_cc mir__tcp_cc_reno;
+
+enum mir__tcp_timer {
+    MIR__TCP_T_REXMT,  /* retransmission, or persist when is_persist */
+    MIR__TCP_T_DELACK, /* delayed acknowledgment */
+    MIR__TCP_T_KEEP,   /* keep-alive, or FIN_WAIT_2 after close */
+    MIR__TCP_T_MEMORY, /* try again after a shortage of memory */
+    MIR__TCP_TIMERS
+};
+
+struct mir__tcp_pcb {
+    struct mir_tcp tcp; /* must be first: what the application sees */
+    struct mir__tcp_node node;
+    struct mir__tcp_state *host;
+    struct mir_list all;
+    struct mir_list pending; /* in host->pending or host->blocked */
+
+    struct mir_timer timer;
+    mir_time_us timer_at; /* when `timer` goes off; not later than any deadline */
+    mir_time_us deadline[MIR__TCP_TIMERS];
+
+    uint8_t state;  /* enum mir_tcp_state */
+    uint8_t events; /* to be delivered */
+    uint8_t in_use; /* frames of ours on the stack that refer to it */
+    uint8_t rexmt_count;
+    uint8_t dup_acks;
+    uint8_t quick_acks;
+    uint8_t keep_sent;
+    uint8_t keep_count;
+    uint8_t snd_wscale;
+    uint8_t challenges; /* in second challenge_s */
+    uint16_t challenge_s;
+
+    bool is_detached : 1;  /* the application gave it back */
+    bool is_dead : 1;      /* free it when in_use is 0 */
+    bool is_accepted : 1;  /* the application knows it */
+    bool is_passive : 1;   /* SYN_RECEIVED came from LISTEN */
+    bool fin_queued : 1;   /* a FIN follows the send queue */
+    bool fin_received : 1; /* rcv_nxt is beyond the peer's FIN */
+    bool ack_now : 1;
+    bool ack_pending : 1;  /* something is not acknowledged yet */
+    bool in_recovery : 1;  /* fast recovery until `recover` is acknowledged */
+    bool partial_seen : 1; /* a partial ACK restarted the timer once */
+    bool rexmt_first : 1;  /* send the segment at snd_una again */
+    bool is_persist : 1;
+    bool is_timing : 1;   /* rtt_seq is being timed */
+    bool wants_write : 1; /* the application was refused room */
+    bool nodelay : 1;
+    bool cork : 1;
+    bool is_cwnd_limited : 1;
+    bool syn_due : 1;
+    bool has_ts : 1;
+    bool has_wscale : 1;
+    bool syn_rexmitted : 1;
+    bool is_blocked : 1; /* in host->blocked */
+
+    /* Sending (RFC 9293 section 3.3.1). snd_max is the highest snd_nxt ever was. */
+    uint32_t iss;
+    uint32_t snd_una;
+    uint32_t snd_nxt;
+    uint32_t snd_max;
+    uint32_t snd_wnd;
+    uint32_t snd_wl1;
+    uint32_t snd_wl2;
+    uint32_t max_snd_wnd;
+    uint32_t small_end; /* end of the last segment below mss (Minshall) */
+    uint32_t snd_limit;
+
+    uint32_t cwnd;
+    uint32_t ssthresh;
+    uint32_t cc_acked; /* congestion avoidance: bytes counted towards the next mss */
+    uint32_t recover;
+    const struct mir__tcp_cc *cc;
+
+    uint32_t srtt_us;
+    uint32_t rttvar_us;
+    uint32_t rto_us;
+    uint32_t min_rtt_us;
+    uint32_t rtt_seq;
+    int16_t soft_error; /* from ICMP: reported if the connection times out */
+    uint16_t mss;       /* payload bytes of a full segment */
+    mir_time_us rtt_start_us;
+    mir_time_us sent_us;     /* last data segment */
+    mir_time_us received_us; /* last segment of the peer */
+    mir_time_us progress_us; /* data became outstanding, or was acknowledged */
+
+    /* Receiving. */
+    uint32_t irs;
+    uint32_t rcv_nxt;
+    uint32_t rcv_adv; /* right edge we promised */
+    uint32_t last_ack_sent;
+    uint32_t rcv_limit;
+    uint32_t ts_recent;
+    uint32_t ts_recent_ms;
+    uint32_t ts_offset;
+    uint16_t peer_mss;  /* as offered */
+    uint16_t mss_limit; /* set by the application or learned from ICMP; 0 = none */
+    uint16_t adv_mss;
+    uint16_t rcv_mss; /* largest segment seen, at most adv_mss */
+
+    struct mir__tcp_sendq sendq;
+    struct mir__tcp_recvq recvq;
+    struct mir__tcp_reass reass;
+    struct mir__route route;
+
+    uint32_t keep_idle_s;
+    uint16_t keep_intvl_s;
+    uint16_t path_mtu; /* learned from ICMP; 0 = that of the interface */
+    uint32_t user_timeout_ms;
+    uint32_t segs_out;
+    uint32_t segs_in;
+    uint32_t retransmits;
+    uint32_t timeouts;
+    uint32_t fast_retransmits;
+    uint32_t dup_acks_in;
+    uint64_t bytes_sent;
+    uint64_t bytes_acked;
+    uint64_t bytes_received;
+};
+_Static_assert(sizeof(struct mir__tcp_pcb) <= 816, "an idle connection stays below 1 KiB");
+
+/** A connection request that was answered; becomes a connection with the peer's ACK. */
+struct mir__tcp_half_open {
+    struct mir__tcp_node node;
+    struct mir_list link; /* in host->half_open[retries] */
+    struct mir__tcp_listener *listener;
+    uint32_t iss;
+    uint32_t irs;
+    uint32_t ts_recent;
+    uint32_t expires_ms; /* next retransmission, 32 bits of milliseconds */
+    uint16_t wnd;        /* of the SYN, never scaled */
+    uint16_t mss;        /* of the peer */
+    uint8_t wscale;      /* of the peer, MIR__TCP_NO_WSCALE = none */
+    uint8_t retries;
+};
+#define MIR__TCP_NO_WSCALE 15u
+
+struct mir__tcp_time_wait {
+    struct mir__tcp_node node;
+    struct mir_list link; /* oldest first */
+    uint32_t snd_nxt;
+    uint32_t rcv_nxt;
+    uint32_t ts_recent;
+    uint32_t rcv_wnd;
+    uint32_t expires_ms;
+    uint32_t acked_ms; /* last answer, for the rate limit */
+};
+_Static_assert(sizeof(struct mir__tcp_time_wait) <= 96, "TIME_WAIT entries are compact");
+
+struct mir__tcp_listener {
+    struct mir_tcp_listener pub; /* must be first */
+    struct mir_list link;
+    struct mir__tcp_state *host;
+    uint32_t backlog;
+    uint32_t half_open;
+    mir_time_us cookie_us; /* last cookie sent; MIR_TIME_NEVER = none */
+};
+
+/* ---- the stack's TCP --------------------------------------------------------------------------
+ */
+
+struct mir__tcp_state {
+    struct mir_net *net;
+    struct mir_stack *stack;
+    struct mir_loop *loop;
+    struct mir_rng *rng;
+    struct mir_io_page *page; /* this structure's own */
+
+    struct mir_pool pcbs;
+    struct mir_pool half_opens;
+    struct mir_pool time_waits;
+    struct mir_pool listeners;
+    struct mir_pool chunks;
+    struct mir_pool earlies;
+
+    struct mir__tcp_table table;
+    struct mir_list listen[MIR__TCP_LISTEN_BUCKETS];
+    struct mir_list all;
+    struct mir_list pending; /* connections with events or output due */
+    struct mir_list blocked; /* connections that wait for room in a device */
+    struct mir_work flush_work;
+    bool is_flushing;
+
+    struct mir_list half_open[MIR__TCP_R2_SYN_ACK + 1]; /* by retries: each in order of time */
+    struct mir_timer half_open_timer;
+    struct mir_list time_wait; /* in order of time */
+    struct mir_timer time_wait_timer;
+
+    uint8_t isn_key[16];
+    uint8_t cookie_key[16];
+    uint8_t ts_key[16];
+
+    uint32_t sndbuf;
+    uint32_t rcvbuf;
+    uint64_t memory_used; /* queued bytes and waste, both directions, all connections */
+    uint64_t memory_max;
+    uint32_t challenge_s;
+    uint32_t challenge_left;
+    uint32_t cookie_s; /* second and number of RSTs sent in it */
+    uint32_t reset_s;
+    uint32_t reset_left;
+    struct mir__tcp_counters counters;
+};
+
+/** A received segment. */
+struct mir__tcp_segment {
+    struct mir__tcp_header hdr;
+    struct mir__tcp_options opt;
+    const struct mir__ip_meta *meta;
+    struct mir_buf *buf; /* at the payload once headers are off */
+    uint32_t skip;       /* payload bytes already trimmed at the front */
+    uint32_t len;        /* payload bytes that count */
+    uint32_t seq;        /* of the first payload byte that counts */
+    mir_time_us now_us;
+};
+
+static inline struct mir__tcp_pcb *pcb_of(struct mir_tcp *tcp)
+{
+    return (struct mir__tcp_pcb *)(void *)tcp;
+}
+static inline struct mir__tcp_pcb *pcb_of_node(struct mir__tcp_node *node)
+{
+    return MIR_CONTAINER_OF(node, struct mir__tcp_pcb, node);
+}
+static inline struct mir__tcp_tuple tuple_of(const struct mir__tcp_node *node)
+{
+    return (struct mir__tcp_tuple){&node->local, &node->remote, node->local_port,
+                                   node->remote_port};
+}
+static inline mir_time_us now_of(const struct mir__tcp_state *host)
+{
+    return mir_loop_now(host->loop);
+}
+/** The millisecond clock of timestamps and compact entries. */
+static inline uint32_t ms_of(mir_time_us now_us)
+{
+    return (uint32_t)(now_us / MIR_US_PER_MS);
+}
+static inline uint32_t flight_of(const struct mir__tcp_pcb *pcb)
+{
+    return pcb->snd_nxt - pcb->snd_una;
+}
+static inline bool is_synchronized(const struct mir__tcp_pcb *pcb)
+{
+    return pcb->state >= MIR_TCP_S_ESTABLISHED;
+}
+/** May the peer still send data? */
+static inline bool may_receive(const struct mir__tcp_pcb *pcb)
+{
+    return pcb->state == MIR_TCP_S_ESTABLISHED || pcb->state == MIR_TCP_S_FIN_WAIT_1 ||
+           pcb->state == MIR_TCP_S_FIN_WAIT_2;
+}
+/** Sequence number behind our queued data, where the FIN is or will be. */
+static inline uint32_t sendq_end(const struct mir__tcp_pcb *pcb)
+{
+    return pcb->sendq.seq + pcb->sendq.q.bytes;
+}
+
+#define MIR__TCP_COUNT(host, name) ((host)->counters.name++)
+
+/* ---- tcp.c ------------------------------------------------------------------------------------
+ */
+
+struct mir__tcp_pcb *mir__tcp_pcb_new(struct mir__tcp_state *host,
+                                      const struct mir__tcp_tuple *tuple) MIR_CHECK;
+/** Keep the object while we work on it; the last drop frees one that died meanwhile. */
+static inline void mir__tcp_hold(struct mir__tcp_pcb *pcb)
+{
+    pcb->in_use++;
+}
+void mir__tcp_drop(struct mir__tcp_pcb *pcb);
+/** The connection is over: leave the table, stop timers, empty the send queue, state CLOSED.
+ *  @err is 0 for an orderly end. An application that still holds it is told. */
+void mir__tcp_finish(struct mir__tcp_pcb *pcb, int err);
+/** Send RST if the peer could know the connection, then finish. */
+void mir__tcp_reset(struct mir__tcp_pcb *pcb, int err);
+void mir__tcp_raise(struct mir__tcp_pcb *pcb, unsigned events);
+/** Output or events are due; they happen in the next flush. */
+void mir__tcp_mark(struct mir__tcp_pcb *pcb);
+void mir__tcp_flush(struct mir__tcp_state *host);
+/** Bytes the application can queue now. */
+uint32_t mir__tcp_send_room_now(const struct mir__tcp_pcb *pcb);
+/** Parameters are agreed: enter ESTABLISHED. */
+void mir__tcp_establish(struct mir__tcp_pcb *pcb);
+/** Effective mss from what both sides and the path allow. */
+void mir__tcp_update_mss(struct mir__tcp_pcb *pcb);
+
+/* ---- table.c ----------------------------------------------------------------------------------
+ */
+
+int mir__tcp_table_init(struct mir__tcp_state *host) MIR_CHECK;
+void mir__tcp_table_fini(struct mir__tcp_state *host);
+struct mir__tcp_node *mir__tcp_table_find(const struct mir__tcp_table *table,
+                                          const struct mir__tcp_tuple *tuple);
+/** Fill the node's key and insert it. */
+void mir__tcp_table_insert(struct mir__tcp_state *host, struct mir__tcp_node *node,
+                           const struct mir__tcp_tuple *tuple, enum mir__tcp_kind kind);
+void mir__tcp_table_remove(struct mir__tcp_state *host, struct mir__tcp_node *node);
+
+/* ---- isn.c ------------------------------------------------------------------------------------
+ */
+
+void mir__tcp_secrets_init(struct mir__tcp_state *host);
+uint32_t mir__tcp_isn(const struct mir__tcp_state *host, const struct mir__tcp_tuple *tuple);
+uint32_t mir__tcp_ts_offset(const struct mir__tcp_state *host, const struct mir__tcp_tuple *tuple);
+/** A free local port for @tuple (its local_port is set). Returns 0 or -MIR_EADDRNOTAVAIL. */
+int mir__tcp_choose_port(struct mir__tcp_state *host, struct mir__tcp_tuple *tuple) MIR_CHECK;
+
+/* ---- options.c --------------------------------------------------------------------------------
+ */
+
+/** Options of our SYN or SYN-ACK. */
+void mir__tcp_syn_options(const struct mir__tcp_pcb *pcb, struct mir__tcp_options *opt);
+/** Take over what the peer's SYN or SYN-ACK says. */
+void mir__tcp_agree(struct mir__tcp_pcb *pcb, const struct mir__tcp_options *opt);
+/** The scale that lets 16 bits express @limit. */
+uint8_t mir__tcp_wscale_for(uint32_t limit);
+/** The MSS to offer over @route. */
+uint16_t mir__tcp_offer_mss(const struct mir__route *route);
+/** A peer's MSS option, or its absence, as a usable number. */
+uint16_t mir__tcp_peer_mss(const struct mir__tcp_options *opt);
+static inline uint32_t mir__tcp_tsval(const struct mir__tcp_pcb *pcb, mir_time_us now_us)
+{
+    return ms_of(now_us) + pcb->ts_offset;
+}
+
+/* ---- window.c ---------------------------------------------------------------------------------
+ */
+
+/** The window field of the next segment; moves rcv_adv. */
+uint16_t mir__tcp_window_to_send(struct mir__tcp_pcb *pcb);
+/** The application took data: is a window update worth a segment? */
+bool mir__tcp_window_update_due(const struct mir__tcp_pcb *pcb);
+/** Take over the window of @seg if it is newer (RFC 9293 section 3.10.7.4). True if it changed. */
+bool mir__tcp_window_take(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg);
+static inline uint32_t mir__tcp_rcv_wnd(const struct mir__tcp_pcb *pcb)
+{
+    return seq_gt(pcb->rcv_adv, pcb->rcv_nxt) ? pcb->rcv_adv - pcb->rcv_nxt : 0;
+}
+
+/* ---- viewq.c ----------------------------------------------------------------------------------
+ */
+
+int mir__tcp_viewq_push(struct mir__tcp_state *host, struct mir__tcp_viewq *q,
+                        MIR_GIVE struct mir_view view_given, bool is_sparse) MIR_CHECK;
+/** The last view, NULL if there is none. */
+struct mir_view *mir__tcp_viewq_last(struct mir__tcp_viewq *q);
+/** Take the first view out; false if empty. */
+bool mir__tcp_viewq_pop(struct mir__tcp_state *host, struct mir__tcp_viewq *q,
+                        struct mir_view *view, bool *is_sparse);
+void mir__tcp_viewq_release(struct mir__tcp_state *host, struct mir__tcp_viewq *q);
+/** Up to @len free bytes behind each other, as a view with its own reference whose bytes the caller
+ *  writes at *@to. Returns 0 or -MIR_ENOMEM. */
+int mir__tcp_packer_take(struct mir__tcp_state *host, struct mir__tcp_packer *packer, uint32_t len,
+                         struct mir_view *view, uint8_t **to) MIR_CHECK;
+void mir__tcp_packer_release(struct mir__tcp_packer *packer);
+
+/* ---- sendq.c ----------------------------------------------------------------------------------
+ */
+
+int mir__tcp_sendq_copy(struct mir__tcp_pcb *pcb, const void *data, uint32_t len,
+                        uint32_t *queued_len) MIR_CHECK;
+int mir__tcp_sendq_view(struct mir__tcp_pcb *pcb, MIR_GIVE struct mir_view view_given) MIR_CHECK;
+/** Drop @len acknowledged bytes from the front. */
+void mir__tcp_sendq_drop(struct mir__tcp_pcb *pcb, uint32_t len);
+/** Append bytes [seq, seq + len) to @buf, as views or copied; returns how many went in. */
+uint32_t mir__tcp_sendq_gather(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t len,
+                               struct mir_buf *buf);
+void mir__tcp_sendq_release(struct mir__tcp_pcb *pcb);
+
+/* ---- recvq.c ----------------------------------------------------------------------------------
+ */
+
+/** Append @len bytes of @buf from @offset. Returns 0 or -MIR_ENOMEM; @taken bytes went in. */
+int mir__tcp_recvq_add(struct mir__tcp_pcb *pcb, struct mir_buf *buf, uint32_t offset, uint32_t len,
+                       uint32_t *taken) MIR_CHECK;
+/** Append a view that reassembly held. */
+int mir__tcp_recvq_add_view(struct mir__tcp_pcb *pcb, MIR_GIVE struct mir_view view_given,
+                            bool is_sparse) MIR_CHECK;
+bool mir__tcp_recvq_pop(struct mir__tcp_pcb *pcb, struct mir_view *view);
+void mir__tcp_recvq_release(struct mir__tcp_pcb *pcb);
+/** The contiguous bytes of @buf at @offset, at most @len, as a view that pins little memory: onto
+ *  the page itself, or copied by @packer. */
+int mir__tcp_keep(struct mir__tcp_pcb *pcb, struct mir__tcp_packer *packer,
+                  const struct mir_buf *buf, uint32_t offset, uint32_t len, struct mir_view *view,
+                  bool *is_sparse) MIR_CHECK;
+
+/* ---- reass.c ----------------------------------------------------------------------------------
+ */
+
+/** Keep the data of an out-of-order segment; what is there already wins over it. */
+void mir__tcp_reass_add(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg);
+/** Move what has become contiguous to the receive queue; rcv_nxt advances. */
+void mir__tcp_reass_pull(struct mir__tcp_pcb *pcb);
+void mir__tcp_reass_release(struct mir__tcp_pcb *pcb);
+
+/* ---- input.c, ack.c, text.c ---------------------------------------------------------------------
+ */
+
+/** A segment for this connection; everything but the connection look-up is done. */
+void mir__tcp_input_pcb(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg);
+/** Answer as CLOSED does (RFC 9293 section 3.10.7.1). */
+void mir__tcp_reply_reset(struct mir__tcp_state *host, const struct mir__tcp_segment *seg);
+/** A challenge ACK, if the rates allow (RFC 5961). */
+void mir__tcp_challenge(struct mir__tcp_pcb *pcb);
+
+/** Process SEG.ACK of a synchronized connection. False: drop the segment. */
+bool mir__tcp_process_ack(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg);
+/** SEG.ACK is above SND.UNA and not above SND.MAX. */
+void mir__tcp_new_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg);
+
+/** Process the data and FIN of an acceptable segment, already trimmed to the window. */
+void mir__tcp_process_text(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg);
+/** In-order data was queued: acknowledge now or a little later. */
+void mir__tcp_ack_policy(struct mir__tcp_pcb *pcb, uint32_t len, mir_time_us now_us);
+
+/* ---- output.c ---------------------------------------------------------------------------------
+ */
+
+/** Send whatever may be sent now. */
+void mir__tcp_output(struct mir__tcp_pcb *pcb);
+/** Send a segment without data at once. */
+void mir__tcp_send_ack(struct mir__tcp_pcb *pcb);
+void mir__tcp_send_probe(struct mir__tcp_pcb *pcb);   /* keep-alive */
+void mir__tcp_send_persist(struct mir__tcp_pcb *pcb); /* one byte beyond the window */
+void mir__tcp_send_reset(struct mir__tcp_pcb *pcb);
+
+/** A segment that belongs to no connection object. */
+struct mir__tcp_control {
+    const struct mir__tcp_tuple *tuple;
+    uint32_t seq;
+    uint32_t ack;
+    uint16_t wnd;
+    uint8_t flags;
+    const struct mir__tcp_options *opt; /* may be NULL */
+};
+void mir__tcp_send_control(struct mir__tcp_state *host, const struct mir__tcp_control *ctl);
+
+/* ---- timer.c ----------------------------------------------------------------------------------
+ */
+
+void mir__tcp_timer_init(struct mir__tcp_pcb *pcb);
+void mir__tcp_timer_set(struct mir__tcp_pcb *pcb, enum mir__tcp_timer which, mir_time_us at_us);
+void mir__tcp_timer_stop_all(struct mir__tcp_pcb *pcb);
+static inline void mir__tcp_timer_stop(struct mir__tcp_pcb *pcb, enum mir__tcp_timer which)
+{
+    pcb->deadline[which] = MIR_TIME_NEVER;
+}
+static inline bool mir__tcp_timer_runs(const struct mir__tcp_pcb *pcb, enum mir__tcp_timer which)
+{
+    return pcb->deadline[which] != MIR_TIME_NEVER;
+}
+/** (Re)start the retransmission timer from now. */
+void mir__tcp_timer_rexmt(struct mir__tcp_pcb *pcb);
+/** Start probing a closed window. */
+void mir__tcp_timer_persist(struct mir__tcp_pcb *pcb);
+void mir__tcp_timer_keepalive(struct mir__tcp_pcb *pcb);
+/** A round trip of @rtt_us was measured (RFC 6298 section 2). */
+void mir__tcp_rtt_sample(struct mir__tcp_pcb *pcb, uint32_t rtt_us);
+
+/* ---- listen.c, cookie.c -------------------------------------------------------------------------
+ */
+
+void mir__tcp_listen_init(struct mir__tcp_state *host);
+void mir__tcp_listen_fini(struct mir__tcp_state *host);
+struct mir__tcp_listener *mir__tcp_listener_find(struct mir__tcp_state *host,
+                                                 const struct mir_ip *local, uint16_t port);
+bool mir__tcp_port_has_listener(struct mir__tcp_state *host, uint16_t port);
+/** A segment for a port with a listener and no connection. @isn_floor: 0, or the new ISN must be
+ *  above it (TIME_WAIT reuse). */
+void mir__tcp_input_listen(struct mir__tcp_listener *listener, struct mir__tcp_segment *seg,
+                           uint32_t isn_floor);
+void mir__tcp_input_half_open(struct mir__tcp_state *host, struct mir__tcp_half_open *half,
+                              struct mir__tcp_segment *seg);
+
+/** The SYN-ACK's sequence number and timestamp for a request that is not remembered. */
+void mir__tcp_cookie_make(const struct mir__tcp_state *host, const struct mir__tcp_tuple *tuple,
+                          const struct mir__tcp_segment *syn, uint32_t *iss, uint32_t *tsval);
+/** The acknowledgment of such a SYN-ACK: fill @half as the entry would have been. */
+bool mir__tcp_cookie_check(const struct mir__tcp_state *host, const struct mir__tcp_tuple *tuple,
+                           const struct mir__tcp_segment *ack, struct mir__tcp_half_open *half);
+
+/* ---- time_wait.c ------------------------------------------------------------------------------
+ */
+
+void mir__tcp_time_wait_init(struct mir__tcp_state *host);
+void mir__tcp_time_wait_fini(struct mir__tcp_state *host);
+/** Put an entry in the table in place of @pcb, which has left it. */
+void mir__tcp_time_wait_enter(struct mir__tcp_pcb *pcb);
+void mir__tcp_input_time_wait(struct mir__tcp_state *host, struct mir__tcp_time_wait *wait,
+                              struct mir__tcp_segment *seg);
+void mir__tcp_time_wait_remove(struct mir__tcp_state *host, struct mir__tcp_time_wait *wait);
+
+/* ---- check.c ----------------------------------------------------------------------------------
+ */
+
+#ifdef MIR_DEBUG_BUILD
+void mir__tcp_check(const struct mir__tcp_pcb *pcb);
+#else
+static inline void mir__tcp_check(const struct mir__tcp_pcb *pcb)
+{
+    (void)pcb;
+}
+#endif
+
+#endif

@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: ISC */
+/* Which segments leave, and when.
+ *
+ * Theory of operation. Nobody sends a segment where the reason for it arises. Writes, reads, timers
+ * and received segments only mark the connection; the flush at the end of a device's batch, or of
+ * the ready work, calls mir__tcp_output(), which looks at the state and sends what it asks for. So
+ * ten writes become one segment, an ACK rides on the answer, and a batch of fifty segments is
+ * acknowledged once. The exceptions answer at once: duplicate and challenge ACKs, whose number
+ * matters to the peer, probes and resets.
+ *
+ *   sent = min(snd_wnd, cwnd) - (snd_nxt - snd_una)      what may be sent now (RFC 5681
+ * section 3.1)
+ *
+ * A segment takes up to mss bytes, or many times that where the device segments (route.gso_max). A
+ * segment below mss goes out only if (RFC 9293 sections 3.7.4, 3.8.6.2.1)
+ *   - it ends the queue, and the application wants no delay, or no other small segment is in flight
+ *     (Nagle's rule as Minshall put it: a full segment in flight does not hold back the tail), or
+ *   - it ends the stream, or is sent again, or fills half of the largest window the peer offered.
+ * What stays behind with nothing in flight is watched by the persist timer.
+ *
+ * After a timeout snd_nxt returns to snd_una and the queue is sent again from there, at the pace of
+ * slow start; snd_max remembers how far we had been. Fast retransmit sends one segment at snd_una
+ * and leaves snd_nxt alone (ack.c).
+ *
+ * Payload is referenced, not copied: a segment is a buffer with headers in its linear part and
+ * sub-views of the send queue. When the device is full the connection waits in host->blocked and
+ * mir__tcp_tx_ready() takes it up again.
+ */
+#include "lib/net/tcp/internal.h"
+
+static struct mir__ip_params ip_params_of(const struct mir__tcp_pcb *pcb)
+{
+    return (struct mir__ip_params){
+        .src = &pcb->node.local,
+        .dst = &pcb->node.remote,
+        .protocol = MIR__PROTO_TCP,
+        /* A path MTU below the floor is not believed: let routers fragment instead. */
+        .dont_fragment = pcb->path_mtu != MIR__TCP_PMTU_MIN,
+    };
+}
+
+static uint32_t header_len(const struct mir__tcp_pcb *pcb)
+{
+    return MIR__TCP_HEADER_BYTES + (pcb->has_ts ? MIR__TCP_TS_BYTES : 0);
+}
+
+/* A buffer with room for the header of an ordinary segment at its front. */
+static struct mir_buf *new_segment(struct mir__tcp_pcb *pcb)
+{
+    struct mir_buf *buf = mir_buf_alloc(pcb->host->stack->bufs, MIR_BUF_HEADROOM);
+    if (buf == NULL) {
+        MIR__TCP_COUNT(pcb->host, output_no_buffer);
+        return NULL;
+    }
+    (void)mir_buf_append(buf, header_len(pcb));
+    return buf;
+}
+
+/* Whatever we send carries the newest ACK and window. */
+static void acknowledged(struct mir__tcp_pcb *pcb)
+{
+    pcb->ack_now = false;
+    pcb->ack_pending = false;
+    pcb->last_ack_sent = pcb->rcv_nxt;
+    mir__tcp_timer_stop(pcb, MIR__TCP_T_DELACK);
+}
+
+/* Fill the header and hand the segment to IP. */
+static void hand_over(struct mir__tcp_pcb *pcb, struct mir_buf *buf, uint32_t seq, uint8_t flags)
+{
+    struct mir__tcp_state *host = pcb->host;
+    struct mir__tcp_header hdr = {
+        .src_port = pcb->node.local_port,
+        .dst_port = pcb->node.remote_port,
+        .seq = seq,
+        .ack = pcb->rcv_nxt,
+        .wnd = mir__tcp_window_to_send(pcb),
+        .flags = flags,
+        .hdr_len = (uint8_t)header_len(pcb),
+    };
+    mir__tcp_header_emit(buf->data, &hdr);
+    if (pcb->has_ts) {
+        struct mir__tcp_options opt = {
+            .has_ts = true,
+            .tsval = mir__tcp_tsval(pcb, now_of(host)),
+            .tsecr = pcb->ts_recent,
+        };
+        mir__tcp_options_emit(buf->data + MIR__TCP_HEADER_BYTES, &opt);
+    }
+    acknowledged(pcb);
+    pcb->segs_out++;
+    MIR__TCP_COUNT(host, segs_out);
+    mir__ip_transport_checksum(&pcb->route, &pcb->node.local, &pcb->node.remote, MIR__PROTO_TCP,
+                               buf, MIR__TCP_CSUM_OFFSET);
+    struct mir__ip_params params = ip_params_of(pcb);
+    if (mir__ip_output(host->net, &pcb->route, &params, buf) < 0)
+        MIR__TCP_COUNT(host, output_failed);
+}
+
+/* The route may have changed since it was looked up; the mtu with it. */
+static bool refresh_route(struct mir__tcp_pcb *pcb)
+{
+    uint16_t mtu = pcb->route.mtu;
+    if (mir__ip_route_refresh(pcb->host->net, &pcb->node.remote, &pcb->node.local, &pcb->route) <
+        0) {
+        pcb->soft_error = -MIR_ENETUNREACH;
+        MIR__TCP_COUNT(pcb->host, output_failed);
+        return false;
+    }
+    if (pcb->route.mtu != mtu)
+        mir__tcp_update_mss(pcb);
+    return true;
+}
+
+static void block(struct mir__tcp_pcb *pcb)
+{
+    MIR__TCP_COUNT(pcb->host, output_blocked);
+    if (mir_list_is_linked(&pcb->pending))
+        return;
+    pcb->is_blocked = true;
+    mir_list_push_back(&pcb->host->blocked, &pcb->pending);
+}
+
+static bool has_room(struct mir__tcp_pcb *pcb)
+{
+    if (mir__ip_tx_room(&pcb->route) > 0)
+        return true;
+    block(pcb);
+    return false;
+}
+
+/* Book-keeping of sequence space [seq, end) that is on its way. */
+static void sent(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t end)
+{
+    mir_time_us now_us = now_of(pcb->host);
+    if (pcb->snd_una == pcb->snd_max)
+        pcb->progress_us = now_us;
+    if (seq_lt(seq, pcb->snd_max)) {
+        pcb->retransmits++;
+        MIR__TCP_COUNT(pcb->host, retransmits);
+        if (pcb->is_timing && seq_lt(seq, pcb->rtt_seq))
+            pcb->is_timing = false; /* Karn */
+    } else {
+        pcb->bytes_sent += end - seq;
+        pcb->host->counters.bytes_out += end - seq;
+        if (!pcb->is_timing) {
+            pcb->is_timing = true;
+            pcb->rtt_seq = end;
+            pcb->rtt_start_us = now_us;
+        }
+    }
+    pcb->snd_max = seq_max(pcb->snd_max, end);
+    pcb->sent_us = now_us;
+    if (!mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT) || pcb->is_persist)
+        mir__tcp_timer_rexmt(pcb);
+}
+
+/* Send bytes [seq, seq + len) and perhaps FIN. Returns sequence space sent, 0 if it failed. */
+static uint32_t transmit(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t len, bool with_fin)
+{
+    struct mir_buf *buf = new_segment(pcb);
+    if (buf == NULL) {
+        if (!mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT))
+            mir__tcp_timer_rexmt(pcb);
+        return 0;
+    }
+    uint32_t mss = pcb->mss;
+    uint32_t got = len > 0 ? mir__tcp_sendq_gather(pcb, seq, len, buf) : 0;
+    if (got < len && got > mss) {
+        mir_buf_trim(buf, header_len(pcb) + got - got % mss);
+        got -= got % mss;
+    }
+    with_fin = with_fin && got == len;
+    uint8_t flags = MIR__TCP_ACK;
+    if (with_fin)
+        flags |= MIR__TCP_FIN;
+    if (got > 0 && seq + got == sendq_end(pcb))
+        flags |= MIR__TCP_PSH;
+    if (got > mss) {
+        buf->flags |= mir_ip_is_v4(&pcb->node.remote) ? MIR_BUF_GSO_TCP4 : MIR_BUF_GSO_TCP6;
+        buf->gso_size = (uint16_t)mss;
+    }
+    if (got > 0 && got % mss != 0)
+        pcb->small_end = seq + got;
+    uint32_t space = got + (with_fin ? 1 : 0);
+    sent(pcb, seq, seq + space);
+    hand_over(pcb, buf, seq, flags);
+    return space;
+}
+
+/* Most payload one segment to the device may have. */
+static uint32_t segment_max(const struct mir__tcp_pcb *pcb)
+{
+    uint32_t headers = pcb->route.ip_header_len + header_len(pcb);
+    uint32_t most = MIR_MIN(pcb->route.gso_max, 65535u);
+    if (most < headers + 2u * pcb->mss)
+        return pcb->mss;
+    most -= headers;
+    return most - most % pcb->mss;
+}
+
+/* Bytes that may go out at snd_nxt under both windows. */
+static uint32_t usable_window(struct mir__tcp_pcb *pcb)
+{
+    uint32_t cwnd = pcb->cwnd;
+    if (!pcb->in_recovery && pcb->dup_acks > 0)
+        cwnd += MIR_MIN(pcb->dup_acks, 2u) * pcb->mss; /* limited transmit, RFC 3042 */
+    uint32_t wnd = MIR_MIN(pcb->snd_wnd, cwnd);
+    uint32_t flight = flight_of(pcb);
+    return wnd > flight ? wnd - flight : 0;
+}
+
+/* May a segment below mss go out that holds the last bytes of the queue? */
+static bool may_send_tail(const struct mir__tcp_pcb *pcb, bool with_fin)
+{
+    if (with_fin || seq_lt(pcb->snd_nxt, pcb->snd_max))
+        return true;
+    if (pcb->cork)
+        return false;
+    return pcb->nodelay || pcb->snd_nxt == pcb->snd_una || seq_le(pcb->small_end, pcb->snd_una);
+}
+
+/* How much of @unsent bytes goes into the next segment; 0 for nothing. */
+static uint32_t next_len(struct mir__tcp_pcb *pcb, uint32_t unsent, uint32_t usable, bool fin_fits)
+{
+    uint32_t mss = pcb->mss;
+    uint32_t len = MIR_MIN(MIR_MIN(unsent, usable), segment_max(pcb));
+    uint32_t tail = len % mss;
+    if (len < unsent && usable < unsent && pcb->cwnd < pcb->snd_wnd)
+        pcb->is_cwnd_limited = true;
+    if (tail == 0)
+        return len;
+    if (len == unsent)
+        return may_send_tail(pcb, fin_fits) ? len : len - tail;
+    if (len > mss)
+        return len - tail;
+    bool is_again = seq_lt(pcb->snd_nxt, pcb->snd_max);
+    return is_again || (pcb->snd_wnd <= pcb->cwnd && len >= pcb->max_snd_wnd / 2) ? len : 0;
+}
+
+/* Send one segment from snd_nxt; false when there is nothing (more) to send. */
+static bool send_some(struct mir__tcp_pcb *pcb)
+{
+    uint32_t end = sendq_end(pcb);
+    uint32_t unsent = seq_gt(end, pcb->snd_nxt) ? end - pcb->snd_nxt : 0;
+    bool has_fin = pcb->fin_queued && seq_le(pcb->snd_nxt, end);
+    if (unsent == 0 && !has_fin)
+        return false;
+    uint32_t usable = usable_window(pcb);
+    uint32_t len = next_len(pcb, unsent, usable, has_fin && usable > unsent);
+    bool with_fin = has_fin && len == unsent && usable > len;
+    if ((len == 0 && !with_fin) || !has_room(pcb))
+        return false;
+    uint32_t space = transmit(pcb, pcb->snd_nxt, len, with_fin);
+    pcb->snd_nxt += space;
+    return space > 0;
+}
+
+/* SYN, or SYN-ACK of a simultaneous open. */
+static void send_syn(struct mir__tcp_pcb *pcb)
+{
+    struct mir__tcp_options opt;
+    bool is_answer = pcb->state == MIR_TCP_S_SYN_RECEIVED;
+    struct mir__tcp_tuple tuple = tuple_of(&pcb->node);
+    uint32_t wnd = MIR_MIN(pcb->rcv_limit, 65535u);
+    if (!refresh_route(pcb)) {
+        mir__tcp_timer_rexmt(pcb);
+        return;
+    }
+    mir__tcp_syn_options(pcb, &opt);
+    if (is_answer)
+        pcb->rcv_adv = seq_max(pcb->rcv_adv, pcb->rcv_nxt + wnd);
+    struct mir__tcp_control ctl = {
+        .tuple = &tuple,
+        .seq = pcb->iss,
+        .ack = is_answer ? pcb->rcv_nxt : 0,
+        .wnd = (uint16_t)wnd,
+        .flags = (uint8_t)(MIR__TCP_SYN | (is_answer ? MIR__TCP_ACK : 0)),
+        .opt = &opt,
+    };
+    pcb->syn_due = false;
+    if (pcb->snd_max == pcb->iss)
+        pcb->progress_us = now_of(pcb->host);
+    else
+        pcb->retransmits++;
+    if (pcb->snd_max == pcb->iss && !pcb->is_timing) {
+        pcb->is_timing = true;
+        pcb->rtt_seq = pcb->iss + 1;
+        pcb->rtt_start_us = now_of(pcb->host);
+    }
+    pcb->snd_nxt = pcb->iss + 1;
+    pcb->snd_max = seq_max(pcb->snd_max, pcb->iss + 1);
+    pcb->segs_out++;
+    mir__tcp_timer_rexmt(pcb);
+    mir__tcp_send_control(pcb->host, &ctl);
+}
+
+/* Data is queued, nothing is in flight, nothing was sent: only a probe can get things going. */
+static void watch_window(struct mir__tcp_pcb *pcb)
+{
+    bool has_more = seq_gt(sendq_end(pcb), pcb->snd_nxt) ||
+                    (pcb->fin_queued && seq_le(pcb->snd_nxt, sendq_end(pcb)));
+    if (!has_more || pcb->snd_una != pcb->snd_nxt || pcb->is_blocked || pcb->is_persist)
+        return;
+    if (mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT) && pcb->snd_una != pcb->snd_max)
+        return;
+    if (pcb->cork && pcb->snd_wnd >= pcb->mss)
+        return;
+    mir__tcp_timer_persist(pcb);
+}
+
+void mir__tcp_output(struct mir__tcp_pcb *pcb)
+{
+    if (!is_synchronized(pcb)) {
+        if (pcb->syn_due)
+            send_syn(pcb);
+        return;
+    }
+    if (!refresh_route(pcb)) {
+        if (pcb->sendq.q.bytes > 0 && !mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT))
+            mir__tcp_timer_rexmt(pcb);
+        return;
+    }
+    if (pcb->snd_una == pcb->snd_max && now_of(pcb->host) - pcb->sent_us > pcb->rto_us)
+        pcb->cc->on_idle(pcb);
+    if (pcb->rexmt_first && has_room(pcb)) {
+        uint32_t end = sendq_end(pcb);
+        uint32_t len = seq_gt(end, pcb->snd_una) ? MIR_MIN(end - pcb->snd_una, pcb->mss) : 0;
+        pcb->rexmt_first = false;
+        (void)transmit(pcb, pcb->snd_una, len, pcb->fin_queued && pcb->snd_una + len == end);
+    }
+    while (send_some(pcb))
+        continue;
+    if (pcb->ack_now && (pcb->is_blocked || has_room(pcb)))
+        mir__tcp_send_ack(pcb);
+    watch_window(pcb);
+    mir__tcp_check(pcb);
+}
+
+void mir__tcp_send_ack(struct mir__tcp_pcb *pcb)
+{
+    if (!refresh_route(pcb))
+        return;
+    struct mir_buf *buf = new_segment(pcb);
+    if (buf == NULL)
+        return;
+    /* Behind everything sent, or a peer that has it all would think the segment old. A probe's byte
+     * may not have been taken. */
+    hand_over(pcb, buf, pcb->is_persist ? pcb->snd_nxt : pcb->snd_max, MIR__TCP_ACK);
+}
+
+void mir__tcp_send_probe(struct mir__tcp_pcb *pcb)
+{
+    struct mir_buf *buf = refresh_route(pcb) ? new_segment(pcb) : NULL;
+    if (buf != NULL)
+        hand_over(pcb, buf, pcb->snd_una - 1, MIR__TCP_ACK);
+}
+
+void mir__tcp_send_persist(struct mir__tcp_pcb *pcb)
+{
+    uint32_t end = sendq_end(pcb);
+    uint32_t seq = pcb->snd_una;
+    uint32_t unsent = seq_gt(end, seq) ? end - seq : 0;
+    if (!refresh_route(pcb))
+        return;
+    uint32_t len = MIR_MIN(MIR_MIN(unsent, MIR_MAX(pcb->snd_wnd, 1u)), pcb->mss);
+    struct mir_buf *buf = new_segment(pcb);
+    if (buf == NULL)
+        return;
+    uint32_t got = len > 0 ? mir__tcp_sendq_gather(pcb, seq, len, buf) : 0;
+    bool with_fin = pcb->fin_queued && unsent == 0;
+    uint32_t stop = seq + got + (with_fin ? 1 : 0);
+    /* snd_nxt stays: if the byte is not taken it is sent again with what follows. */
+    pcb->snd_max = seq_max(pcb->snd_max, stop);
+    pcb->is_timing = false;
+    pcb->sent_us = now_of(pcb->host);
+    hand_over(pcb, buf, seq, (uint8_t)(MIR__TCP_ACK | (with_fin ? MIR__TCP_FIN : 0)));
+}
+
+void mir__tcp_send_reset(struct mir__tcp_pcb *pcb)
+{
+    struct mir__tcp_tuple tuple = tuple_of(&pcb->node);
+    struct mir__tcp_control ctl = {
+        .tuple = &tuple,
+        .seq = pcb->is_persist ? pcb->snd_nxt : pcb->snd_max,
+        .ack = pcb->rcv_nxt,
+        .flags = MIR__TCP_RST | MIR__TCP_ACK,
+    };
+    mir__tcp_send_control(pcb->host, &ctl);
+}
+
+void mir__tcp_send_control(struct mir__tcp_state *host, const struct mir__tcp_control *ctl)
+{
+    struct mir__route route = {0};
+    struct mir_ip src = *ctl->tuple->local;
+    uint32_t opt_len = ctl->opt != NULL ? mir__tcp_options_len(ctl->opt) : 0;
+    struct mir__tcp_header hdr = {
+        .src_port = ctl->tuple->local_port,
+        .dst_port = ctl->tuple->remote_port,
+        .seq = ctl->seq,
+        .ack = ctl->ack,
+        .wnd = ctl->wnd,
+        .flags = ctl->flags,
+        .hdr_len = (uint8_t)(MIR__TCP_HEADER_BYTES + opt_len),
+    };
+    if (mir__ip_route(host->net, ctl->tuple->remote, &src, &route) < 0) {
+        MIR__TCP_COUNT(host, output_failed);
+        return;
+    }
+    struct mir_buf *buf = mir_buf_alloc(host->stack->bufs, MIR_BUF_HEADROOM);
+    if (buf == NULL) {
+        MIR__TCP_COUNT(host, output_no_buffer);
+        return;
+    }
+    uint8_t *to = mir_buf_append(buf, hdr.hdr_len);
+    mir__tcp_header_emit(to, &hdr);
+    if (ctl->opt != NULL)
+        mir__tcp_options_emit(to + MIR__TCP_HEADER_BYTES, ctl->opt);
+    if (ctl->flags & MIR__TCP_RST)
+        MIR__TCP_COUNT(host, resets_out);
+    MIR__TCP_COUNT(host, segs_out);
+    mir__ip_transport_checksum(&route, &src, ctl->tuple->remote, MIR__PROTO_TCP, buf,
+                               MIR__TCP_CSUM_OFFSET);
+    struct mir__ip_params params = {
+        .src = &src,
+        .dst = ctl->tuple->remote,
+        .protocol = MIR__PROTO_TCP,
+        .dont_fragment = true,
+    };
+    if (mir__ip_output(host->net, &route, &params, buf) < 0)
+        MIR__TCP_COUNT(host, output_failed);
+}

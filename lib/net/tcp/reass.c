@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: ISC */
+/* Data that came too early waits here until the hole before it is filled.
+ *
+ *   rcv_nxt .... [ piece ] .. [ piece ][ piece ] ........ rcv_adv        sorted, never overlapping
+ *
+ * What is here already wins over what comes later (RFC 9293 leaves the choice; one fixed rule means
+ * that nobody can change bytes we have seen): a new segment fills only the gaps between the pieces.
+ * All of it lies inside the promised window, so bytes are bounded by it; pieces are bounded by
+ * MIR__TCP_REASS_SEGS_MAX, which also bounds the walk through the list. The common case, the next
+ * segment behind the last piece, does not walk, and packed pieces that continue each other merge.
+ * A segment that finds no room is dropped and counted; its sender will send it again.
+ *
+ * A FIN that came early is remembered by its sequence number.
+ */
+#include "lib/net/tcp/internal.h"
+
+static uint32_t waste_of(const struct mir__tcp_early *early)
+{
+    if (!early->is_sparse)
+        return 0;
+    return early->view.page->size_bytes - MIR_MIN(early->view.len, early->view.page->size_bytes);
+}
+
+static void account(struct mir__tcp_pcb *pcb, const struct mir__tcp_early *early)
+{
+    uint32_t waste = waste_of(early);
+    pcb->reass.bytes += early->view.len;
+    pcb->reass.waste += waste;
+    pcb->host->memory_used += early->view.len + waste;
+}
+
+static void unaccount(struct mir__tcp_pcb *pcb, const struct mir__tcp_early *early)
+{
+    uint32_t waste = waste_of(early);
+    pcb->reass.bytes -= early->view.len;
+    pcb->reass.waste -= waste;
+    pcb->host->memory_used -= early->view.len + waste;
+}
+
+static uint32_t end_of(const struct mir__tcp_early *early)
+{
+    return early->seq + early->view.len;
+}
+
+static bool merge(struct mir__tcp_pcb *pcb, struct mir__tcp_early *before, uint32_t seq,
+                  struct mir_view *view, bool is_sparse)
+{
+    if (before == NULL || before->is_sparse || is_sparse || end_of(before) != seq ||
+        before->view.page != view->page || before->view.data + before->view.len != view->data)
+        return false;
+    before->view.len += view->len;
+    pcb->reass.bytes += view->len;
+    pcb->host->memory_used += view->len;
+    mir_view_release(view);
+    return true;
+}
+
+/* Store bytes [seq, seq + len) of @seg, which no piece covers, behind @before (NULL: first).
+ * Returns the last piece stored, or @before. */
+static struct mir__tcp_early *store(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg,
+                                    uint32_t seq, uint32_t len, struct mir__tcp_early *before)
+{
+    struct mir__tcp_reass *r = &pcb->reass;
+    while (len > 0) {
+        struct mir_view view;
+        bool is_sparse;
+        uint32_t offset = seg->skip + (seq - seg->seq);
+        if (mir__tcp_keep(pcb, &r->packer, seg->buf, offset, len, &view, &is_sparse) < 0) {
+            MIR__TCP_COUNT(pcb->host, drop_memory);
+            return before;
+        }
+        uint32_t n = view.len;
+        if (!merge(pcb, before, seq, &view, is_sparse)) {
+            struct mir__tcp_early *early =
+                r->count < MIR__TCP_REASS_SEGS_MAX ? mir_pool_alloc(&pcb->host->earlies) : NULL;
+            if (early == NULL) {
+                mir_view_release(&view);
+                MIR__TCP_COUNT(pcb->host, drop_reass_limit);
+                return before;
+            }
+            struct mir__tcp_early **at = before != NULL ? &before->next : &r->first;
+            *early = (struct mir__tcp_early){*at, view, seq, is_sparse};
+            *at = early;
+            if (early->next == NULL)
+                r->last = early;
+            r->count++;
+            account(pcb, early);
+            before = early;
+        }
+        seq += n;
+        len -= n;
+    }
+    return before;
+}
+
+void mir__tcp_reass_add(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg)
+{
+    struct mir__tcp_reass *r = &pcb->reass;
+    uint32_t seq = seg->seq;
+    uint32_t end = seg->seq + seg->len;
+    if (r->has_fin && seq_gt(end, r->fin_seq))
+        end = seq_max(seq, r->fin_seq);
+    if (pcb->host->memory_used > pcb->host->memory_max) {
+        MIR__TCP_COUNT(pcb->host, drop_memory);
+        return;
+    }
+    struct mir__tcp_early *before = NULL;
+    if (r->last != NULL && seq_ge(seq, end_of(r->last)))
+        before = r->last;
+    struct mir__tcp_early *next = before != NULL ? NULL : r->first;
+    while (seq_lt(seq, end)) {
+        /* The gap between `before` and `next`, as far as the segment reaches. */
+        while (next != NULL && seq_le(end_of(next), seq)) {
+            before = next;
+            next = next->next;
+        }
+        uint32_t stop = next != NULL && seq_lt(next->seq, end) ? next->seq : end;
+        if (seq_gt(stop, seq)) {
+            before = store(pcb, seg, seq, stop - seq, before);
+            if (before == NULL || end_of(before) != stop)
+                return;
+        }
+        seq = stop;
+        if (next != NULL && seq_lt(seq, end)) {
+            uint32_t covered = MIR_MIN(end_of(next) - seq, end - seq);
+            pcb->host->counters.reass_overlap_bytes += covered;
+            seq += covered;
+        }
+    }
+}
+
+void mir__tcp_reass_pull(struct mir__tcp_pcb *pcb)
+{
+    struct mir__tcp_reass *r = &pcb->reass;
+    while (r->first != NULL && seq_le(r->first->seq, pcb->rcv_nxt)) {
+        struct mir__tcp_early *early = r->first;
+        r->first = early->next;
+        if (r->first == NULL)
+            r->last = NULL;
+        r->count--;
+        unaccount(pcb, early);
+        uint32_t known = pcb->rcv_nxt - early->seq;
+        uint32_t len = early->view.len;
+        struct mir_view view = early->view;
+        bool is_sparse = early->is_sparse;
+        mir_pool_free(&pcb->host->earlies, early);
+        if (known >= len) {
+            mir_view_release(&view);
+            continue;
+        }
+        mir_view_shrink_front(&view, known);
+        if (mir__tcp_recvq_add_view(pcb, view, is_sparse) < 0) {
+            MIR__TCP_COUNT(pcb->host, drop_memory);
+            break;
+        }
+        pcb->rcv_nxt += len - known;
+        pcb->bytes_received += len - known;
+    }
+    if (r->first == NULL)
+        mir__tcp_packer_release(&r->packer);
+}
+
+void mir__tcp_reass_release(struct mir__tcp_pcb *pcb)
+{
+    struct mir__tcp_reass *r = &pcb->reass;
+    while (r->first != NULL) {
+        struct mir__tcp_early *early = r->first;
+        r->first = early->next;
+        unaccount(pcb, early);
+        mir_view_release(&early->view);
+        mir_pool_free(&pcb->host->earlies, early);
+    }
+    r->last = NULL;
+    r->count = 0;
+    r->has_fin = false;
+    mir__tcp_packer_release(&r->packer);
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: ISC */
+/* Timers of a connection.
+ *
+ * There is one timer of the loop per connection and a deadline for each purpose. The timer goes off
+ * at, or before, the earliest deadline: moving a deadline further away, which each ACK does to the
+ * retransmission deadline, touches only a number. When the timer goes off too early for all
+ * deadlines, it is set again.
+ *
+ *   REXMT   data, SYN or FIN is not acknowledged: RFC 6298. The interval doubles with every loss,
+ * is at least 200 ms (a deviation allowed by its note in section 2.4, as everywhere) and at most 60
+ * s. After MIR__TCP_R2_DATA times, or the user timeout, the connection fails. While the peer's
+ * window is closed the same deadline means: probe (RFC 9293 3.8.6.1); a peer that answers probes
+ * may keep its window closed for ever, unless a user timeout is set. DELACK  at most 40 ms after
+ * data arrived (RFC 9293 section 3.8.6.3, MUST-58). KEEP    idle connections, if the application
+ * asked for it (section 3.8.4); FIN_WAIT_2 of closed connections, whose peer may never send its
+ * FIN. MEMORY  the application was refused memory and no acknowledgment will tell it when to go on.
+ *
+ * RTT samples: one segment at a time is timed in microseconds, retransmitted ones never (Karn).
+ */
+#include "lib/net/tcp/internal.h"
+
+static void fire(void *arg);
+
+void mir__tcp_timer_init(struct mir__tcp_pcb *pcb)
+{
+    mir_timer_init(&pcb->timer, fire, pcb);
+    pcb->timer_at = MIR_TIME_NEVER;
+    for (uint32_t i = 0; i < MIR__TCP_TIMERS; i++)
+        pcb->deadline[i] = MIR_TIME_NEVER;
+}
+
+void mir__tcp_timer_set(struct mir__tcp_pcb *pcb, enum mir__tcp_timer which, mir_time_us at_us)
+{
+    pcb->deadline[which] = at_us;
+    if (at_us < pcb->timer_at) {
+        pcb->timer_at = at_us;
+        mir_timer_set(pcb->host->loop, &pcb->timer, at_us);
+    }
+}
+
+void mir__tcp_timer_stop_all(struct mir__tcp_pcb *pcb)
+{
+    mir_timer_cancel(&pcb->timer);
+    pcb->timer_at = MIR_TIME_NEVER;
+    for (uint32_t i = 0; i < MIR__TCP_TIMERS; i++)
+        pcb->deadline[i] = MIR_TIME_NEVER;
+}
+
+static mir_time_us backed_off(const struct mir__tcp_pcb *pcb)
+{
+    mir_time_us interval = (mir_time_us)pcb->rto_us << MIR_MIN(pcb->rexmt_count, (uint8_t)20);
+    return MIR_MIN(interval, MIR__TCP_RTO_MAX_US);
+}
+
+static bool user_timeout_passed(const struct mir__tcp_pcb *pcb, mir_time_us now_us)
+{
+    return pcb->user_timeout_ms != 0 &&
+           now_us - pcb->progress_us >= (mir_time_us)pcb->user_timeout_ms * MIR_US_PER_MS;
+}
+
+/* The deadline after @interval, earlier if the user timeout ends before. */
+static void set_rexmt(struct mir__tcp_pcb *pcb, mir_time_us interval)
+{
+    mir_time_us at_us = now_of(pcb->host) + interval;
+    if (pcb->user_timeout_ms != 0) {
+        mir_time_us limit_us = pcb->progress_us + (mir_time_us)pcb->user_timeout_ms * MIR_US_PER_MS;
+        at_us = MIR_MIN(at_us, MIR_MAX(limit_us, now_of(pcb->host) + MIR_US_PER_MS));
+    }
+    mir__tcp_timer_set(pcb, MIR__TCP_T_REXMT, at_us);
+}
+
+void mir__tcp_timer_rexmt(struct mir__tcp_pcb *pcb)
+{
+    pcb->is_persist = false;
+    set_rexmt(pcb, backed_off(pcb));
+}
+
+void mir__tcp_timer_persist(struct mir__tcp_pcb *pcb)
+{
+    if (!pcb->is_persist) {
+        pcb->is_persist = true;
+        pcb->rexmt_count = 0;
+        pcb->progress_us = now_of(pcb->host);
+    }
+    set_rexmt(pcb, backed_off(pcb));
+}
+
+void mir__tcp_timer_keepalive(struct mir__tcp_pcb *pcb)
+{
+    if (pcb->keep_idle_s == 0 || !is_synchronized(pcb))
+        mir__tcp_timer_stop(pcb, MIR__TCP_T_KEEP);
+    else
+        mir__tcp_timer_set(pcb, MIR__TCP_T_KEEP,
+                           pcb->received_us + pcb->keep_idle_s * MIR_US_PER_S);
+}
+
+void mir__tcp_rtt_sample(struct mir__tcp_pcb *pcb, uint32_t rtt_us)
+{
+    uint32_t rtt = MIR_MAX(rtt_us, 1u);
+    if (pcb->min_rtt_us == 0 || rtt < pcb->min_rtt_us)
+        pcb->min_rtt_us = rtt;
+    if (pcb->srtt_us == 0) {
+        pcb->srtt_us = rtt;
+        pcb->rttvar_us = rtt / 2;
+    } else {
+        uint32_t delta = rtt > pcb->srtt_us ? rtt - pcb->srtt_us : pcb->srtt_us - rtt;
+        pcb->rttvar_us = pcb->rttvar_us - pcb->rttvar_us / 4 + delta / 4;
+        pcb->srtt_us = MIR_MAX(pcb->srtt_us - pcb->srtt_us / 8 + rtt / 8, 1u);
+    }
+    /* The minimum is for the deviation: a peer may delay its ACK by about as much. */
+    uint64_t rto = pcb->srtt_us + MIR_MAX((uint64_t)4 * pcb->rttvar_us, MIR__TCP_RTO_MIN_US);
+    pcb->rto_us = (uint32_t)MIR_MIN(rto, MIR__TCP_RTO_MAX_US);
+}
+
+static void give_up(struct mir__tcp_pcb *pcb)
+{
+    MIR__TCP_COUNT(pcb->host, timed_out);
+    if (!is_synchronized(pcb))
+        MIR__TCP_COUNT(pcb->host, connect_failed);
+    mir__tcp_reset(pcb, pcb->soft_error != 0 ? pcb->soft_error : -MIR_ETIMEDOUT);
+}
+
+static void persist_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
+{
+    bool is_silent =
+        pcb->rexmt_count >= MIR__TCP_R2_DATA && now_us - pcb->received_us > 2 * MIR__TCP_RTO_MAX_US;
+    if (is_silent || user_timeout_passed(pcb, now_us)) {
+        give_up(pcb);
+        return;
+    }
+    MIR__TCP_COUNT(pcb->host, persist_probes);
+    pcb->rexmt_count = (uint8_t)MIR_MIN(pcb->rexmt_count + 1u, MIR__TCP_R2_DATA);
+    mir__tcp_send_persist(pcb);
+    set_rexmt(pcb, backed_off(pcb));
+}
+
+static void rexmt_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
+{
+    bool is_syn = !is_synchronized(pcb);
+    if (pcb->is_persist) {
+        persist_fired(pcb, now_us);
+        return;
+    }
+    if (pcb->snd_una == pcb->snd_max && !is_syn) {
+        mir__tcp_mark(pcb); /* a buffer was missing */
+        return;
+    }
+    if (pcb->rexmt_count >= (is_syn ? MIR__TCP_R2_SYN : MIR__TCP_R2_DATA) ||
+        user_timeout_passed(pcb, now_us)) {
+        give_up(pcb);
+        return;
+    }
+    pcb->rexmt_count++;
+    pcb->timeouts++;
+    MIR__TCP_COUNT(pcb->host, timeouts);
+    pcb->is_timing = false;
+    if (is_syn) {
+        pcb->syn_due = true;
+        pcb->syn_rexmitted = true;
+    } else {
+        pcb->cc->on_timeout(pcb, pcb->snd_max - pcb->snd_una, pcb->rexmt_count > 1);
+        pcb->recover = pcb->snd_max;
+        pcb->in_recovery = false;
+        pcb->rexmt_first = false;
+        pcb->dup_acks = 0;
+        pcb->snd_nxt = pcb->snd_una;
+    }
+    mir__tcp_timer_rexmt(pcb);
+    mir__tcp_mark(pcb);
+}
+
+static void keep_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
+{
+    if (pcb->state == MIR_TCP_S_FIN_WAIT_2 && pcb->is_detached) {
+        MIR__TCP_COUNT(pcb->host, fin_wait_2_timeouts);
+        mir__tcp_finish(pcb, 0);
+        return;
+    }
+    mir_time_us idle_us = pcb->keep_idle_s * MIR_US_PER_S;
+    if (idle_us == 0 || !is_synchronized(pcb))
+        return;
+    if (now_us - pcb->received_us < idle_us) {
+        mir__tcp_timer_keepalive(pcb);
+        return;
+    }
+    if (pcb->keep_sent >= pcb->keep_count) {
+        MIR__TCP_COUNT(pcb->host, keepalive_failed);
+        mir__tcp_reset(pcb, pcb->soft_error != 0 ? pcb->soft_error : -MIR_ETIMEDOUT);
+        return;
+    }
+    pcb->keep_sent++;
+    MIR__TCP_COUNT(pcb->host, keepalive_probes);
+    mir__tcp_send_probe(pcb);
+    mir__tcp_timer_set(pcb, MIR__TCP_T_KEEP, now_us + pcb->keep_intvl_s * MIR_US_PER_S);
+}
+
+static void memory_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
+{
+    if (!pcb->wants_write)
+        return;
+    if (mir__tcp_send_room_now(pcb) > 0) {
+        pcb->wants_write = false;
+        mir__tcp_raise(pcb, MIR_TCP_WRITABLE);
+    } else {
+        mir__tcp_timer_set(pcb, MIR__TCP_T_MEMORY, now_us + MIR__TCP_MEMORY_RETRY_US);
+    }
+}
+
+static void fire_one(struct mir__tcp_pcb *pcb, enum mir__tcp_timer which, mir_time_us now_us)
+{
+    switch (which) {
+    case MIR__TCP_T_REXMT:
+        rexmt_fired(pcb, now_us);
+        break;
+    case MIR__TCP_T_DELACK:
+        if (pcb->ack_pending) {
+            MIR__TCP_COUNT(pcb->host, delayed_acks);
+            pcb->ack_now = true;
+            mir__tcp_mark(pcb);
+        }
+        break;
+    case MIR__TCP_T_KEEP:
+        keep_fired(pcb, now_us);
+        break;
+    case MIR__TCP_T_MEMORY:
+        memory_fired(pcb, now_us);
+        break;
+    case MIR__TCP_TIMERS:
+        break;
+    }
+}
+
+static void fire(void *arg)
+{
+    struct mir__tcp_pcb *pcb = arg;
+    mir_time_us now_us = now_of(pcb->host);
+    mir__tcp_hold(pcb);
+    pcb->timer_at = MIR_TIME_NEVER;
+    for (uint32_t i = 0; i < MIR__TCP_TIMERS; i++) {
+        if (pcb->deadline[i] > now_us)
+            continue;
+        pcb->deadline[i] = MIR_TIME_NEVER;
+        fire_one(pcb, (enum mir__tcp_timer)i, now_us);
+    }
+    mir_time_us next_us = MIR_TIME_NEVER;
+    for (uint32_t i = 0; i < MIR__TCP_TIMERS; i++)
+        next_us = MIR_MIN(next_us, pcb->deadline[i]);
+    if (next_us < pcb->timer_at) {
+        pcb->timer_at = next_us;
+        mir_timer_set(pcb->host->loop, &pcb->timer, next_us);
+    }
+    mir__tcp_drop(pcb);
+}
