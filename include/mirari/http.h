@@ -61,61 +61,133 @@ typedef void (*mir_http_handler_fn)(struct mir_http_exchange *exchange, void *ar
 struct mir_http_config {
     struct mir_stack *stack;
     struct mir_clock *clock;   /**< for Date; may be NULL */
-    struct mir_endpoint local; /**< where to listen */
+    struct mir_endpoint local; /**< where to listen; port 0 = choose one */
     struct mir_http_limits limits;
-    const char *server_name; /**< Server header; NULL = "mirari" */
+    const char *server_name; /**< Server header, at most 64 printable characters; NULL = "mirari" */
 };
 
-/** Listen as @config says. Returns 0, -MIR_EINVAL, -MIR_EADDRINUSE, -MIR_ENOMEM. */
+/**
+ * mir_http_server_open() - listen.
+ *
+ * @config  borrowed; stack, clock and server_name's text must live as long as the server
+ *
+ * Returns 0, -MIR_EINVAL (server_name, or limits: request_line_bytes + header_bytes are at most
+ *         64,000, header_count is at most 128), -MIR_ENOMEM, or the error of mir_tcp_listen().
+ * Source  RFC 9112
+ */
 int mir_http_server_open(const struct mir_http_config *config,
                          struct mir_http_server **server) MIR_CHECK;
-/** Stop listening and end all connections. */
+/** Stop listening and end all connections: idle ones in order, the others by reset; the owners of
+ *  exchanges are told -MIR_ECANCELED. Not from a callback of this server (asserted). */
 void mir_http_server_close(struct mir_http_server *server);
+/** Where it listens, the chosen port included. */
+void mir_http_server_local(const struct mir_http_server *server, struct mir_endpoint *local);
 
-/** Route @prefix ("/api/" matches below it; "/exact" itself) and @methods to a handler. The longest
- *  prefix wins. Returns 0, -MIR_ELIMIT (32 routes), -MIR_EEXIST. */
+/* ---- routes ------------------------------------------------------------------------------- */
+
+/**
+ * mir_http_route() - let a handler answer a path, or all paths below one.
+ *
+ * The longest prefix that matches wins, whatever its methods: a request with another method gets
+ * 405 with Allow. A handler of GET is called for HEAD too; what it sends as body is dropped.
+ * OPTIONS is answered by the server unless a handler takes it.
+ *
+ * @prefix   "/api/" matches itself and everything below, "/exact" only itself; the text must
+ *           live as long as the server
+ * @methods  set of enum mir_http_method
+ *
+ * Returns 0, -MIR_EINVAL (no leading slash, no method), -MIR_ELIMIT (32 routes), -MIR_EEXIST.
+ * Source  RFC 9110 sections 9.3.2, 9.3.7, 15.5.6
+ */
 int mir_http_route(struct mir_http_server *server, const char *prefix, unsigned methods,
                    mir_http_handler_fn handler, void *arg) MIR_CHECK;
-/** Serve @prefix from a store: "/" + key; a key ending in "/" or empty takes "index.html";
- *  "/dir" is redirected to "/dir/" when "dir/index.html" exists. GET and HEAD, ranges, conditional
- *  requests and encodings as RFC 9110 says. Key "404.html" is the error page if it exists. */
+
+/**
+ * mir_http_route_kv() - answer the paths below one from a store.
+ *
+ * The key is what stands behind the prefix; empty or ending in "/", "index.html" is added. "dir" is
+ * redirected to "dir/" when the key "dir/index.html" exists. GET and HEAD, ranges (several too),
+ * conditional requests and ready encodings as RFC 9110 says. The key "404.html", if it exists, is
+ * the error page for what is not there.
+ *
+ * @prefix  begins and ends with "/"
+ * @kv      lent until the server is closed
+ *
+ * Returns 0, -MIR_EINVAL, -MIR_ELIMIT, -MIR_EEXIST.
+ * Source  RFC 9110 sections 12.5.3, 13, 14
+ */
 int mir_http_route_kv(struct mir_http_server *server, const char *prefix,
                       struct mir_kv *kv) MIR_CHECK;
 
-/** The method of the request; one of those the route was made for. */
-enum mir_http_method mir_http_method(const struct mir_http_exchange *exchange);
-/** Decoded path, without query. */
-struct mir_http_text mir_http_path(const struct mir_http_exchange *exchange);
-struct mir_http_text mir_http_query(const struct mir_http_exchange *exchange);
-/** First header of that name (case-insensitive); text NULL if absent. */
-struct mir_http_text mir_http_header(const struct mir_http_exchange *exchange, const char *name);
-
-/** Ask for the body; otherwise it is read and dropped (up to the limit). Inside the handler only.
+/* ---- the request ----------------------------------------------------------------------------
+ *
+ * An exchange is one request and its answer. It lives from the call of the handler until on_end
+ * returns; there is an end for every exchange, so a handler that answers later sets on_end and
+ * keeps the pointer until then. Every function below may be called in any callback and outside of
+ * them.
  */
+
+/** The method; one of those the route was made for, or HEAD. */
+enum mir_http_method mir_http_method(const struct mir_http_exchange *exchange);
+/** Decoded path without query; begins with "/", has no dot segments, no control characters. */
+struct mir_http_text mir_http_path(const struct mir_http_exchange *exchange);
+/** Behind the "?", as it came; text NULL without one. */
+struct mir_http_text mir_http_query(const struct mir_http_exchange *exchange);
+/** First header of that name (case-insensitive, given in lower case); text NULL if absent. */
+struct mir_http_text mir_http_header(const struct mir_http_exchange *exchange, const char *name);
+/** Content-Length; UINT64_MAX if the body is chunked, 0 without a body. */
+uint64_t mir_http_content_length(const struct mir_http_exchange *exchange);
+
+/** Ask for the body. Inside the handler only: without it the body is dropped (small ones are read,
+ *  large ones end the connection). 100 (Continue) is sent when it is due. */
 void mir_http_read_body(struct mir_http_exchange *exchange, mir_http_body_fn on_body, void *arg);
+/** No more on_body until mir_http_resume_body(): the peer is slowed down by its window. */
+void mir_http_pause_body(struct mir_http_exchange *exchange);
+void mir_http_resume_body(struct mir_http_exchange *exchange);
+/** Be told when the exchange is over, whatever the reason. */
 void mir_http_on_end(struct mir_http_exchange *exchange, mir_http_end_fn on_end, void *arg);
 
-/** Answer whole: @body borrowed. Returns 0 or an error (answered already, client gone). */
+/* ---- the answer ----------------------------------------------------------------------------- */
+
+/**
+ * mir_http_respond() - answer whole.
+ *
+ * @media_type  Content-Type; NULL = none
+ * @body        [len] bytes, borrowed: copied. At most 1 MiB; what is larger is streamed
+ *
+ * Returns 0, -MIR_EEXIST (answered already), -MIR_ETOOBIG (500 was answered), or the error that
+ *         ended the connection (on_end follows).
+ * Source  RFC 9110 section 15, RFC 9112 section 6.3
+ */
 int mir_http_respond(struct mir_http_exchange *exchange, unsigned status, const char *media_type,
                      const void *body, size_t len);
-/** Add a header line before the answer begins. Returns 0, -MIR_EINVAL (CR, LF, NUL), -MIR_ELIMIT.
- */
+/** Add a header line before the answer begins. Returns 0, -MIR_EINVAL (name is no token, value has
+ *  control characters, or the name is one the server writes itself), -MIR_EEXIST (answered),
+ *  -MIR_ELIMIT (2 KiB in all), -MIR_ENOMEM. */
 int mir_http_add_header(struct mir_http_exchange *exchange, const char *name,
                         const char *value) MIR_CHECK;
-/** Begin a streamed answer: @size known (Content-Length) or UINT64_MAX (chunked). */
+/** Begin a streamed answer: @size known (Content-Length) or UINT64_MAX (chunked; to an HTTP/1.0
+ *  peer: until close). Returns as mir_http_respond(). */
 int mir_http_begin(struct mir_http_exchange *exchange, unsigned status, const char *media_type,
                    uint64_t size) MIR_CHECK;
-/** Send a piece; -MIR_EAGAIN when the send buffer is full (on_writable follows). View consumed on
- *  success and on error. */
+/** Send a piece by reference. Taken whole or not at all; the view is consumed in every case.
+ *  Returns 0, -MIR_EAGAIN (no room: on_writable follows), -MIR_ERANGE (more than @size), or the
+ *  error that ended the connection. */
 int mir_http_send_view(struct mir_http_exchange *exchange,
                        MIR_GIVE struct mir_view view_given) MIR_CHECK;
+/** Send a piece by copying it, 1 MiB at most (-MIR_ETOOBIG). Taken whole or not at all. */
 int mir_http_send(struct mir_http_exchange *exchange, const void *data, size_t len) MIR_CHECK;
-/** Bytes a piece may have now. */
-uint32_t mir_http_send_room(const struct mir_http_exchange *exchange);
+/** Bytes that fit now; a larger piece is still taken whole if this is not 0. After 0, on_writable
+ *  follows. */
+uint32_t mir_http_send_room(struct mir_http_exchange *exchange);
+/** Be told when there is room again. */
 void mir_http_on_writable(struct mir_http_exchange *exchange, mir_http_writable_fn on_writable,
                           void *arg);
-/** End a streamed answer. */
+/** End a streamed answer. Returns 0, -MIR_ETRUNCATED (fewer bytes than @size: the connection is
+ *  reset, so that the peer sees it), or the error that ended the connection. */
 int mir_http_finish(struct mir_http_exchange *exchange);
+/** Reset the connection. For an answer that began and cannot be completed. */
+void mir_http_abort(struct mir_http_exchange *exchange);
 
 struct mir_http_stats {
     uint64_t connections, requests, responses_2xx, responses_3xx, responses_4xx, responses_5xx;
