@@ -23,7 +23,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -406,7 +405,9 @@ static int push_copy(struct mir__host_tcp *tcp, const uint8_t *data, uint32_t le
     uint32_t n = MIR_MIN(len, page->size_bytes - tcp->tx_used);
     uint8_t *to = page->base + tcp->tx_used;
     memcpy(to, data, n);
-    if (tcp->last != NULL && tcp->last->view.data + tcp->last->view.len == to) {
+    /* The next run of the arena may begin where this one ends: only the same page will do. */
+    if (tcp->last != NULL && tcp->last->view.page == page &&
+        tcp->last->view.data + tcp->last->view.len == to) {
         tcp->last->view.len += n;
         tcp->queued_bytes += n;
         mark_dirty(tcp);
@@ -648,12 +649,12 @@ void mir__host_tcp_abort(struct mir_tcp *head)
 static void tcp_close(struct mir_tcp *head)
 {
     struct mir__host_tcp *tcp = tcp_of(head);
-    int unread = 0;
+    char unread;
     if (tcp->state != MIR__HOST_OPEN) {
         die(tcp);
         return;
     }
-    if (!tcp->eof_seen && ioctl(tcp->watch.fd, FIONREAD, &unread) == 0 && unread > 0) {
+    if (!tcp->eof_seen && recv(tcp->watch.fd, &unread, 1, MSG_PEEK | MSG_DONTWAIT) > 0) {
         mir__host_tcp_abort(head);
         return;
     }
