@@ -32,8 +32,11 @@ void mir__host_kick(struct mir__host_stack *stack)
 
 static void free_dead(struct mir__host_stack *stack)
 {
+    bool has_room = mir_list_is_linked(&stack->dead);
     for (struct mir_list *link; (link = mir_list_pop_front(&stack->dead)) != NULL;)
         mir__host_tcp_free(MIR_CONTAINER_OF(link, struct mir__host_tcp, pending));
+    if (has_room)
+        mir__host_listeners_resume(stack);
 }
 
 static void serve_listeners(struct mir__host_stack *stack)

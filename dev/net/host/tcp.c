@@ -159,7 +159,6 @@ static void die(struct mir__host_tcp *tcp)
     tcp->state = MIR__HOST_DEAD;
     tcp->head.handler = NULL;
     mir_list_push_back(&stack->dead, &tcp->pending);
-    mir__host_listeners_resume(stack);
     mir__host_kick(stack);
 }
 
