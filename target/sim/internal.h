@@ -12,6 +12,9 @@ enum mir__sim_kind {
     MIR__SIM_CALL,      /* struct mir_sim_call */
 };
 
+/** 2026-01-01 00:00 UTC: the wall clock at virtual time zero, in every run. */
+#define MIR__SIM_WALL_START_US 1767225600000000ull
+
 /** A frame on a wire, in the simulator's own memory. */
 struct mir__sim_frame {
     struct mir_sim_event event;
@@ -89,6 +92,16 @@ uint64_t mir__sim_drain_ns(const struct mir_sim_plug *from, uint64_t bytes);
 /** The port at the other end if it is one, else NULL. */
 const struct mir_sim_port *mir__sim_opposite(const struct mir_sim_plug *from);
 void mir__sim_wires_close(struct mir_sim *sim);
+
+/* ---- pcap.c ------------------------------------------------------------------------------- */
+
+struct mir__sim_pcap;
+/** NULL: the file cannot be written. */
+struct mir__sim_pcap *mir__sim_pcap_open(const char *path);
+void mir__sim_pcap_write(struct mir__sim_pcap *pcap, unsigned direction, mir_time_us wall_us,
+                         struct mir__sim_frame *frame);
+/** Returns 0 or -MIR_EIO (not all of it was written). */
+int mir__sim_pcap_close(struct mir__sim_pcap *pcap);
 
 /* ---- switch.c ----------------------------------------------------------------------------- */
 

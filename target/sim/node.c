@@ -23,8 +23,6 @@
 #define NS_PER_US       1000ull
 #define ETH_HEADER      14u
 #define TASK_STACKS_MAX 1024u
-/* 2026-01-01 00:00 UTC: the wall clock of every run begins here. */
-#define WALL_START_US 1767225600000000ull
 
 /* ---- clock and task stacks ------------------------------------------------------------------ */
 
@@ -41,7 +39,7 @@ static mir_time_us clock_monotonic(struct mir_clock *clock)
 static mir_time_us clock_wall(struct mir_clock *clock)
 {
     const struct mir_sim_node *node = MIR_CONTAINER_OF(clock, struct mir_sim_node, clock);
-    return WALL_START_US + mir_sim_now(node->sim);
+    return MIR__SIM_WALL_START_US + mir_sim_now(node->sim);
 }
 
 static void *stack_acquire(void *arg, size_t size, size_t *usable)

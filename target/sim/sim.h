@@ -262,6 +262,10 @@ typedef void (*mir_sim_tap_fn)(void *arg, unsigned direction, mir_time_us now_us
                                const uint8_t *frame, uint32_t len, const char *fate);
 void mir_sim_wire_tap(struct mir_sim_wire *wire, mir_sim_tap_fn tap, void *arg);
 
+/** Write every frame a wire is offered to a capture file (pcapng), until the world is closed.
+ *  Returns 0 or -MIR_EIO (the file cannot be written). */
+int mir_sim_wire_pcap(struct mir_sim_wire *wire, const char *path) MIR_CHECK;
+
 /** A switch that learns addresses; floods what it does not know. Returns 0 or -MIR_ENOMEM. */
 int mir_sim_add_switch(struct mir_sim *sim, const char *name,
                        struct mir_sim_switch **hub) MIR_CHECK;

@@ -71,11 +71,23 @@ static bool parse_suffix(enum unit unit, const char *at, const char *end, uint64
         const char *text;
         uint64_t multiplier;
     } suffixes[] = {
-        {UNIT_TIME, "us", 1},         {UNIT_TIME, "ms", 1000},   {UNIT_TIME, "", 1000},
-        {UNIT_TIME, "s", 1000000},    {UNIT_CHANCE, "%", 10000}, {UNIT_CHANCE, "", 10000},
-        {UNIT_RATE, "", 1},           {UNIT_RATE, "k", 1000},    {UNIT_RATE, "m", 1000000},
-        {UNIT_RATE, "g", 1000000000}, {UNIT_SIZE, "", 1},        {UNIT_SIZE, "k", 1024},
-        {UNIT_SIZE, "m", 1048576},    {UNIT_MTU, "", 1},
+        {UNIT_TIME, "us", 1},
+        {UNIT_TIME, "ms", 1000},
+        {UNIT_TIME, "", 1000},
+        {UNIT_TIME, "s", 1000000},
+        {UNIT_CHANCE, "%", 10000},
+        {UNIT_CHANCE, "", 10000},
+        {UNIT_RATE, "", 1},
+        {UNIT_RATE, "k", 1000},
+        {UNIT_RATE, "m", 1000000},
+        {UNIT_RATE, "g", 1000000000},
+        {UNIT_RATE, "kbit", 1000},
+        {UNIT_RATE, "mbit", 1000000},
+        {UNIT_RATE, "gbit", 1000000000},
+        {UNIT_SIZE, "", 1},
+        {UNIT_SIZE, "k", 1024},
+        {UNIT_SIZE, "m", 1048576},
+        {UNIT_MTU, "", 1},
     };
     for (size_t i = 0; i < MIR_ARRAY_LEN(suffixes); i++) {
         if (suffixes[i].unit == unit && suffix_is(at, end, suffixes[i].text)) {

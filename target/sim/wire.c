@@ -47,6 +47,7 @@ struct mir_sim_wire {
     struct direction way[2];
     mir_sim_tap_fn tap;
     void *tap_arg;
+    struct mir__sim_pcap *pcap;
 };
 
 /* ---- chance --------------------------------------------------------------------------------- */
@@ -208,6 +209,9 @@ void mir__sim_transmit(struct mir_sim_plug *from, struct mir__sim_frame *frame)
         if (is_lost(way))
             fate = "lost";
     }
+    if (wire->pcap != NULL)
+        mir__sim_pcap_write(wire->pcap, from->wire_side, MIR__SIM_WALL_START_US + mir_sim_now(sim),
+                            frame);
     if (wire->tap != NULL)
         wire->tap(wire->tap_arg, from->wire_side, mir_sim_now(sim), frame->data, frame->len,
                   fate != NULL ? fate : "sent");
@@ -276,8 +280,12 @@ int mir_sim_join(struct mir_sim_plug *a, struct mir_sim_plug *b,
 
 void mir__sim_wires_close(struct mir_sim *sim)
 {
-    for (struct mir_list *link; (link = mir_list_pop_front(&sim->wires)) != NULL;)
-        free(MIR_CONTAINER_OF(link, struct mir_sim_wire, link));
+    for (struct mir_list *link; (link = mir_list_pop_front(&sim->wires)) != NULL;) {
+        struct mir_sim_wire *wire = MIR_CONTAINER_OF(link, struct mir_sim_wire, link);
+        if (wire->pcap != NULL)
+            (void)mir__sim_pcap_close(wire->pcap);
+        free(wire);
+    }
 }
 
 void mir_sim_wire_set(struct mir_sim_wire *wire, unsigned direction,
@@ -303,6 +311,17 @@ void mir_sim_wire_get_stats(const struct mir_sim_wire *wire, unsigned direction,
 {
     MIR_ASSERT_OP(direction, <, 2);
     *stats = wire->way[direction].stats;
+}
+
+int mir_sim_wire_pcap(struct mir_sim_wire *wire, const char *path)
+{
+    struct mir__sim_pcap *pcap = mir__sim_pcap_open(path);
+    if (pcap == NULL)
+        return -MIR_EIO;
+    if (wire->pcap != NULL)
+        (void)mir__sim_pcap_close(wire->pcap);
+    wire->pcap = pcap;
+    return 0;
 }
 
 void mir_sim_wire_tap(struct mir_sim_wire *wire, mir_sim_tap_fn tap, void *arg)
