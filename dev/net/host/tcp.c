@@ -301,6 +301,7 @@ static void check_socket(struct mir__host_tcp *tcp)
     tcp->events |= MIR_TCP_CONNECTED;
     tcp->in_told = false;
     watch(tcp, MIR_HOST_IN);
+    mark_dirty(tcp);
 }
 
 /* ---- delivery ---------------------------------------------------------------------------------
@@ -364,8 +365,7 @@ static int may_send(const struct mir__host_tcp *tcp)
 {
     if (tcp->state == MIR__HOST_FAILED)
         return tcp->head.error;
-    if (tcp->state != MIR__HOST_OPEN)
-        return -MIR_ENOTCONN;
+    /* Before the connection is there data waits in the queue (RFC 9293 section 3.10.2). */
     return tcp->fin_asked ? -MIR_ECLOSED : 0;
 }
 
@@ -629,8 +629,8 @@ static int tcp_recv_view(struct mir_tcp *head, struct mir_view *view)
 static int tcp_shutdown(struct mir_tcp *head)
 {
     struct mir__host_tcp *tcp = tcp_of(head);
-    if (tcp->state != MIR__HOST_OPEN)
-        return tcp->state == MIR__HOST_FAILED ? tcp->head.error : -MIR_ENOTCONN;
+    if (tcp->state == MIR__HOST_FAILED)
+        return tcp->head.error;
     tcp->fin_asked = true;
     mark_dirty(tcp);
     return 0;
