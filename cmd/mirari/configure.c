@@ -24,8 +24,6 @@
 #include "cmd/mirari/crunch.h"
 #include "cmd/mirari/tool.h"
 
-#pragma weak crunch_folder
-
 const char *const target_names[] = {"unix", "sim"};
 const size_t target_count = LEN(target_names);
 
@@ -287,10 +285,7 @@ static int crunch_store(const struct common *common, const struct manifest *m,
         struct crunch_options options = {.name = kv->symbol, .dir = dir, .out_dir = gen};
         if (!common->quiet)
             printf("  KV %s (%s)\n", kv->name, kv->dir);
-        if (crunch_folder == NULL) {
-            complain("this program was built without stores");
-            result = EXIT_FAIL;
-        } else if (crunch_folder(&options, &report) != 0) {
+        if (crunch_folder(&options, &report) != 0) {
             complain("store \"%s\": %s; correct it and build again", kv->name, report.error);
             result = EXIT_FAIL;
         } else {
