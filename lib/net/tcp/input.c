@@ -176,8 +176,9 @@ static bool is_in_window(const struct mir__tcp_pcb *pcb, const struct mir__tcp_s
     uint32_t seq = seg->hdr.seq;
     uint32_t len = seg->len + ((seg->hdr.flags & MIR__TCP_SYN) ? 1 : 0) +
                    ((seg->hdr.flags & MIR__TCP_FIN) ? 1 : 0);
+    /* A peer that has filled the window sends its bare ACKs from the edge itself: they count. */
     if (len == 0)
-        return wnd == 0 ? seq == pcb->rcv_nxt : seq - pcb->rcv_nxt < wnd;
+        return seq - pcb->rcv_nxt <= wnd;
     if (wnd == 0)
         return false;
     return seq - pcb->rcv_nxt < wnd || seq + len - 1 - pcb->rcv_nxt < wnd;

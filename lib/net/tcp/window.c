@@ -37,10 +37,9 @@ uint16_t mir__tcp_window_to_send(struct mir__tcp_pcb *pcb)
         uint32_t wnd = (edge - pcb->rcv_nxt) >> scale << scale;
         pcb->rcv_adv = seq_max(pcb->rcv_adv, pcb->rcv_nxt + wnd);
     }
-    uint32_t wnd = mir__tcp_rcv_wnd(pcb);
-    /* Rounded up: the field must not take back a part of an odd promise. */
-    uint32_t field = (wnd + ((1u << scale) - 1)) >> scale;
-    return (uint16_t)MIR_MIN(field, 65535u);
+    /* Rounded down: rounding up would promise bytes beyond rcv_adv. What an odd promise loses here
+     * is still accepted when it comes (RFC 7323 section 2.4). */
+    return (uint16_t)MIR_MIN(mir__tcp_rcv_wnd(pcb) >> scale, 65535u);
 }
 
 bool mir__tcp_window_update_due(const struct mir__tcp_pcb *pcb)
