@@ -261,6 +261,21 @@ static void test_limits(void)
         mir_page_release(pages[i]);
     nothing_left();
 
+    tap_case("large requests that fail take nothing away from small ones");
+    setup(64);
+    for (count = 0; (pages[count] = take(65536, MIR_PAGE_OVERWRITE)) != NULL;)
+        count++;
+    check_int(count, ==, 3); /* 63 pages and one of descriptors: 12 are left */
+    for (int i = 0; i < 200; i++)
+        check(take(65536, MIR_PAGE_OVERWRITE) == NULL);
+    uint32_t small = count;
+    while ((pages[small] = take(4096, MIR_PAGE_OVERWRITE)) != NULL)
+        small++;
+    check_int(small - count, ==, 12);
+    for (uint32_t i = 0; i < small; i++)
+        mir_page_release(pages[i]);
+    nothing_left();
+
     tap_case("the n-th request fails, once, and is counted");
     setup(64);
     for (uint64_t n = 1; n <= 4; n++) {
@@ -336,6 +351,19 @@ static void test_object_pool(void)
     }
     check_int(mir_pool_init(&objects, "none", &pool, 0, 3), ==, -MIR_EINVAL);
     check_int(mir_pool_init(&objects, "huge", &pool, 17 * 4096 + 1, 3), ==, -MIR_EINVAL);
+
+    tap_case("a pool at its limit takes no more memory");
+    setup(ARENA_PAGES);
+    check_int(mir_pool_init(&objects, "page", &pool, 1024, 4), ==, 0);
+    for (int i = 0; i < 4; i++)
+        taken[i] = mir_pool_alloc(&objects);
+    check_int(mir_page_pool_used_bytes(&pool), ==, 4096);
+    check(mir_pool_alloc(&objects) == NULL);
+    check_int(mir_page_pool_used_bytes(&pool), ==, 4096);
+    for (int i = 0; i < 4; i++)
+        mir_pool_free(&objects, taken[i]);
+    mir_pool_fini(&objects);
+    nothing_left();
 
     tap_case("objects of two kilobytes down to the last pages of the arena");
     setup(24);

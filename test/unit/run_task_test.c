@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <unwind.h>
 
 #include <mirari/format.h>
 #include <mirari/rng.h>
@@ -399,6 +400,14 @@ static void test_registers(void)
 }
 
 static int rounding_seen[2];
+static double thirds[3];
+
+/* The control word alone is not enough: x86 has two, and arithmetic obeys the other. */
+static double third(void)
+{
+    volatile double one = 1.0, three = 3.0;
+    return one / three;
+}
 
 static void rounding_up(void *arg)
 {
@@ -406,6 +415,7 @@ static void rounding_up(void *arg)
     fesetround(FE_UPWARD);
     mir_task_yield(&loop);
     rounding_seen[0] = fegetround();
+    thirds[0] = third();
 }
 
 static void rounding_default(void *arg)
@@ -413,6 +423,7 @@ static void rounding_default(void *arg)
     (void)arg;
     mir_task_yield(&loop);
     rounding_seen[1] = fegetround();
+    thirds[1] = third();
 }
 
 static void test_fp_control(void)
@@ -425,6 +436,9 @@ static void test_fp_control(void)
     check_int(rounding_seen[0], ==, FE_UPWARD);
     check_int(rounding_seen[1], ==, FE_TONEAREST);
     check_int(fegetround(), ==, FE_TONEAREST);
+    thirds[2] = third();
+    check(thirds[1] == thirds[2]);
+    check(thirds[0] > thirds[1]);
     nothing_left();
 }
 
@@ -445,6 +459,40 @@ static void test_alignment(void)
     setup();
     spawn("v", aligned);
     run_until(mir_loop_now(&loop));
+    nothing_left();
+}
+
+static uintptr_t frames[32];
+static int frame_count;
+static _Unwind_Reason_Code unwind_end;
+
+static _Unwind_Reason_Code see_frame(struct _Unwind_Context *context, void *arg)
+{
+    (void)arg;
+    if (frame_count == 32)
+        return _URC_NORMAL_STOP;
+    frames[frame_count++] = _Unwind_GetIP(context);
+    return _URC_NO_REASON;
+}
+
+static void unwinding(void *arg)
+{
+    (void)arg;
+    mir_task_yield(&loop);
+    frame_count = 0;
+    unwind_end = _Unwind_Backtrace(see_frame, NULL);
+}
+
+static void test_unwind(void)
+{
+    tap_case("a backtrace in a task ends at the task's beginning");
+    setup();
+    spawn("u", unwinding);
+    run_until(mir_loop_now(&loop));
+    check_int(unwind_end, ==, _URC_END_OF_STACK);
+    /* this function, task main, the first frame; a compiler may have merged some */
+    check_int(frame_count, >=, 2);
+    check_int(frame_count, <=, 4);
     nothing_left();
 }
 
@@ -518,6 +566,7 @@ int main(void)
     test_registers();
     test_fp_control();
     test_alignment();
+    test_unwind();
     test_mistakes();
     return tap_done();
 }
