@@ -26,6 +26,10 @@ source-check: ## First lines, length, no unsafe functions
 docs-check: ## Public functions have Returns and Source; links in docs resolve
 	@tools/check-docs
 
+.PHONY: rfc-coverage
+rfc-coverage: ## Make docs/rfc-coverage.md from the RFC sections that lib/ and include/ name
+	@tools/rfc-coverage > docs/rfc-coverage.md.new && mv docs/rfc-coverage.md.new docs/rfc-coverage.md
+
 compdb: ## compile_commands.json of the host variant
 	@rm -rf $(B)/compdb && bear -- $(MAKE) B=$(B)/compdb lib tool test-bins
 
