@@ -43,6 +43,7 @@ struct step {
     const char *name;   /**< as the user knows it */
     const char *cwd;    /**< where the command runs; inputs are relative to it */
     char *output;       /**< absolute */
+    char *base;         /**< its record, depfile and unfinished form are named after this */
     struct list argv;   /**< without the output */
     struct list inputs; /**< files it depends on besides those in the depfile */
     bool has_depfile;
@@ -66,7 +67,7 @@ struct builder {
 
 static char *beside(const struct step *step, const char *end)
 {
-    return need_format("%s%s", step->output, end);
+    return need_format("%s%s", step->base, end);
 }
 
 static void add_stat(struct str *record, int cwd_fd, const char *path)
@@ -397,6 +398,7 @@ static void compile_step(struct builder *b, const struct place *place, const cha
                           .output = need_format("%s/.obj/%s", place->gen, object),
                           .has_depfile = true};
     free(object);
+    step->base = step->output;
     for (size_t i = 0; i < b->compiler.count; i++)
         list_add(&step->argv, b->compiler.item[i]);
     add_words(&step->argv, "-std=gnu11 -O2 -g -Wall -Wextra -fno-omit-frame-pointer "
@@ -439,7 +441,8 @@ static void link_step(struct builder *b, const struct place *place, const struct
     *step = (struct step){.what = "LD",
                           .name = place->binary,
                           .cwd = m->folder,
-                          .output = path_join(place->gen, m->name)};
+                          .output = path_join(place->gen, m->name),
+                          .base = need_format("%s/.obj/=%s", place->gen, m->name)};
     for (size_t i = 0; i < b->compiler.count; i++)
         list_add(&step->argv, b->compiler.item[i]);
     add_words(&step->argv, "-Wl,--gc-sections -Wl,--build-id=sha1");

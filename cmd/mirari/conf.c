@@ -423,14 +423,15 @@ static void take_value(struct parser *p, struct conf_node *parent, char *key, in
     p->depth--;
 }
 
-/* After a value: a separator, a new line, or the end of what holds it. */
+/* After a value: a separator, a new line, or the end of what holds it. A bracket ends a value too. */
 static void end_of_value(struct parser *p, char closing)
 {
+    bool after_bracket = p->at[-1] == '}' || p->at[-1] == ']';
     skip_blanks(p, false);
     char c = peek(p);
-    if (c == ';' || c == ',')
+    if (c == ';' || c == ',') {
         take(p);
-    else if (c != '\n' && c != closing && !is_at_end(p) && p->at[-1] != '}' && p->at[-1] != ']') {
+    } else if (c != '\n' && c != closing && !is_at_end(p) && !after_bracket) {
         diag_error(p->diag, p->line, "unexpected text after a value; put ; or a new line between");
         skip_line(p);
     }

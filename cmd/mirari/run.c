@@ -551,6 +551,9 @@ static int look_after(struct run *run, int tell_fd)
         return EXIT_FAIL;
     }
     struct str info = {0};
+    char *kept = need_format("%s.log", run->manifest.name);
+    (void)unlinkat(w->state.base_fd, kept, 0); /* of an earlier run that failed */
+    free(kept);
     make_info(run, w->pid, &info);
     int r = state_add(&w->state, run->manifest.name, w->pid, &info);
     str_free(&info);

@@ -21,7 +21,7 @@ WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wcast-qual -Wundef -Wvla -W
 # Set by .ci/run: warnings end the build there.
 WERROR ?= $(if $(CI),-Werror)
 CFLAGS_ALL := -std=gnu11 -g -fno-omit-frame-pointer -fno-strict-aliasing -fno-common \
-              -ffile-prefix-map=$(CURDIR)/= $(WARN) $(WERROR)
+              -ffile-prefix-map=$(CURDIR)=. -ffile-prefix-map=$(CURDIR)/= $(WARN) $(WERROR)
 
 CFLAGS_host    := -O2 $(CFLAGS_ALL) -fstack-protector-strong -ffunction-sections -fdata-sections
 CFLAGS_asan    := -O1 $(CFLAGS_ALL) -fsanitize=address,undefined -fno-sanitize-recover=all -DMIR_DEBUG_BUILD=1
