@@ -265,7 +265,8 @@ int mir__arp_output(struct mir_net *net, struct mir__route *route, struct mir_bu
     /* Only a route of the present may keep the pointer: an eviction has just changed the rest. */
     if (route->generation == net->route_generation)
         route->neighbour = entry;
-    entry->is_used = true;
+    /* Only who answers is worth keeping: a scan must not push out neighbours in use. */
+    entry->is_used = entry->state == MIR__ARP_KNOWN || entry->state == MIR__ARP_PROBE;
     if (entry->state == MIR__ARP_FAILED) {
         if (now_us < entry->deadline_us) {
             net->counters.arp_unresolved_dropped++;

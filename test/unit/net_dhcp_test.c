@@ -5,7 +5,6 @@
 #include "lib/net/net_state.h"
 #include "test/harness/tap.h"
 #include "test/harness/testdev.h"
-#include "test/unit/fake_tcp.h"
 
 enum { OFFERED = 0x0a000042, SERVER = TESTBED_PEER_IP, LEASE_S = 1000 };
 

@@ -6,7 +6,6 @@
 #include "lib/net/net_state.h"
 #include "test/harness/tap.h"
 #include "test/harness/testdev.h"
-#include "test/unit/fake_tcp.h"
 
 static struct testbed bed;
 

@@ -7,7 +7,6 @@
 #include "lib/net/net_state.h"
 #include "test/harness/tap.h"
 #include "test/harness/testdev.h"
-#include "test/unit/fake_tcp.h"
 
 static struct testbed bed;
 static struct mir_udp *udp;
