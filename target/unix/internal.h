@@ -33,6 +33,7 @@ struct mir__poll {
     struct mir_host_poll base; /* first */
     int epoll_fd;
     struct mir_clock *clock;
+    struct mir_loop *loop; /* is told the time before events are delivered; may be NULL */
     struct mir_list hooks;
     uint32_t spin_us;
     mir_time_us last_event_us;

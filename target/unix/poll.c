@@ -171,14 +171,17 @@ void mir__poll_wait(void *arg, mir_time_us deadline_us)
         poll->sleeps += timeout_us > 0;
         count = wait_events(poll, events, timeout_us);
     }
+    /* After a long sleep, what runs below must not count its timers from the step before it. */
+    if (count > 0 || !mir_list_is_empty(&poll->hooks)) {
+        now_us = poll->clock->monotonic(poll->clock);
+        if (poll->loop != NULL)
+            mir_loop_set_now(poll->loop, now_us);
+    }
     if (count > 0) {
         poll->events += (uint64_t)count;
+        poll->last_event_us = now_us;
         dispatch(poll, events, count);
     }
-    if (!mir_list_is_empty(&poll->hooks) || poll->spin_us > 0)
-        now_us = poll->clock->monotonic(poll->clock);
-    if (count > 0)
-        poll->last_event_us = now_us;
     mir_list_for_each (node, &poll->hooks) {
         struct mir_host_hook *hook = MIR_CONTAINER_OF(node, struct mir_host_hook, link);
         if (hook->after_wait != NULL)

@@ -218,6 +218,7 @@ static mir_time_us read_clock(void *arg)
 
 static int run(struct mir__unix *u)
 {
+    u->poll.loop = &u->loop;
     struct mir_loop_driver driver = {.now = read_clock, .wait = mir__poll_wait, .arg = &u->poll};
     int r = mir_task_spawn(&u->loop, u->app.stacks, "main", MAIN_STACK_BYTES, run_main, u, NULL);
     if (r == 0 && u->app.stack != NULL && u->nets[0].config.use_dhcp)
