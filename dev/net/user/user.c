@@ -7,8 +7,10 @@
  *
  * slirp is a TCP/IP stack that ends every connection of ours on its own network and continues it
  * with a socket of the host; ports of the host can be led to us. There is no wire: frames move by
- * calls in one thread and are never lost on the way, so the MTU is the largest slirp can do
- * (65,520) and received checksums need no look.
+ * calls in one thread and are never lost on the way, so frames may be large and received checksums
+ * need no look. slirp has no window scaling: with its 64 KiB window an MTU of 16 KiB keeps four
+ * segments in flight, so that neither side waits for the other's delayed acknowledgement, and is
+ * four times as fast as 1,500; with an MTU near the window every segment meets such a wait.
  *
  * A frame of ours goes into slirp_input(), which may answer at once from inside that call. What
  * slirp sends is therefore copied into a queue and given upwards by work of the loop, as a batch.
@@ -32,6 +34,7 @@
 
 #define ETH_HEADER     14u
 #define MTU_MAX        65520u
+#define MTU_DEFAULT    16384u
 #define QUEUE_FRAMES   4096u
 #define QUEUE_BYTES    (16u << 20)
 #define FRAME_ROOM     82u /* head room: the IP header is aligned to 4 bytes behind it */
@@ -250,7 +253,7 @@ int mir_user_open(const struct mir_user_config *config, struct mir_net_dev **dev
     mir_work_init(&user->deliver, deliver, user);
     user->dev.ops = &user_ops;
     memcpy(user->dev.info.mac, config->mac, 6);
-    user->dev.info.mtu = (uint16_t)(config->mtu != 0 ? MIR_MIN(config->mtu, MTU_MAX) : MTU_MAX);
+    user->dev.info.mtu = (uint16_t)(config->mtu != 0 ? MIR_MIN(config->mtu, MTU_MAX) : MTU_DEFAULT);
     user->dev.info.caps = MIR_NET_RX_CSUM;
     user->dev.info.kind = "user";
     user->slirp = make_slirp(user, mask);

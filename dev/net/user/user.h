@@ -23,7 +23,7 @@ struct mir_user_config {
     struct mir_clock *clock;
     struct mir_buf_pool *bufs;
     uint8_t mac[6];
-    uint16_t mtu;       /**< 0 = 65520, the largest */
+    uint16_t mtu;       /**< 0 = 16384, the fastest; at most 65520 */
     uint32_t ip;        /**< of the appliance, host order; 0 = 10.0.2.15 */
     uint8_t prefix_len; /**< 8 .. 28; 0 = 24 */
     uint32_t gateway;   /**< 0 = second address of the network */

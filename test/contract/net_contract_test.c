@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: ISC */
+/* One contract, every network device: what mirari/dev_net.h promises holds for each of them.
+ *
+ * A subject opens a device and knows how to provoke frames to it (the other end of a pipe, a packet
+ * socket on the host's side of a tap, ARP requests that slirp answers) and how to count frames that
+ * came out. A tap needs root: the test makes a network namespace of its own, and skips without.
+ */
+#include <errno.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <mirari/bytes.h>
+
+#include "dev/clock/host/clock.h"
+#include "dev/net/fault/fault.h"
+#include "dev/net/pcap/pcap.h"
+#include "dev/net/pipe/pipe.h"
+#include "dev/net/tap/tap.h"
+#include "dev/net/trace/trace.h"
+#include "dev/net/user/user.h"
+#include "target/unix/internal.h"
+#include "test/harness/tap.h"
+
+#define ARENA     ((size_t)16 << 20)
+#define WAIT_US   (2 * MIR_US_PER_S)
+#define TEST_TYPE 0x88b5 /* IEEE 802 local experimental */
+#define FRAME_LEN 100u
+#define BATCH     32u
+
+struct fixture {
+    uint8_t *arena;
+    struct mir_page_pool pages;
+    struct mir_buf_pool bufs;
+    struct mir_loop loop;
+    struct mir_clock *clock;
+    struct mir__poll poll;
+    struct mir_net_dev *dev;
+    struct mir_net_dev *peer; /* other end of a pipe, or NULL */
+    int packet_fd;            /* host's side of a tap, or -1 */
+    uint32_t rx, rx_ends, tx_readys, link_ups, wrong;
+    uint32_t peer_rx;
+    bool stop_in_rx;
+    size_t captured;
+    uint32_t lines;
+};
+
+struct subject {
+    const char *name;
+    /* Returns a reason to skip, or NULL. */
+    const char *(*open)(struct fixture *f);
+    /* Make @count frames come to the device. */
+    void (*provoke)(struct fixture *f, uint32_t count);
+    /* Frames that the other side has seen; UINT32_MAX: nobody can tell. */
+    uint32_t (*seen)(struct fixture *f);
+};
+
+/* ---- fixture ----------------------------------------------------------------------------------
+ */
+
+static void on_rx(void *arg, struct mir_buf *buf_given)
+{
+    struct fixture *f = arg;
+    uint8_t head[14];
+    if (mir_buf_copy_out(buf_given, 0, head, sizeof head) < 0)
+        f->wrong++;
+    else if (mir_get_be16(head + 12) == TEST_TYPE || mir_get_be16(head + 12) == 0x0806)
+        f->rx++;
+    mir_buf_release(buf_given);
+    if (f->stop_in_rx)
+        mir_net_dev_stop(f->dev);
+}
+static void on_rx_end(void *arg)
+{
+    ((struct fixture *)arg)->rx_ends++;
+}
+static void on_tx_ready(void *arg)
+{
+    ((struct fixture *)arg)->tx_readys++;
+}
+static void on_link(void *arg, bool is_up)
+{
+    ((struct fixture *)arg)->link_ups += is_up;
+}
+static void on_peer_rx(void *arg, struct mir_buf *buf_given)
+{
+    ((struct fixture *)arg)->peer_rx++;
+    mir_buf_release(buf_given);
+}
+
+static void fixture_init(struct fixture *f)
+{
+    memset(f, 0, sizeof *f);
+    f->packet_fd = -1;
+    f->clock = mir_clock_host();
+    f->arena = aligned_alloc(MIR_PAGE_SIZE, ARENA);
+    mir_loop_init(&f->loop, f->clock->monotonic(f->clock));
+    bool is_ready = f->arena != NULL && mir_page_pool_init(&f->pages, f->arena, ARENA) == 0 &&
+                    mir_buf_pool_init(&f->bufs, &f->pages, 2048) == 0 &&
+                    mir__poll_open(&f->poll, f->clock, 0) == 0;
+    if (!is_ready)
+        abort();
+}
+
+static int start(struct fixture *f)
+{
+    struct mir_net_upper upper = {
+        .rx = on_rx, .rx_end = on_rx_end, .tx_ready = on_tx_ready, .link = on_link, .arg = f};
+    return mir_net_dev_start(f->dev, &upper);
+}
+
+/* Run loop and devices until @count frames are here, or time is up. */
+static void run_until(struct fixture *f, uint32_t count)
+{
+    mir_time_us now_us = f->clock->monotonic(f->clock), end_us = now_us + WAIT_US, next_us;
+    while (f->rx < count && now_us < end_us) {
+        mir_loop_step(&f->loop, now_us, &next_us);
+        if (f->rx >= count)
+            break;
+        mir__poll_wait(&f->poll, MIR_MIN(next_us, now_us + 10 * MIR_US_PER_MS));
+        now_us = f->clock->monotonic(f->clock);
+    }
+}
+
+/* What is on its way arrives; nothing that is not. */
+static void settle(struct fixture *f)
+{
+    for (int i = 0; i < 8; i++) {
+        mir_time_us now_us = f->clock->monotonic(f->clock), next_us;
+        mir_loop_step(&f->loop, now_us, &next_us);
+        mir__poll_wait(&f->poll, now_us);
+    }
+}
+
+static struct mir_buf *make_frame(struct fixture *f, uint32_t len, uint32_t number)
+{
+    struct mir_buf *buf = mir_buf_alloc_page(&f->bufs, len + 64, 64);
+    if (buf == NULL)
+        abort();
+    uint8_t *p = mir_buf_append(buf, len);
+    memset(p, (int)number, len);
+    memset(p, 0xff, 6);
+    memcpy(p + 6, f->dev->info.mac, 6);
+    mir_put_be16(p + 12, TEST_TYPE);
+    return buf;
+}
+
+/* ---- pipe and middlewares -----------------------------------------------------------------------
+ */
+
+static struct mir_pipe the_pipe;
+static struct mir_pcap the_pcap;
+static struct mir_fault the_fault;
+static struct mir_trace the_trace;
+
+static const char *open_pipe(struct fixture *f)
+{
+    struct mir_pipe_config config = {.loop = &f->loop, .caps = MIR_NET_TX_SG, .queue_max = 64};
+    struct mir_net_upper upper = {.rx = on_peer_rx, .arg = f};
+    check_int(mir_pipe_init(&the_pipe, &config), ==, 0);
+    f->dev = mir_pipe_end(&the_pipe, 0);
+    f->peer = mir_pipe_end(&the_pipe, 1);
+    check_int(mir_net_dev_start(f->peer, &upper), ==, 0);
+    return NULL;
+}
+
+static int count_capture(void *arg, const void *data, size_t len)
+{
+    (void)data;
+    ((struct fixture *)arg)->captured += len;
+    return 0;
+}
+
+static const char *open_pcap(struct fixture *f)
+{
+    open_pipe(f);
+    struct mir_pcap_config config = {.inner = f->dev,
+                                     .loop = &f->loop,
+                                     .clock = f->clock,
+                                     .pages = &f->pages,
+                                     .name = "net0",
+                                     .sink = count_capture,
+                                     .arg = f};
+    check_int(mir_pcap_init(&the_pcap, &config), ==, 0);
+    f->dev = &the_pcap.wrap.dev;
+    return NULL;
+}
+
+static const char *open_fault(struct fixture *f)
+{
+    open_pipe(f);
+    struct mir_fault_config config = {.inner = f->dev, .loop = &f->loop, .bufs = &f->bufs};
+    mir_fault_init(&the_fault, &config);
+    f->dev = &the_fault.wrap.dev;
+    return NULL;
+}
+
+static void count_line(void *arg, const char *line, size_t len)
+{
+    (void)line;
+    (void)len;
+    ((struct fixture *)arg)->lines++;
+}
+
+static const char *open_trace(struct fixture *f)
+{
+    open_pipe(f);
+    mir_trace_init(&the_trace, f->dev, "net0", count_line, f);
+    f->dev = &the_trace.wrap.dev;
+    return NULL;
+}
+
+static void provoke_pipe(struct fixture *f, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        check_int(mir_net_dev_tx(f->peer, make_frame(f, FRAME_LEN, i)), ==, 0);
+}
+
+static uint32_t seen_pipe(struct fixture *f)
+{
+    return f->peer_rx;
+}
+
+/* ---- tap
+ * ------------------------------------------------------------------------------------------ */
+
+static const char *open_tap(struct fixture *f)
+{
+    static bool has_namespace;
+    char error[MIR_TAP_ERROR_MAX];
+    struct mir_tap_config config = {
+        .poll = &f->poll.base, .bufs = &f->bufs, .mac = {2, 0, 0, 0, 0, 1}, .mtu = 1500};
+    if (!has_namespace && unshare(CLONE_NEWNET) < 0)
+        return "needs root: no network namespace";
+    has_namespace = true;
+    int r = mir_tap_open(&config, &f->dev, error);
+    if (r == -MIR_ENOTSUP || r == -MIR_EPERM)
+        return "this host gives no tap";
+    check_int(r, ==, 0);
+    if (r < 0)
+        return error[0] != '\0' ? strdup(error) : "?";
+    f->packet_fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, htons(TEST_TYPE));
+    struct sockaddr_ll addr = {.sll_family = AF_PACKET,
+                               .sll_protocol = htons(TEST_TYPE),
+                               .sll_ifindex = (int)if_nametoindex(mir_tap_ifname(f->dev))};
+    check_int(bind(f->packet_fd, (struct sockaddr *)&addr, sizeof addr), ==, 0);
+    return NULL;
+}
+
+static void provoke_tap(struct fixture *f, uint32_t count)
+{
+    uint8_t frame[FRAME_LEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9};
+    mir_put_be16(frame + 12, TEST_TYPE);
+    for (uint32_t i = 0; i < count; i++)
+        check_int(send(f->packet_fd, frame, sizeof frame, 0), ==, FRAME_LEN);
+}
+
+static uint32_t seen_tap(struct fixture *f)
+{
+    uint8_t frame[2048];
+    struct sockaddr_ll from;
+    socklen_t len = sizeof from;
+    while (recvfrom(f->packet_fd, frame, sizeof frame, 0, (struct sockaddr *)&from, &len) > 0) {
+        /* Ours to the tap are seen as outgoing. */
+        f->peer_rx += from.sll_pkttype != PACKET_OUTGOING;
+        len = sizeof from;
+    }
+    return f->peer_rx;
+}
+
+/* ---- user
+ * ----------------------------------------------------------------------------------------- */
+
+static const char *open_user(struct fixture *f)
+{
+    char error[MIR_USER_ERROR_MAX];
+    struct mir_user_config config = {.poll = &f->poll.base,
+                                     .loop = &f->loop,
+                                     .clock = f->clock,
+                                     .bufs = &f->bufs,
+                                     .mac = {2, 0, 0, 0, 0, 1}};
+    check_int(mir_user_open(&config, &f->dev, error), ==, 0);
+    return NULL;
+}
+
+/* slirp answers each ARP request for its gateway. */
+static void provoke_user(struct fixture *f, uint32_t count)
+{
+    static const uint8_t head[8] = {0, 1, 8, 0, 6, 4, 0, 1};
+    for (uint32_t i = 0; i < count; i++) {
+        struct mir_buf *buf = make_frame(f, 42, 0);
+        uint8_t *p = buf->data;
+        mir_put_be16(p + 12, 0x0806);
+        memcpy(p + 14, head, 8);
+        memcpy(p + 22, f->dev->info.mac, 6);
+        mir_put_be32(p + 28, 0x0a00020f);
+        memset(p + 32, 0, 6);
+        mir_put_be32(p + 38, 0x0a000202);
+        check_int(mir_net_dev_tx(f->dev, buf), ==, 0);
+    }
+}
+
+static uint32_t seen_user(struct fixture *f)
+{
+    (void)f;
+    return UINT32_MAX;
+}
+
+/* ---- the contract
+ * ----------------------------------------------------------------------------------- */
+
+static const struct subject subjects[] = {
+    {"pipe", open_pipe, provoke_pipe, seen_pipe},
+    {"pcap(pipe)", open_pcap, provoke_pipe, seen_pipe},
+    {"fault(pipe)", open_fault, provoke_pipe, seen_pipe},
+    {"trace(pipe)", open_trace, provoke_pipe, seen_pipe},
+    {"tap", open_tap, provoke_tap, seen_tap},
+    {"user", open_user, provoke_user, seen_user},
+};
+
+static void check_info(struct fixture *f)
+{
+    const struct mir_net_dev_info *info = &f->dev->info;
+    check(info->kind != NULL);
+    check_int(info->mtu, >=, 576);
+    check((info->mac[0] & 1) == 0);
+    bool has_tso = info->caps & (MIR_NET_TX_TSO4 | MIR_NET_TX_TSO6);
+    check(!has_tso || info->caps & MIR_NET_TX_CSUM);
+    check_int(has_tso ? info->gso_max : 65549, >=, info->mtu + 14);
+    check(has_tso || info->gso_max == 0);
+}
+
+static void check_send(struct fixture *f, const struct subject *s)
+{
+    struct mir_net_dev_stats before, after;
+    uint32_t seen = s->seen(f);
+    mir_net_dev_stats(f->dev, &before);
+    check_int(mir_net_dev_tx_room(f->dev), >=, BATCH);
+    for (uint32_t i = 0; i < BATCH; i++)
+        check_int(mir_net_dev_tx(f->dev, make_frame(f, FRAME_LEN, i)), ==, 0);
+    mir_net_dev_flush(f->dev);
+    settle(f);
+    mir_net_dev_stats(f->dev, &after);
+    check_int(after.tx_frames - before.tx_frames, ==, BATCH);
+    check_int(after.tx_bytes - before.tx_bytes, ==, BATCH * FRAME_LEN);
+    if (seen != UINT32_MAX)
+        check_int(s->seen(f) - seen, ==, BATCH);
+}
+
+static void check_largest(struct fixture *f)
+{
+    struct mir_net_dev_stats before, after;
+    mir_net_dev_stats(f->dev, &before);
+    check_int(mir_net_dev_tx(f->dev, make_frame(f, f->dev->info.mtu + 14u, 1)), ==, 0);
+    check_int(mir_net_dev_tx(f->dev, make_frame(f, f->dev->info.mtu + 15u, 1)), ==, -MIR_ETOOBIG);
+    mir_net_dev_stats(f->dev, &after);
+    check_int(after.tx_frames - before.tx_frames, ==, 1);
+    check_int(after.tx_errors - before.tx_errors, ==, 1);
+    settle(f);
+}
+
+static void check_receive(struct fixture *f, const struct subject *s)
+{
+    struct mir_net_dev_stats before, after;
+    uint32_t rx = f->rx, ends = f->rx_ends;
+    mir_net_dev_stats(f->dev, &before);
+    s->provoke(f, BATCH);
+    run_until(f, rx + BATCH);
+    mir_net_dev_stats(f->dev, &after);
+    check_int(f->rx - rx, ==, BATCH);
+    check_int(f->rx_ends - ends, >=, 1);
+    check_int(f->rx_ends - ends, <=, BATCH);
+    check_int(after.rx_frames - before.rx_frames, >=, BATCH);
+    check_int(f->wrong, ==, 0);
+}
+
+static void check_stop(struct fixture *f, const struct subject *s)
+{
+    s->provoke(f, 3);
+    mir_net_dev_stop(f->dev);
+    uint32_t rx = f->rx, ends = f->rx_ends;
+    settle(f);
+    check_int(f->rx, ==, rx);
+    check_int(f->rx_ends, ==, ends);
+    mir_net_dev_stop(f->dev);
+    check_int(mir_net_dev_tx(f->dev, make_frame(f, FRAME_LEN, 1)), <, 0);
+}
+
+static void check_stop_in_rx(struct fixture *f, const struct subject *s)
+{
+    check_int(start(f), ==, 0);
+    uint32_t rx = f->rx;
+    s->provoke(f, 8);
+    f->stop_in_rx = true;
+    run_until(f, rx + 1);
+    settle(f);
+    check_int(f->rx, ==, rx + 1);
+    f->stop_in_rx = false;
+}
+
+static void close_fixture(struct fixture *f)
+{
+    if (f->dev != NULL)
+        mir_net_dev_close(f->dev);
+    if (f->peer != NULL)
+        mir_net_dev_close(f->peer);
+    if (f->packet_fd >= 0)
+        close(f->packet_fd);
+    check_int(mir_pool_used(&f->bufs.pool), ==, 0);
+    mir_buf_pool_fini(&f->bufs);
+    check_int(mir_page_pool_used_bytes(&f->pages), ==, 0);
+    mir__poll_close(&f->poll);
+    free(f->arena);
+}
+
+static void test_subject(const struct subject *s)
+{
+    struct fixture f;
+    fixture_init(&f);
+    tap_case("%s: opens and describes itself", s->name);
+    const char *skip = s->open(&f);
+    if (skip != NULL) {
+        tap_skip(skip);
+        close_fixture(&f);
+        return;
+    }
+    check_info(&f);
+    tap_case("%s: refuses frames before start, and consumes them", s->name);
+    check_int(mir_net_dev_tx(f.dev, make_frame(&f, FRAME_LEN, 1)), <, 0);
+    tap_case("%s: starts once", s->name);
+    check_int(start(&f), ==, 0);
+    check_int(start(&f), ==, -MIR_EBUSY);
+    check_int(f.link_ups, ==, 1);
+    settle(&f);
+    tap_case("%s: sends a batch and counts it", s->name);
+    check_send(&f, s);
+    tap_case("%s: takes the largest frame, refuses one byte more", s->name);
+    check_largest(&f);
+    tap_case("%s: receives a batch and ends it", s->name);
+    check_receive(&f, s);
+    tap_case("%s: delivers nothing after stop; stopping twice is harmless", s->name);
+    check_stop(&f, s);
+    tap_case("%s: starts again; stop inside rx ends the batch", s->name);
+    check_stop_in_rx(&f, s);
+    tap_case("%s: receives after a restart", s->name);
+    check_int(start(&f), ==, 0);
+    settle(&f); /* a host may have kept what came meanwhile */
+    check_receive(&f, s);
+    tap_case("%s: close gives everything back", s->name);
+    close_fixture(&f);
+}
+
+/* ---- beyond the contract
+ * ------------------------------------------------------------------------- */
+
+static void test_full_pipe(void)
+{
+    struct fixture f;
+    struct mir_net_dev_stats stats;
+    fixture_init(&f);
+    tap_case("pipe: a full queue drops, counts, and tells when there is room");
+    open_pipe(&f);
+    check_int(start(&f), ==, 0);
+    for (uint32_t i = 0; i < 64; i++)
+        check_int(mir_net_dev_tx(f.dev, make_frame(&f, FRAME_LEN, i)), ==, 0);
+    check_int(mir_net_dev_tx_room(f.dev), ==, 0);
+    check_int(mir_net_dev_tx(f.dev, make_frame(&f, FRAME_LEN, 1)), ==, -MIR_EAGAIN);
+    mir_net_dev_stats(f.dev, &stats);
+    check_int(stats.tx_dropped, ==, 1);
+    check_int(f.tx_readys, ==, 0);
+    settle(&f);
+    check_int(f.tx_readys, ==, 1);
+    check_int(mir_net_dev_tx_room(f.dev), ==, 64);
+    check_int(f.peer_rx, ==, 64);
+    close_fixture(&f);
+}
+
+static void test_no_memory(const struct subject *s)
+{
+    struct fixture f;
+    struct mir_net_dev_stats before, after;
+    fixture_init(&f);
+    tap_case("%s: without memory a received frame is dropped and counted", s->name);
+    const char *skip = s->open(&f);
+    if (skip != NULL) {
+        tap_skip(skip);
+        close_fixture(&f);
+        return;
+    }
+    check_int(start(&f), ==, 0);
+    s->provoke(&f, 1);
+    run_until(&f, 1);
+    check_int(f.rx, ==, 1);
+    mir_net_dev_stats(f.dev, &before);
+    if (s->provoke == provoke_tap) {
+        s->provoke(&f, 1);
+        mir_pool_fail_at(&f.bufs.pool, 1);
+    } else {
+        mir_pool_fail_at(&f.bufs.pool, 2); /* the first is for the request */
+        s->provoke(&f, 1);
+    }
+    settle(&f);
+    mir_net_dev_stats(f.dev, &after);
+    check_int(after.rx_dropped - before.rx_dropped, ==, 1);
+    check_int(f.rx, ==, 1);
+    s->provoke(&f, 1);
+    run_until(&f, 2);
+    check_int(f.rx, ==, 2);
+    close_fixture(&f);
+}
+
+static void test_middleware_output(void)
+{
+    struct fixture f;
+    fixture_init(&f);
+    tap_case("pcap: every frame is captured");
+    open_pcap(&f);
+    check_int(start(&f), ==, 0);
+    check_send(&f, &subjects[1]);
+    mir_net_dev_stop(f.dev);
+    check_int(the_pcap.frames, ==, BATCH);
+    check_int(f.captured, >, BATCH * (FRAME_LEN + 32));
+    close_fixture(&f);
+    fixture_init(&f);
+    tap_case("trace: a line for every frame");
+    open_trace(&f);
+    check_int(start(&f), ==, 0);
+    check_send(&f, &subjects[3]);
+    check_int(f.lines, ==, BATCH);
+    close_fixture(&f);
+}
+
+int main(void)
+{
+    tap_begin("net_contract");
+    for (size_t i = 0; i < MIR_ARRAY_LEN(subjects); i++)
+        test_subject(&subjects[i]);
+    test_full_pipe();
+    test_no_memory(&subjects[4]);
+    test_no_memory(&subjects[5]);
+    test_middleware_output();
+    return tap_done();
+}
