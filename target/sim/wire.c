@@ -90,6 +90,9 @@ static void corrupt(struct direction *way, struct mir__sim_frame *frame)
     uint16_t type = mir_get_be16(frame->data + 12);
     if (type != 0x0800 && type != 0x86dd)
         return;
+    /* A checksum that was left to a device must be there before the damage, or nobody sees it. */
+    if ((frame->flags & MIR_BUF_CSUM_PARTIAL) && !mir__sim_complete_csum(frame))
+        return;
     uint32_t burst = 1 + (uint32_t)draw_below(way, 15);
     uint32_t first = (uint32_t)draw_below(way, (uint64_t)(frame->len - header) * 8 - burst + 1);
     for (uint32_t i = 0; i < burst; i++) {

@@ -123,7 +123,7 @@ static int pump_echo(struct sim_flow *flow)
 
 static int pump_out(struct sim_flow *flow)
 {
-    uint32_t chunk = flow->chunk != 0 ? flow->chunk : CHUNK_DEFAULT;
+    uint32_t chunk = flow->chunk != 0 ? MIR_MIN(flow->chunk, CHUNK_MAX) : CHUNK_DEFAULT;
     if (flow->is_echo)
         return pump_echo(flow);
     while (flow->sent < flow->to_send) {
