@@ -200,7 +200,7 @@ static void toggle_rest(void *arg)
         }
         mir_sim_wake(w->pair.node[i]);
     }
-    if (w->rest_left-- > 0)
+    if (--w->rest_left > 0)
         mir_sim_at(w->pair.sim, &w->rest_call,
                    mir_sim_now(w->pair.sim) + 1000 + mir_rng_below(&w->dice, 3000000));
 }
