@@ -23,7 +23,7 @@
 #define SEEDS_PER_CASE    100
 #define FLOWS_MAX         4
 #define GIVE_UP_US        (4 * 3600 * MIR_US_PER_S)
-#define REST_US           (200 * MIR_US_PER_S)
+#define REST_US           (2000 * MIR_US_PER_S)
 #define FAULT_BUDGET_PPM  200000u
 #define TIME_OUTS_ALLOWED 10 /* in a thousand seeds, at the heaviest loss */
 
