@@ -27,6 +27,11 @@
 #define FAULT_BUDGET_PPM  200000u
 #define TIME_OUTS_ALLOWED 10 /* in a thousand seeds, at the heaviest loss */
 
+/* What was found with larger counts. */
+static const uint64_t once_failed[] = {
+    7364, 17193, /* timed out behind a closed window whose reopening got lost: no probes */
+};
+
 struct world {
     struct sim_pair pair;
     struct sim_pair_config config;
@@ -247,6 +252,12 @@ static bool is_over(const struct world *w)
     return true;
 }
 
+/* No answer to segments, or to questions for the neighbour's address. */
+static bool gave_up(const struct sim_flow *flow)
+{
+    return flow->error == -MIR_ETIMEDOUT || flow->error == -MIR_EHOSTUNREACH;
+}
+
 static bool check_flows(struct world *w)
 {
     bool is_good = true;
@@ -257,7 +268,7 @@ static bool check_flows(struct world *w)
         is_good &= check_int(server->received, <=, client->to_send);
         is_good &= check_int(client->received, <=, server->to_send);
         /* Heavy loss can end a connection; nothing else may. */
-        if (client->error == -MIR_ETIMEDOUT || server->error == -MIR_ETIMEDOUT) {
+        if (gave_up(client) || gave_up(server)) {
             has_timed_out = true;
             continue;
         }
@@ -354,6 +365,11 @@ int main(int argc, char **argv)
     const char *count_text = argument(argc, argv, "--count");
     const char *pcap = argument(argc, argv, "--pcap");
     uint64_t count = count_text != NULL ? strtoull(count_text, NULL, 0) : COUNT_DEFAULT;
+    if (count_text == NULL) {
+        tap_case("seeds that once failed");
+        for (size_t i = 0; i < MIR_ARRAY_LEN(once_failed); i++)
+            run_seed(once_failed[i], false, NULL);
+    }
     for (uint64_t i = 0; i < count; i++) {
         if (i % SEEDS_PER_CASE == 0)
             tap_case("seeds %llu to %llu: data intact, connections end, nothing in use",

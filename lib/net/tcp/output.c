@@ -302,7 +302,9 @@ static void watch_window(struct mir__tcp_pcb *pcb)
                     (pcb->fin_queued && seq_le(pcb->snd_nxt, sendq_end(pcb)));
     if (!has_more || pcb->snd_una != pcb->snd_nxt || pcb->is_blocked || pcb->is_persist)
         return;
-    if (mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT) && pcb->snd_una != pcb->snd_max)
+    /* Behind a closed window retransmission sends nothing: what was in flight needs probes too. */
+    if (mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT) && pcb->snd_una != pcb->snd_max &&
+        pcb->snd_wnd > 0)
         return;
     if (pcb->cork && pcb->snd_wnd >= pcb->mss)
         return;
