@@ -433,6 +433,24 @@ static void compile_step(struct builder *b, const struct place *place, const cha
     free(depfile);
 }
 
+/* Libraries are named relative to the manifest; the linker runs elsewhere. */
+static void add_user_lib(struct step *step, const char *folder, const char *lib)
+{
+    bool is_search_path = strncmp(lib, "-L", 2) == 0 && lib[2] != '\0';
+    if (lib[0] == '-' && !is_search_path) {
+        list_add(&step->argv, lib);
+        return;
+    }
+    char *path = path_join(folder, is_search_path ? lib + 2 : lib);
+    char *word = need_format("%s%s", is_search_path ? "-L" : "", path);
+    list_add(&step->argv, word);
+    if (!is_search_path)
+        list_add(&step->inputs, path);
+    free(word);
+    free(path);
+}
+
+/* Runs in the folder of results, so that messages name objects as they lie there. */
 static void link_step(struct builder *b, const struct place *place, const struct step *objects,
                       size_t count, struct step *step)
 {
@@ -440,7 +458,7 @@ static void link_step(struct builder *b, const struct place *place, const struct
     const char *libs = b->common->asan ? b->sdk.asan_libs : b->sdk.libs;
     *step = (struct step){.what = "LD",
                           .name = place->binary,
-                          .cwd = m->folder,
+                          .cwd = place->gen,
                           .output = path_join(place->gen, m->name),
                           .base = need_format("%s/.obj/=%s", place->gen, m->name)};
     for (size_t i = 0; i < b->compiler.count; i++)
@@ -449,16 +467,16 @@ static void link_step(struct builder *b, const struct place *place, const struct
     if (b->common->asan)
         list_add(&step->argv, "-fsanitize=address,undefined");
     for (size_t i = 0; i < count; i++) {
-        list_add(&step->argv, objects[i].output);
-        list_add(&step->inputs, objects[i].output);
+        const char *object = objects[i].output + strlen(place->gen) + 1;
+        list_add(&step->argv, object);
+        list_add(&step->inputs, object);
     }
+    char *folder = realpath(m->folder, NULL);
+    for (size_t i = 0; i < m->libs.count; i++)
+        add_user_lib(step, folder != NULL ? folder : m->folder, m->libs.item[i]);
+    free(folder);
     char *target = need_format("%s/libmirari-%s.a", libs, b->common->target);
     char *base = need_format("%s/libmirari.a", libs);
-    for (size_t i = 0; i < m->libs.count; i++) {
-        list_add(&step->argv, m->libs.item[i]);
-        if (m->libs.item[i][0] != '-')
-            list_add(&step->inputs, m->libs.item[i]);
-    }
     list_add(&step->argv, "-Wl,--start-group");
     list_add(&step->argv, target);
     list_add(&step->argv, base);

@@ -365,11 +365,12 @@ static char *take_bare(struct parser *p)
 static void take_scalar(struct parser *p, struct conf_node *parent, char *key, int line)
 {
     char c = peek(p);
-    bool is_quoted = c == '"' || c == '\'';
-    char *text = c == '"'                      ? take_double_quoted(p)
-                 : c == '\''                   ? take_single_quoted(p)
-                 : c == '<' && peek2(p) == '<' ? take_heredoc(p)
-                                               : take_bare(p);
+    bool is_here = c == '<' && peek2(p) == '<';
+    bool is_quoted = c == '"' || c == '\'' || is_here;
+    char *text = c == '"'    ? take_double_quoted(p)
+                 : c == '\'' ? take_single_quoted(p)
+                 : is_here   ? take_heredoc(p)
+                             : take_bare(p);
     if (text == NULL) {
         free(key);
         return;
@@ -383,7 +384,7 @@ static void take_scalar(struct parser *p, struct conf_node *parent, char *key, i
     }
     struct conf_node *node = add_node(p, parent, CONF_SCALAR, key, line);
     node->text = text;
-    node->is_quoted = is_quoted || c == '<';
+    node->is_quoted = is_quoted;
 }
 
 /* ---- structure --------------------------------------------------------------------------------
@@ -423,7 +424,8 @@ static void take_value(struct parser *p, struct conf_node *parent, char *key, in
     p->depth--;
 }
 
-/* After a value: a separator, a new line, or the end of what holds it. A bracket ends a value too. */
+/* After a value: a separator, a new line, or the end of what holds it. A bracket ends a value too.
+ */
 static void end_of_value(struct parser *p, char closing)
 {
     bool after_bracket = p->at[-1] == '}' || p->at[-1] == ']';
@@ -455,10 +457,18 @@ static bool is_section_name(struct parser *p)
     struct parser ahead = *p;
     struct diag scratch = {.file = ""};
     ahead.diag = &scratch;
-    char *name = take_key(&ahead);
-    skip_blanks(&ahead, false);
-    bool is_name = name != NULL && name[0] != '\0' && peek(&ahead) == '{';
-    free(name);
+    bool is_name = false;
+    for (int names = 0; names < CONF_DEPTH_MAX; names++) {
+        char *name = take_key(&ahead);
+        bool is_empty = name == NULL || name[0] == '\0';
+        free(name);
+        if (is_empty)
+            break;
+        skip_blanks(&ahead, false);
+        is_name = peek(&ahead) == '{';
+        if (is_name)
+            break;
+    }
     diag_free(&scratch);
     return is_name;
 }

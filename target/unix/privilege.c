@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,6 +60,9 @@ int mir__privilege_drop(const struct mir__identity *identity, bool keep_bind,
 {
     uint32_t kept = keep_bind && identity->is_root ? 1u << CAP_NET_BIND_SERVICE : 0;
     const char *step = "no_new_privs";
+    int parent_death = 0;
+    pid_t parent = getppid();
+    (void)prctl(PR_GET_PDEATHSIG, &parent_death, 0, 0, 0);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         goto err;
     step = "user and groups";
@@ -73,6 +77,10 @@ int mir__privilege_drop(const struct mir__identity *identity, bool keep_bind,
         errno = EPERM;
         goto err;
     }
+    /* Another identity forgets the signal for the parent's death; `mirari run` relies on it. */
+    if (parent_death != 0 && prctl(PR_SET_PDEATHSIG, parent_death, 0, 0, 0) == 0 &&
+        getppid() != parent)
+        raise(parent_death);
     return 0;
 err:
     snprintf(error, MIR__ERROR_MAX, "cannot give up privileges (%s): %s", step, strerror(errno));
