@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: ISC */
+/* Connections come to be: active, passive, both at once; options; refusals; backlog and cookies. */
+#include <string.h>
+
+#include "test/harness/tcp_script.h"
+
+static struct tcp_script s;
+
+static void test_active(void)
+{
+    tap_case("active open: SYN, SYN-ACK, ACK; CONNECTED once");
+    script_open(&s, NULL);
+    s.ts = true;
+    s.wscale = 7;
+    script_start_connect(&s);
+    check(s.opt.has_mss && s.opt.mss == 1460);
+    check(s.opt.has_wscale && s.opt.wscale == 5); /* 1 MiB */
+    check(s.opt.has_ts && s.opt.tsecr == 0);
+    check_int(s.hdr.wnd, ==, 65535);
+    quiet(&s);
+    in(&s, "SA", 0, 1, 0);
+    out(&s, "A", 1, 1, 0);
+    check(s.opt.has_ts && s.opt.tsecr == 1000);
+    check_int(s.hdr.wnd, ==, 32768); /* of 1 MiB, scaled */
+    check_int(script_events(&s), ==, MIR_TCP_CONNECTED);
+    struct mir_tcp_info info;
+    mir_tcp_get_info(s.tcp, &info);
+    check_int(info.state, ==, MIR_TCP_S_ESTABLISHED);
+    check_int(info.mss, ==, 1448);
+    check_int(info.snd_wscale, ==, 7);
+    check_int(info.snd_wnd_bytes, ==, 65535); /* the window of a SYN is never scaled */
+    check(info.timestamps);
+    script_close(&s);
+}
+
+static void test_passive(void)
+{
+    tap_case("passive open: options repeated only if offered");
+    script_open(&s, NULL);
+    script_listen(&s, 0);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    check(s.opt.has_mss && s.opt.mss == 1460);
+    check(!s.opt.has_wscale && !s.opt.has_ts);
+    check_int(s.accepts, ==, 0);
+    check_int(script_stat(&s, "half_open"), ==, 1);
+    check_int(script_stat(&s, "connections"), ==, 0);
+    in(&s, "A", 1, 1, 0);
+    check_int(s.accepts, ==, 1);
+    check_int(script_stat(&s, "half_open"), ==, 0);
+    quiet(&s);
+    script_close(&s);
+
+    tap_case("passive open: data and FIN with the ACK are there when the application is told");
+    script_open(&s, NULL);
+    script_listen(&s, 0);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    in(&s, "PAF", 1, 1, 100);
+    check_int(s.accepts, ==, 1);
+    check_int(s.received, ==, 100);
+    out(&s, "A", 1, 102, 0);
+    check(script_events(&s) & MIR_TCP_READABLE);
+    script_close(&s);
+
+    tap_case("on_accept may close at once");
+    script_open(&s, NULL);
+    s.closes_on_accept = true;
+    script_listen(&s, 0);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    in(&s, "A", 1, 1, 0);
+    out(&s, "FA", 1, 1, 0);
+    in(&s, "FA", 1, 2, 0);
+    out(&s, "A", 2, 2, 0);
+    check_int(script_stat(&s, "connections"), ==, 0);
+    check_int(script_stat(&s, "time_wait"), ==, 1);
+    script_close(&s);
+}
+
+static void test_mss(void)
+{
+    static const struct {
+        int offered;
+        uint16_t expected;
+    } cases[] = {{0, 536}, {1460, 1460}, {9000, 1460}, {1, 88}, {88, 88}, {200, 200}};
+    for (size_t i = 0; i < MIR_ARRAY_LEN(cases); i++) {
+        tap_case("MSS offered %d: segments of %u", cases[i].offered, cases[i].expected);
+        struct mir_tcp_info info;
+        script_open(&s, NULL);
+        s.mss = cases[i].offered;
+        script_accept(&s);
+        mir_tcp_get_info(s.tcp, &info);
+        check_int(info.mss, ==, cases[i].expected);
+        check_int(script_send(&s, 2 * cases[i].expected), ==, 2 * cases[i].expected);
+        out(&s, "A", 1, 1, cases[i].expected);
+        out(&s, "PA", 1 + cases[i].expected, 1, cases[i].expected);
+        script_close(&s);
+    }
+}
+
+static void test_syn_retransmission(void)
+{
+    tap_case("SYN again after 1, 2, 4 s with the same options; failed after three minutes");
+    script_open(&s, NULL);
+    script_start_connect(&s);
+    mir_time_us waited = 0;
+    for (uint32_t n = 0; n < 3; n++) {
+        script_wait(&s, ((mir_time_us)MIR_US_PER_S << n) - 20000);
+        quiet(&s);
+        script_wait(&s, 40000);
+        out(&s, "S", 0, 0, 0);
+        check(s.opt.has_mss && s.opt.has_wscale && s.opt.has_ts);
+        script_wait(&s, 0);
+        waited += (mir_time_us)MIR_US_PER_S << n;
+    }
+    uint32_t more = 0;
+    script_wait(&s, 170 * MIR_US_PER_S - waited);
+    check_int(script_events(&s), ==, 0);
+    script_wait(&s, 100 * MIR_US_PER_S);
+    while (script_next(&s))
+        more++;
+    check_int(more, ==, 4);
+    check_int(script_events(&s), ==, MIR_TCP_FAILED);
+    check_int(mir_tcp_error(s.tcp), ==, -MIR_ETIMEDOUT);
+    script_close(&s);
+
+    tap_case("SYN-ACK again with all its options, after 1, 2, 4, 8, 16 s; then forgotten");
+    script_open(&s, NULL);
+    s.ts = true;
+    s.wscale = 3;
+    script_listen(&s, 0);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    for (uint32_t n = 0; n < 5; n++) {
+        script_wait(&s, ((mir_time_us)MIR_US_PER_S << n) + 5000);
+        out(&s, "SA", 0, 1, 0);
+        check(s.opt.has_mss && s.opt.has_wscale && s.opt.has_ts && s.opt.tsecr == 1000);
+        quiet(&s);
+    }
+    check_int(script_stat(&s, "half_open"), ==, 1);
+    script_wait(&s, 33 * MIR_US_PER_S);
+    quiet(&s);
+    check_int(script_stat(&s, "half_open"), ==, 0);
+    check_int(script_stat(&s, "half_open_timed_out"), ==, 1);
+    script_close(&s);
+
+    tap_case("a SYN that comes again is answered again");
+    script_open(&s, NULL);
+    script_listen(&s, 0);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    check_int(script_stat(&s, "half_open"), ==, 1);
+    script_close(&s);
+
+    tap_case("after a lost SYN the first window is one segment");
+    script_open(&s, NULL);
+    script_start_connect(&s);
+    script_wait(&s, 1100000);
+    out(&s, "S", 0, 0, 0);
+    in(&s, "SA", 0, 1, 0);
+    out(&s, "A", 1, 1, 0);
+    script_send(&s, 5000);
+    out(&s, "A", 1, 1, 1460);
+    quiet(&s);
+    script_close(&s);
+}
+
+static void test_simultaneous(void)
+{
+    tap_case("simultaneous open (RFC 9293 figure 7)");
+    script_open(&s, NULL);
+    script_start_connect(&s);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    check_int(script_events(&s), ==, 0);
+    in(&s, "SA", 0, 1, 0);
+    check_int(script_events(&s), ==, MIR_TCP_CONNECTED);
+    check(script_next(&s)); /* an ACK of the peer's SYN-ACK */
+    check_int(s.hdr.flags, ==, MIR__TCP_ACK);
+    in(&s, "PA", 1, 1, 10);
+    check_int(s.received, ==, 10);
+    script_close(&s);
+
+    tap_case("simultaneous open, the SYN-ACK lost, completed by an ACK");
+    script_open(&s, NULL);
+    script_start_connect(&s);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    script_wait(&s, 1100000);
+    out(&s, "SA", 0, 1, 0);
+    in(&s, "A", 1, 1, 0);
+    check_int(script_events(&s), ==, MIR_TCP_CONNECTED);
+    script_close(&s);
+
+    tap_case("simultaneous open, then reset: refused");
+    script_open(&s, NULL);
+    script_start_connect(&s);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    in(&s, "RA", 1, 1, 0);
+    check_int(script_events(&s), ==, MIR_TCP_FAILED);
+    check_int(mir_tcp_error(s.tcp), ==, -MIR_ECONNREFUSED);
+    script_close(&s);
+}
+
+static void test_syn_sent(void)
+{
+    tap_case("SYN_SENT: RST with a good ACK refuses, others are ignored (3.10.7.3)");
+    script_open(&s, NULL);
+    script_start_connect(&s);
+    in(&s, "R", 0, 0, 0);
+    quiet(&s);
+    in(&s, "RA", 0, 2, 0); /* ACK of what was not sent */
+    quiet(&s);
+    in(&s, "RA", 0, 0, 0);
+    quiet(&s);
+    check_int(script_events(&s), ==, 0);
+    in(&s, "RA", 0, 1, 0);
+    quiet(&s);
+    check_int(script_events(&s), ==, MIR_TCP_FAILED);
+    check_int(mir_tcp_error(s.tcp), ==, -MIR_ECONNREFUSED);
+    script_close(&s);
+
+    tap_case("SYN_SENT: a bad ACK is answered by RST with its number");
+    script_open(&s, NULL);
+    script_start_connect(&s);
+    in(&s, "SA", 0, 77, 0);
+    out(&s, "R", 77, 0, 0);
+    in(&s, "A", 500, 78, 0);
+    out(&s, "R", 78, 0, 0);
+    in(&s, "SA", 0, 1, 0);
+    out(&s, "A", 1, 1, 0);
+    check_int(script_events(&s), ==, MIR_TCP_CONNECTED);
+    script_close(&s);
+
+    tap_case("SYN_SENT: an ACK without SYN is dropped");
+    script_open(&s, NULL);
+    script_start_connect(&s);
+    in(&s, "A", 0, 1, 0);
+    quiet(&s);
+    check_int(script_events(&s), ==, 0);
+    script_close(&s);
+
+    tap_case("SYN_SENT: data with the SYN-ACK is taken");
+    script_open(&s, NULL);
+    script_start_connect(&s);
+    s.raw = true; /* payload bytes start behind the SYN */
+    s.raw = false;
+    in(&s, "SA", 0, 1, 0);
+    out(&s, "A", 1, 1, 0);
+    script_close(&s);
+
+    tap_case("SYN_SENT: writes before the connection leave with its ACK; close leaves nothing");
+    script_open(&s, NULL);
+    script_start_connect(&s);
+    check_int(script_send(&s, 10), ==, 10);
+    quiet(&s);
+    in(&s, "SA", 0, 1, 0);
+    out(&s, "PA", 1, 1, 10);
+    script_close(&s);
+    script_open(&s, NULL);
+    script_start_connect(&s);
+    mir_tcp_close(s.tcp);
+    s.tcp = NULL;
+    quiet(&s);
+    in(&s, "SA", 0, 1, 0);
+    out(&s, "R", 1, 0, 0);
+    check_int(script_stat(&s, "connections"), ==, 0);
+    script_close(&s);
+}
+
+static void test_no_listener(void)
+{
+    tap_case("closed port: RST as 3.10.7.1 says");
+    script_open(&s, NULL);
+    s.our_port = 81;
+    s.our_isn = 0;
+    in(&s, "S", 100, 0, 0);
+    out(&s, "RA", 0, 101, 0);
+    in(&s, "A", 100, 5555, 20);
+    out(&s, "R", 5555, 0, 0);
+    in(&s, "FP", 100, 0, 20);
+    out(&s, "RA", 0, 121, 0);
+    in(&s, "R", 100, 0, 0);
+    in(&s, "RA", 100, 7, 0);
+    quiet(&s);
+    script_close(&s);
+
+    tap_case("listening port: ACK gets RST; RST, FIN, nothing are dropped (3.10.7.2)");
+    script_open(&s, NULL);
+    script_listen(&s, 0);
+    in(&s, "A", 100, 5555, 0);
+    out(&s, "R", 5555, 0, 0);
+    in(&s, "R", 100, 0, 0);
+    in(&s, "F", 100, 0, 0);
+    in(&s, "", 100, 0, 10);
+    in(&s, "SF", 100, 0, 0);
+    quiet(&s);
+    check_int(script_stat(&s, "half_open"), ==, 0);
+    script_close(&s);
+
+    tap_case("resets for closed ports are limited in number");
+    uint32_t resets = 0;
+    script_open(&s, NULL);
+    s.our_port = 81;
+    for (uint32_t i = 0; i < 5000; i++)
+        in(&s, "S", i, 0, 0);
+    while (script_next(&s))
+        resets++;
+    check_int(resets, >=, 400);
+    check_int(resets, <=, 2000);
+    script_close(&s);
+}
+
+static void test_half_open(void)
+{
+    tap_case("half-open: wrong ACK gets RST and the entry stays");
+    script_open(&s, NULL);
+    script_listen(&s, 0);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    in(&s, "A", 1, 9, 0);
+    out(&s, "R", 9, 0, 0);
+    check_int(script_stat(&s, "half_open"), ==, 1);
+
+    tap_case("half-open: SYN in the window, RST beside rcv_nxt: challenge ACK; RST at it: gone");
+    in(&s, "S", 5, 0, 0);
+    out(&s, "A", 1, 1, 0);
+    in(&s, "R", 5, 0, 0);
+    out(&s, "A", 1, 1, 0);
+    in(&s, "R", 100000, 0, 0);
+    quiet(&s);
+    in(&s, "R", 1, 0, 0);
+    quiet(&s);
+    check_int(script_stat(&s, "half_open"), ==, 0);
+    script_close(&s);
+
+    tap_case("unlisten drops half-open entries and leaves connections alone");
+    script_open(&s, NULL);
+    script_accept(&s);
+    uint16_t first_port = s.peer_port;
+    s.peer_port = 40001;
+    in(&s, "S", 0, 0, 0);
+    check(script_next(&s));
+    mir_tcp_unlisten(s.listener);
+    s.listener = NULL;
+    check_int(script_stat(&s, "half_open"), ==, 0);
+    check_int(script_stat(&s, "connections"), ==, 1);
+    s.peer_port = first_port;
+    script_close(&s);
+}
+
+static void test_cookies(bool ts)
+{
+    tap_case("backlog full: SYN cookies, %s timestamps", ts ? "with" : "without");
+    script_open(&s, NULL);
+    s.ts = ts;
+    s.wscale = 7;
+    s.mss = 1400;
+    script_listen(&s, 4);
+    for (uint16_t i = 0; i < 4; i++) {
+        s.peer_port = (uint16_t)(41000 + i);
+        in(&s, "S", 0, 0, 0);
+        check(script_next(&s));
+    }
+    check_int(script_stat(&s, "half_open"), ==, 4);
+    s.peer_port = 42000;
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    check_int(s.opt.has_wscale, ==, ts);
+    check_int(script_stat(&s, "half_open"), ==, 4);
+    check_int(script_stat(&s, "cookies_sent"), ==, 1);
+    quiet(&s);
+    script_wait(&s, 30 * MIR_US_PER_S); /* the entries retransmit meanwhile */
+    while (script_next(&s))
+        continue;
+    uint32_t cookie_ts = 0;
+    in(&s, "S", 0, 0, 0); /* a fresh cookie */
+    out(&s, "SA", 0, 1, 0);
+    cookie_ts = s.opt.tsval;
+    in(&s, "A", 1, 2, 0); /* a guess */
+    out(&s, "R", 2, 0, 0);
+    check_int(script_stat(&s, "cookies_invalid"), ==, 1);
+    s.tsecr = cookie_ts;
+    in(&s, "A", 1, 1, 0);
+    check_int(s.accepts, ==, 1);
+    struct mir_tcp_info info;
+    if (check(s.tcp != NULL)) {
+        mir_tcp_get_info(s.tcp, &info);
+        check_int(info.mss, ==, 1380 - (ts ? 12 : 0));
+        check_int(info.snd_wscale, ==, ts ? 7 : 0);
+        check_int(info.timestamps, ==, ts);
+    }
+    s.tsecr = UINT32_MAX;
+    in(&s, "PA", 1, 1, 10);
+    check_int(s.received, ==, 10);
+    script_close(&s);
+}
+
+static void test_cookie_age(void)
+{
+    tap_case("an old cookie is not accepted, nor one nobody sent");
+    script_open(&s, NULL);
+    script_listen(&s, 1);
+    s.peer_port = 41000;
+    in(&s, "S", 0, 0, 0);
+    check(script_next(&s));
+    s.peer_port = 42000;
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    script_wait(&s, 129 * MIR_US_PER_S);
+    while (script_next(&s))
+        continue;
+    in(&s, "A", 1, 1, 0);
+    out(&s, "R", 1, 0, 0);
+    check_int(s.accepts, ==, 0);
+    check_int(script_stat(&s, "connections"), ==, 0);
+    script_close(&s);
+}
+
+static void test_flood(void)
+{
+    tap_case("a flood of SYNs costs a bounded amount of memory, and an honest peer gets in");
+    script_open(&s, NULL);
+    s.ts = true;
+    s.bed.dev.queued_max = 100;
+    script_listen(&s, 100000);
+    for (uint32_t i = 0; i < 20000; i++) {
+        s.peer_port = (uint16_t)(1024 + i);
+        in(&s, "S", i, 0, 0);
+        if (i % 50 == 0)
+            testdev_clear(&s.bed.dev);
+    }
+    testdev_clear(&s.bed.dev);
+    check_int(script_stat(&s, "half_open"), ==, 4096);
+    check_int(script_stat(&s, "cookies_sent"), ==, 20000 - 4096);
+    s.peer_port = 65000;
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    in(&s, "A", 1, 1, 0);
+    check_int(s.accepts, ==, 1);
+    script_wait(&s, 70 * MIR_US_PER_S);
+    check_int(script_stat(&s, "half_open"), ==, 0);
+    script_close(&s);
+}
+
+static void test_limits(void)
+{
+    tap_case("connection limit: the request waits half-open and gets in when there is room");
+    struct mir_net_config config = {.tcp_connections_max = 1};
+    script_open(&s, &config);
+    script_accept(&s);
+    s.peer_port = 40001;
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    in(&s, "A", 1, 1, 0);
+    quiet(&s);
+    check_int(s.accepts, ==, 1);
+    check_int(script_stat(&s, "drop_connection_limit"), ==, 1);
+    mir_tcp_abort(s.tcp);
+    s.tcp = NULL;
+    check(script_next(&s));
+    in(&s, "A", 1, 1, 0);
+    check_int(s.accepts, ==, 2);
+    struct mir_tcp *extra;
+    struct mir_endpoint remote = {mir_ip_from_v4(TESTBED_PEER_IP), 80};
+    check_int(mir_tcp_connect(s.bed.stack, &remote, NULL, NULL, &extra), ==, -MIR_ENOMEM);
+    script_close(&s);
+
+    tap_case("listen: same port twice, foreign address, chosen port");
+    script_open(&s, NULL);
+    script_listen(&s, 0);
+    struct mir_tcp_listener *other;
+    struct mir_tcp_listen_config listen = {
+        .local = {mir_ip_from_v4(0), 80}, .on_accept = s.listener->on_accept, .arg = &s};
+    check_int(mir_tcp_listen(s.bed.stack, &listen, &other), ==, -MIR_EADDRINUSE);
+    listen.local.ip = mir_ip_from_v4(0x01020304);
+    check_int(mir_tcp_listen(s.bed.stack, &listen, &other), ==, -MIR_EADDRNOTAVAIL);
+    listen.local = (struct mir_endpoint){mir_ip_from_v4(TESTBED_IP), 0};
+    check_int(mir_tcp_listen(s.bed.stack, &listen, &other), ==, 0);
+    check_int(other->local.port, >=, 49152);
+    mir_tcp_unlisten(other);
+    script_close(&s);
+}
+
+int main(void)
+{
+    tap_begin("tcp_open");
+    test_active();
+    test_passive();
+    test_mss();
+    test_syn_retransmission();
+    test_simultaneous();
+    test_syn_sent();
+    test_no_listener();
+    test_half_open();
+    test_cookies(false);
+    test_cookies(true);
+    test_cookie_age();
+    test_flood();
+    test_limits();
+    return tap_done();
+}
