@@ -92,6 +92,12 @@ void script_close(struct tcp_script *s)
 
 void script_wait(struct tcp_script *s, mir_time_us span_us)
 {
+    /* The peer's address stays known, however long nothing is sent. */
+    while (span_us > 10 * MIR_US_PER_S) {
+        testbed_advance(&s->bed, 10 * MIR_US_PER_S);
+        testbed_inject_arp(&s->bed, 2, TESTBED_PEER_IP, testbed_peer_mac, TESTBED_IP);
+        span_us -= 10 * MIR_US_PER_S;
+    }
     testbed_advance(&s->bed, span_us);
 }
 

@@ -11,7 +11,8 @@
  *
  * Sequence numbers are relative: the peer's to its ISN, ours to ours, as a SYN has told it. Payload
  * bytes are a function of their sequence number, so data can be checked wherever it turns up.
- * Options of the peer's segments are taken from the script's fields. Time moves only by script_wait().
+ * Options of the peer's segments are taken from the script's fields. Time moves only by
+ * script_wait().
  */
 #ifndef TEST_TCP_SCRIPT_H
 #define TEST_TCP_SCRIPT_H
@@ -38,14 +39,14 @@ struct tcp_script {
     uint32_t peer_isn;
     uint32_t our_isn;
     uint16_t wnd;
-    bool ts;         /* segments carry timestamps */
-    uint32_t tsval;  /* of the next segment */
-    uint32_t tsecr;  /* UINT32_MAX: echo what we saw last */
-    int mss;         /* of SYNs; 0 = no option */
-    int wscale;      /* of SYNs; -1 = no option */
+    bool ts;           /* segments carry timestamps */
+    uint32_t tsval;    /* of the next segment */
+    uint32_t tsecr;    /* UINT32_MAX: echo what we saw last */
+    int mss;           /* of SYNs; 0 = no option */
+    int wscale;        /* of SYNs; -1 = no option */
     uint16_t flags_in; /* buffer flags of injected frames */
-    bool raw;        /* in(): numbers are absolute */
-    uint8_t fill;    /* added to payload bytes */
+    bool raw;          /* in(): numbers are absolute */
+    uint8_t fill;      /* added to payload bytes */
 
     /* The last segment we sent. */
     struct mir__tcp_header hdr;

@@ -126,7 +126,10 @@ static void window_changed(struct mir__tcp_pcb *pcb)
     if (pcb->is_persist && pcb->snd_wnd > 0) {
         pcb->is_persist = false;
         pcb->rexmt_count = 0;
-        mir__tcp_timer_stop(pcb, MIR__TCP_T_REXMT);
+        if (pcb->snd_una == pcb->snd_max)
+            mir__tcp_timer_stop(pcb, MIR__TCP_T_REXMT);
+        else
+            mir__tcp_timer_rexmt(pcb); /* the probe's byte is on its way */
     }
     mir__tcp_mark(pcb);
 }
@@ -142,7 +145,7 @@ bool mir__tcp_process_ack(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg
     }
     if (seq_lt(ack, pcb->snd_una))
         return true;
-    uint32_t wnd_before = pcb->snd_wnd;
+    bool is_same_wnd = (uint32_t)seg->hdr.wnd << pcb->snd_wscale == pcb->snd_wnd;
     bool is_new = seq_gt(ack, pcb->snd_una);
     if (is_new)
         mir__tcp_new_ack(pcb, seg);
@@ -150,7 +153,7 @@ bool mir__tcp_process_ack(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg
     if (is_changed || pcb->is_persist)
         window_changed(pcb);
     if (!is_new && seg->len == 0 && !(seg->hdr.flags & MIR__TCP_FIN) &&
-        pcb->snd_una != pcb->snd_max && !pcb->is_persist && pcb->snd_wnd == wnd_before)
+        pcb->snd_una != pcb->snd_max && !pcb->is_persist && is_same_wnd)
         duplicate_ack(pcb);
     return true;
 }

@@ -57,10 +57,9 @@ bool mir__tcp_window_take(struct mir__tcp_pcb *pcb, const struct mir__tcp_segmen
 {
     const struct mir__tcp_header *hdr = &seg->hdr;
     uint32_t wnd = (uint32_t)hdr->wnd << pcb->snd_wscale;
-    bool is_newer = seq_lt(pcb->snd_wl1, hdr->seq) ||
-                    (pcb->snd_wl1 == hdr->seq && seq_lt(pcb->snd_wl2, hdr->ack)) ||
-                    (pcb->snd_wl2 == hdr->ack && wnd > pcb->snd_wnd);
-    if (!is_newer)
+    bool is_older = seq_gt(pcb->snd_wl1, hdr->seq) ||
+                    (pcb->snd_wl1 == hdr->seq && seq_gt(pcb->snd_wl2, hdr->ack));
+    if (is_older)
         return false;
     bool is_changed = wnd != pcb->snd_wnd;
     pcb->snd_wnd = wnd;
