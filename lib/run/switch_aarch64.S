@@ -124,12 +124,13 @@ mir__switch_prepare:
     .cfi_endproc
     .size mir__switch_prepare, . - mir__switch_prepare
 
-/* Where a task begins: arg in x19, sp = top. */
+/* Where a task begins: arg in x19, sp = top. The nop is for unwinders, see switch_x86_64.S. */
     .type task_start, %function
     .p2align 4
-task_start:
     .cfi_startproc
     .cfi_undefined x30
+    nop
+task_start:
     mov x0, x19
     bl mir__task_main
     brk #0

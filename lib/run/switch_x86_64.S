@@ -8,7 +8,8 @@
  *     56  return address
  *
  * Everything else is caller-saved, and the compiler has dealt with it at the call. Control words are
- * callee-saved by the ABI; the status part of mxcsr travels along, which does no harm.
+ * callee-saved by the ABI. To load them is slow, and they rarely differ: they are compared first. The
+ * low six bits of mxcsr are status (an inexact result has been seen), not control, and not compared.
  *
  * Call frame information holds at every instruction: both stacks have the same frame when the
  * pointer changes, so gdb and perf unwind through a switch. A task's first frame has no caller
@@ -45,13 +46,20 @@ mir__switch:
     .cfi_adjust_cfa_offset 8
     stmxcsr (%rsp)
     fnstcw 4(%rsp)
+    movl (%rsp), %eax
+    movzwl 4(%rsp), %edx
 
     movq %rsp, (%rdi)
     movq %rsi, %rsp
 
+    xorl (%rsp), %eax
+    testl $0xffffffc0, %eax
+    je 1f
     ldmxcsr (%rsp)
+1:  cmpw 4(%rsp), %dx
+    je 2f
     fldcw 4(%rsp)
-    addq $8, %rsp
+2:  addq $8, %rsp
     .cfi_adjust_cfa_offset -8
     popq %r15
     .cfi_adjust_cfa_offset -8
@@ -99,12 +107,14 @@ mir__switch_prepare:
     .cfi_endproc
     .size mir__switch_prepare, . - mir__switch_prepare
 
-/* Where a task begins: arg in rbx, rsp = top. */
+/* Where a task begins: arg in rbx, rsp = top. Unwinders look up the byte before a return address, and
+ * this one is returned to: the nop is there for them. */
     .type task_start, @function
     .p2align 4
-task_start:
     .cfi_startproc
     .cfi_undefined rip
+    nop
+task_start:
     movq %rbx, %rdi
     call mir__task_main
     ud2
