@@ -23,13 +23,15 @@ $(B)/$(1)/test/%_test: $(B)/$(1)/test/%_test.o $(B)/$(1)/test/harness/platform.o
 	$$(Q)$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^ -Wl,--as-needed $$(HOST_LIBS) -lm
 endef
 $(foreach v,host asan,$(eval $(call test_rules,$(v))))
+$(foreach v,replay fuzz,$(eval $(B)/$(v)/libharness.a: $(call objs,$(v),$(HARNESS_C))))
+FUZZ_PARTS = $(B)/$(1)/test/harness/platform.o $(B)/$(1)/libharness.a $(LIBS_$(1))
 # Objects of tests are kept: they are not intermediate files.
 .SECONDARY:
 
-$(B)/replay/test/fuzz/%: $(B)/replay/test/fuzz/%.o $(B)/replay/test/fuzz/replay/main.o $(LIBS_replay)
+$(B)/replay/test/fuzz/%: $(B)/replay/test/fuzz/%.o $(B)/replay/test/fuzz/replay/main.o $(call FUZZ_PARTS,replay)
 	@$(if $(V),,echo "  LD $@")
 	$(Q)$(CC_replay) $(LDFLAGS_replay) -o $@ $^ -Wl,--as-needed $(HOST_LIBS)
-$(B)/fuzz/test/fuzz/%: $(B)/fuzz/test/fuzz/%.o $(LIBS_fuzz)
+$(B)/fuzz/test/fuzz/%: $(B)/fuzz/test/fuzz/%.o $(call FUZZ_PARTS,fuzz)
 	@$(if $(V),,echo "  LD $@")
 	$(Q)$(CC_fuzz) $(LDFLAGS_fuzz) -o $@ $^ -Wl,--as-needed $(HOST_LIBS)
 
