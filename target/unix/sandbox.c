@@ -94,7 +94,7 @@ static int add_socket_rules(scmp_filter_ctx filter)
     for (size_t f = 0; f < MIR_ARRAY_LEN(families); f++) {
         for (size_t t = 0; t < MIR_ARRAY_LEN(types) && r == 0; t++)
             r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-                                 SCMP_A0_64(SCMP_CMP_EQ, families[f]),
+                                 SCMP_A0_64(SCMP_CMP_EQ, families[f], 0),
                                  SCMP_A1_64(SCMP_CMP_MASKED_EQ, 0xf, types[t]));
     }
     return r;
