@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: ISC */
+/* A key-value store over a folder of the host, for appliances whose content is not built in.
+ *
+ * The folder is walked once. Every regular file whose name does not begin with a dot is mapped
+ * read-only, its descriptor closed again; keys are sorted and looked up by binary search. The
+ * entity tag is made of size, time of change and inode, which costs nothing however large the file
+ * is.
+ *
+ * Pages are static in the sense of page.h: the map outlives every view, so references need not be
+ * counted. They carry no block sums.
+ */
+#include "dev/kv/dir/dir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "dev/kv/crunch/media.h"
+#include "lib/http/parse.h"
+
+#define DEPTH_MAX 32
+#define KEY_MAX   1024u
+
+struct item {
+    struct mir_kv_entry entry;
+    struct mir_io_page page;
+    char etag[64];
+    char *heads[MIR_KV_ENCODINGS];
+    char *key;
+};
+
+struct store {
+    struct mir_kv kv;
+    struct item **items; /* in byte order of their keys */
+    uint32_t count, capacity, limit;
+    const char *cache_control;
+    char root[PATH_MAX];
+    char *error;
+    size_t error_size;
+};
+
+static int fail(struct store *store, int err, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+static int fail(struct store *store, int err, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(store->error, store->error_size, fmt, args);
+    va_end(args);
+    return err;
+}
+
+static int fail_errno(struct store *store, const char *path)
+{
+    int err = errno == ENOENT   ? -MIR_ENOENT
+              : errno == EACCES ? -MIR_EPERM
+              : errno == ENOMEM ? -MIR_ENOMEM
+                                : -MIR_EIO;
+    return fail(store, err, "%s: %s", path, strerror(errno));
+}
+
+/* ---- look-up ----------------------------------------------------------------------------------
+ */
+
+static int compare(const char *key, size_t key_len, const struct mir_kv_entry *entry)
+{
+    int order = memcmp(key, entry->key, MIR_MIN(key_len, (size_t)entry->key_len));
+    if (order != 0)
+        return order;
+    return key_len < entry->key_len ? -1 : key_len > entry->key_len;
+}
+
+static struct item *find(const struct store *store, const char *key, size_t key_len)
+{
+    uint32_t low = 0, high = store->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        int order = compare(key, key_len, &store->items[middle]->entry);
+        if (order == 0)
+            return store->items[middle];
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
+}
+
+static int get(struct mir_kv *kv, const char *key, size_t key_len,
+               const struct mir_kv_entry **entry)
+{
+    const struct item *item = find(MIR_CONTAINER_OF(kv, struct store, kv), key, key_len);
+    if (item == NULL)
+        return -MIR_ENOENT;
+    *entry = &item->entry;
+    return 0;
+}
+
+static int at(struct mir_kv *kv, uint32_t index, const struct mir_kv_entry **entry)
+{
+    const struct store *store = MIR_CONTAINER_OF(kv, struct store, kv);
+    if (index >= store->count)
+        return -MIR_ENOENT;
+    *entry = &store->items[index]->entry;
+    return 0;
+}
+
+static const struct mir_kv_ops ops = {.get = get, .at = at};
+
+/* ---- files ------------------------------------------------------------------------------------
+ */
+
+/* An empty file cannot be mapped: one page of zeros stands for it. */
+static int map_file(struct store *store, const char *path, struct item *item, struct stat *st)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return fail_errno(store, path);
+    if (fstat(fd, st) < 0) {
+        close(fd);
+        return fail_errno(store, path);
+    }
+    if ((uint64_t)st->st_size > UINT32_MAX) {
+        close(fd);
+        return fail(store, -MIR_ETOOBIG, "%s: larger than 4 GiB - 1", path);
+    }
+    size_t size = st->st_size > 0 ? (size_t)st->st_size : MIR_PAGE_SIZE;
+    int flags = st->st_size > 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+    void *base = mmap(NULL, size, PROT_READ, flags, st->st_size > 0 ? fd : -1, 0);
+    close(fd);
+    if (base == MAP_FAILED)
+        return fail_errno(store, path);
+    item->page = (struct mir_io_page){
+        .base = base, .size_bytes = (uint32_t)size, .flags = MIR_PAGE_STATIC | MIR_PAGE_READONLY};
+    return 0;
+}
+
+static struct item *new_item(struct store *store, const char *key)
+{
+    if (store->count == store->capacity) {
+        uint32_t capacity = store->capacity > 0 ? 2 * store->capacity : 64;
+        struct item **items = realloc(store->items, capacity * sizeof *items);
+        if (items == NULL)
+            return NULL;
+        store->items = items;
+        store->capacity = capacity;
+    }
+    struct item *item = calloc(1, sizeof *item);
+    char *copy = strdup(key);
+    if (item == NULL || copy == NULL) {
+        free(item);
+        free(copy);
+        return NULL;
+    }
+    item->key = copy;
+    store->items[store->count++] = item;
+    return item;
+}
+
+static int add_file(struct store *store, const char *path, const char *key)
+{
+    struct stat st;
+    if (store->count == store->limit)
+        return fail(store, -MIR_ELIMIT, "%s: more than %u files", store->root, store->limit);
+    struct item *item = new_item(store, key);
+    if (item == NULL)
+        return fail(store, -MIR_ENOMEM, "%s: out of memory", path);
+    int r = map_file(store, path, item, &st);
+    if (r < 0)
+        return r;
+    size_t key_len = strlen(item->key);
+    snprintf(item->etag, sizeof item->etag, "\"%llx-%llx-%llx\"", (unsigned long long)st.st_ino,
+             (unsigned long long)st.st_size,
+             (unsigned long long)st.st_mtim.tv_sec * 1000000000ull +
+                 (unsigned long long)st.st_mtim.tv_nsec);
+    item->entry = (struct mir_kv_entry){
+        .key = item->key,
+        .key_len = (uint16_t)key_len,
+        .media_type = mir__kv_media_of(item->key, key_len)->media_type,
+        .modified_us = st.st_mtim.tv_sec > 0 ? (mir_time_us)st.st_mtim.tv_sec * MIR_US_PER_S : 0,
+    };
+    item->entry.body[MIR_KV_IDENTITY] = (struct mir_kv_body){
+        .page = &item->page, .size_bytes = (uint32_t)st.st_size, .etag = item->etag};
+    return 0;
+}
+
+/* ---- walk -------------------------------------------------------------------------------------
+ */
+
+static int walk(struct store *store, const char *path, const char *key, int depth);
+
+static int check_link(struct store *store, const char *path)
+{
+    char real[PATH_MAX];
+    size_t len = strlen(store->root);
+    if (realpath(path, real) == NULL)
+        return fail_errno(store, path);
+    if (strncmp(real, store->root, len) != 0 || (real[len] != '/' && real[len] != '\0'))
+        return fail(store, -MIR_EINVAL, "%s: symbolic link leads out of the folder", path);
+    return 0;
+}
+
+static int walk_one(struct store *store, const char *path, const char *key, int depth)
+{
+    struct stat st;
+    if (lstat(path, &st) < 0)
+        return fail_errno(store, path);
+    if (S_ISLNK(st.st_mode)) {
+        int r = check_link(store, path);
+        if (r < 0)
+            return r;
+        if (stat(path, &st) < 0)
+            return fail_errno(store, path);
+    }
+    if (S_ISDIR(st.st_mode))
+        return walk(store, path, key, depth + 1);
+    if (!S_ISREG(st.st_mode))
+        return fail(store, -MIR_EINVAL, "%s: neither a file nor a folder", path);
+    if (strlen(key) > KEY_MAX)
+        return fail(store, -MIR_EINVAL, "%s: name longer than %u bytes", path, KEY_MAX);
+    return add_file(store, path, key);
+}
+
+static int walk(struct store *store, const char *path, const char *key, int depth)
+{
+    int r = 0;
+    if (depth > DEPTH_MAX)
+        return fail(store, -MIR_ELIMIT, "%s: more than %d folders deep", path, DEPTH_MAX);
+    DIR *dir = opendir(path);
+    if (dir == NULL)
+        return fail_errno(store, path);
+    for (struct dirent *entry; r == 0 && (entry = readdir(dir)) != NULL;) {
+        char *child = NULL, *child_key = NULL;
+        if (entry->d_name[0] == '.')
+            continue;
+        if (asprintf(&child, "%s/%s", path, entry->d_name) < 0)
+            child = NULL;
+        if (asprintf(&child_key, "%s%s%s", key, *key ? "/" : "", entry->d_name) < 0)
+            child_key = NULL;
+        if (child == NULL || child_key == NULL)
+            r = fail(store, -MIR_ENOMEM, "%s: out of memory", path);
+        else
+            r = walk_one(store, child, child_key, depth);
+        free(child);
+        free(child_key);
+    }
+    closedir(dir);
+    return r;
+}
+
+/* ---- forms ------------------------------------------------------------------------------------
+ */
+
+static int by_key(const void *a, const void *b)
+{
+    const struct item *left = *(struct item *const *)a;
+    const struct item *right = *(struct item *const *)b;
+    return strcmp(left->key, right->key);
+}
+
+/* FILE.gz and FILE.br are forms of FILE. */
+static void find_forms(struct store *store, struct item *item)
+{
+    static const char *const endings[MIR_KV_ENCODINGS] = {"", ".gz", ".br"};
+    char key[KEY_MAX + 8];
+    for (int e = MIR_KV_GZIP; e < MIR_KV_ENCODINGS; e++) {
+        int n = snprintf(key, sizeof key, "%s%s", item->key, endings[e]);
+        const struct item *other = find(store, key, (size_t)n);
+        if (other != NULL)
+            item->entry.body[e] = other->entry.body[MIR_KV_IDENTITY];
+    }
+}
+
+static int make_heads(struct store *store, struct item *item)
+{
+    static const char *const codings[MIR_KV_ENCODINGS] = {"", "Content-Encoding: gzip\r\n",
+                                                          "Content-Encoding: br\r\n"};
+    const struct mir_kv_body *bodies = item->entry.body;
+    bool varies = bodies[MIR_KV_GZIP].page != NULL || bodies[MIR_KV_BROTLI].page != NULL;
+    char date[MIR__HTTP_DATE_LEN + 1] = "", modified[64] = "";
+    if (item->entry.modified_us != 0) {
+        mir__http_date_emit(item->entry.modified_us / MIR_US_PER_S, date);
+        snprintf(modified, sizeof modified, "Last-Modified: %s\r\n", date);
+    }
+    for (int e = 0; e < MIR_KV_ENCODINGS; e++) {
+        struct mir_kv_body *body = &item->entry.body[e];
+        if (body->page == NULL)
+            continue;
+        int n = asprintf(&item->heads[e],
+                         "Content-Type: %s\r\n%sETag: %s\r\n%s%sCache-Control: %s\r\n"
+                         "Accept-Ranges: bytes\r\n",
+                         item->entry.media_type, codings[e], body->etag, modified,
+                         varies ? "Vary: Accept-Encoding\r\n" : "", store->cache_control);
+        if (n < 0) {
+            item->heads[e] = NULL;
+            return fail(store, -MIR_ENOMEM, "%s: out of memory", item->key);
+        }
+        body->head = item->heads[e];
+        body->head_len = (uint32_t)n;
+    }
+    return 0;
+}
+
+static int fill(struct store *store, const struct mir_kv_dir_config *config)
+{
+    if (realpath(config->path, store->root) == NULL)
+        return fail_errno(store, config->path);
+    int r = walk(store, config->path, "", 0);
+    if (r < 0)
+        return r;
+    if (store->count > 0)
+        qsort(store->items, store->count, sizeof *store->items, by_key);
+    for (uint32_t i = 0; i < store->count; i++)
+        find_forms(store, store->items[i]);
+    for (uint32_t i = 0; i < store->count && r == 0; i++)
+        r = make_heads(store, store->items[i]);
+    return r;
+}
+
+/* ---- open and close ---------------------------------------------------------------------------
+ */
+
+int mir_kv_dir_open(const struct mir_kv_dir_config *config, struct mir_kv **kv, char *error,
+                    size_t error_size)
+{
+    struct store *store = calloc(1, sizeof *store);
+    if (store == NULL)
+        return -MIR_ENOMEM;
+    store->kv.ops = &ops;
+    store->limit = config->files_max != 0 ? config->files_max : 65536;
+    store->cache_control = config->cache_control != NULL ? config->cache_control : "no-cache";
+    store->error = error;
+    store->error_size = error_size;
+    int r = fill(store, config);
+    if (r < 0)
+        mir_kv_dir_close(&store->kv);
+    else
+        *kv = &store->kv;
+    return r;
+}
+
+void mir_kv_dir_close(struct mir_kv *kv)
+{
+    struct store *store = MIR_CONTAINER_OF(kv, struct store, kv);
+    for (uint32_t i = 0; i < store->count; i++) {
+        struct item *item = store->items[i];
+        if (item->page.base != NULL)
+            munmap(item->page.base, item->page.size_bytes);
+        for (int e = 0; e < MIR_KV_ENCODINGS; e++)
+            free(item->heads[e]);
+        free(item->key);
+        free(item);
+    }
+    free(store->items);
+    free(store);
+}
