@@ -419,10 +419,14 @@ static int64_t find_line_end(struct mir__http_request *r, const char *data, uint
     return -1;
 }
 
-/* The line that has no end yet is too long already? */
+/* Is the line that has no end yet wrong already? */
 static int check_unfinished(struct mir__http_request *r, const struct mir_http_limits *limits,
-                            uint32_t len)
+                            const char *data, uint32_t len)
 {
+    /* Nothing that begins so becomes a request: a TLS client need not wait for its answer. */
+    if (r->phase == MIR__HTTP_AT_LINE && r->at < len && data[r->at] != '\r' &&
+        !is(data[r->at], TOKEN))
+        return fail(r, 400);
     if (r->phase == MIR__HTTP_AT_LINE && len - r->at > limits->request_line_bytes)
         return fail(r, 414);
     if (r->phase == MIR__HTTP_AT_FIELDS && len - r->fields_at > limits->header_bytes)
@@ -462,7 +466,7 @@ int mir__http_parse(struct mir__http_request *request, const struct mir_http_lim
     while (request->phase != MIR__HTTP_AT_END) {
         int64_t lf = find_line_end(request, data, len);
         if (lf < 0)
-            return check_unfinished(request, limits, len);
+            return check_unfinished(request, limits, data, len);
         int e = parse_line(request, limits, data, (uint32_t)lf);
         if (e < 0)
             return e;
