@@ -610,7 +610,8 @@ static int crunch(struct crunch *c)
         return fail(c, "%s: not a folder", c->options->dir);
     if (walk(c, c->options->dir, "", 0) < 0)
         return -1;
-    qsort(c->files, c->count, sizeof *c->files, by_key);
+    if (c->count > 0)
+        qsort(c->files, c->count, sizeof *c->files, by_key);
     for (uint32_t i = 0; i < c->count; i++) {
         if (make_forms(c, &c->files[i]) < 0)
             return -1;

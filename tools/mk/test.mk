@@ -15,12 +15,15 @@ TESTS_asan := $(patsubst %.c,$(B)/asan/%,$(TEST_C))
 FUZZ_replay := $(patsubst %.c,$(B)/replay/%,$(FUZZ_C))
 FUZZ_bin := $(patsubst %.c,$(B)/fuzz/%,$(FUZZ_C))
 
+# Tests of the tool's parts include its sources.
+TEST_LIBS := -lz -lbrotlienc -lbrotlidec -lcrypto
+
 define test_rules
 $(B)/$(1)/libharness.a: $(call objs,$(1),$(HARNESS_C))
 # platform.o is named, so that no target is pulled out of its archive for the symbols in it.
 $(B)/$(1)/test/%_test: $(B)/$(1)/test/%_test.o $(B)/$(1)/test/harness/platform.o $(B)/$(1)/libharness.a $(LIBS_$(1))
 	@$$(if $$(V),,echo "  LD $$@")
-	$$(Q)$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^ -Wl,--as-needed $$(HOST_LIBS) -lm
+	$$(Q)$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^ -Wl,--as-needed $$(HOST_LIBS) $$(TEST_LIBS) -lm
 endef
 $(foreach v,host asan,$(eval $(call test_rules,$(v))))
 $(foreach v,replay fuzz,$(eval $(B)/$(v)/libharness.a: $(call objs,$(v),$(HARNESS_C))))
