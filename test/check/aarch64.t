@@ -17,7 +17,7 @@ if ! echo 'int main(void) { return 0; }' | aarch64-linux-gnu-gcc -static -x c -o
 fi
 
 tests=()
-for source in test/unit/{base,page,run,wire}*_test.c; do
+for source in test/unit/{base,page,run,wire,net,tcp,http}*_test.c; do
     [ -f "$source" ] && tests+=("$B/host/${source%.c}")
 done
 echo "1..$((1 + ${#tests[@]}))"
