@@ -462,6 +462,98 @@ static void test_alignment(void)
     nothing_left();
 }
 
+/* A semaphore of permits, takers with random deadlines, random wake-ups and cancellations. */
+#define TAKERS 40
+
+static struct mir_rng dice;
+static uint32_t permits, taken, timeouts, cancels, waiting_now, wrong;
+static struct mir_task *takers[TAKERS];
+
+static void taking(void *arg)
+{
+    uint32_t me = (uint32_t)(uintptr_t)arg;
+    for (;;) {
+        mir_time_us deadline = mir_rng_below(&dice, 3) == 0
+                                   ? MIR_TIME_NEVER
+                                   : mir_loop_now(&loop) + mir_rng_below(&dice, 20000);
+        while (permits == 0) {
+            waiting_now++;
+            int r = mir_wait_on(&loop, &place, deadline);
+            waiting_now--;
+            if (r == -MIR_ETIMEDOUT) {
+                timeouts++;
+                wrong += mir_loop_now(&loop) < deadline;
+                deadline = MIR_TIME_NEVER;
+            } else if (r == -MIR_ECANCELED) {
+                cancels++;
+                takers[me] = NULL;
+                return;
+            }
+        }
+        permits--;
+        taken++;
+        if (mir_rng_below(&dice, 4) == 0)
+            mir_task_yield(&loop);
+        else if (mir_rng_below(&dice, 4) == 0 &&
+                 mir_task_sleep(&loop, mir_loop_now(&loop) + mir_rng_below(&dice, 5000)) != 0) {
+            cancels++;
+            takers[me] = NULL;
+            return;
+        }
+    }
+}
+
+static void taker_begin(uint32_t at)
+{
+    check_int(mir_task_spawn(&loop, &stacks.source, "taker", 16384, taking, (void *)(uintptr_t)at,
+                             &takers[at]),
+              ==, 0);
+}
+
+static void test_random_waits(uint64_t seed)
+{
+    tap_case("random waits, wake-ups, timeouts and cancels: no wake-up is lost, no task stays");
+    setup();
+    mir_rng_init_u64(&dice, seed);
+    permits = taken = timeouts = cancels = wrong = waiting_now = 0;
+    uint32_t given = 0, stuck = 0;
+    for (uint32_t i = 0; i < TAKERS; i++)
+        taker_begin(i);
+    mir_time_us now = mir_loop_now(&loop), next;
+    for (int round = 0; round < 20000; round++) {
+        for (uint32_t n = mir_rng_below(&dice, 4); n > 0; n--) {
+            permits++;
+            given++;
+            mir_wait_wake_one(&place);
+        }
+        uint32_t at = mir_rng_below(&dice, TAKERS);
+        if (mir_rng_below(&dice, 10) == 0 && takers[at] != NULL)
+            mir_task_cancel(takers[at]);
+        else if (takers[at] == NULL)
+            taker_begin(at);
+        now += mir_rng_below(&dice, 1500);
+        mir_loop_step(&loop, now, &next);
+        /* All that is ready has run: whoever still waits does so because there is nothing. */
+        while (next <= now)
+            mir_loop_step(&loop, now, &next);
+        stuck += permits > 0 && waiting_now > 0;
+    }
+    check_int(stuck, ==, 0);
+    check_int(wrong, ==, 0);
+    check_int(taken + permits, ==, given);
+    check_int(timeouts, >, 100);
+    check_int(cancels, >, 100);
+    for (uint32_t i = 0; i < TAKERS; i++) {
+        if (takers[i] != NULL)
+            mir_task_cancel(takers[i]);
+    }
+    /* A taker that runs on permits alone sees its cancellation at its next wait. */
+    permits = 0;
+    run_until(now + MIR_US_PER_S);
+    check(mir_list_is_empty(&place.waiters));
+    nothing_left();
+}
+
 static uintptr_t frames[32];
 static int frame_count;
 static _Unwind_Reason_Code unwind_end;
@@ -554,9 +646,10 @@ static void test_mistakes(void)
     check_int(WTERMSIG(status), ==, SIGABRT);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     tap_begin("run_task");
+    uint64_t seed = tap_seed(argc, argv, 1);
     test_order();
     test_sleep_and_cancel();
     test_wait();
@@ -566,6 +659,7 @@ int main(void)
     test_registers();
     test_fp_control();
     test_alignment();
+    test_random_waits(seed);
     test_unwind();
     test_mistakes();
     return tap_done();
