@@ -167,8 +167,8 @@ bool valid_cidr(const char *text, struct cidr *cidr, struct why *why)
         return valid_ip4(text, NULL, why);
     memcpy(address, text, len);
     address[len] = '\0';
-    uint32_t addr;
-    uint64_t prefix;
+    uint32_t addr = 0;
+    uint64_t prefix = 0;
     if (!valid_ip4(address, &addr, why))
         return false;
     if (text[len] == '\0')
@@ -238,8 +238,8 @@ bool valid_mac(const char *text, uint8_t mac[6], struct why *why)
 {
     uint8_t bytes[6];
     bool good = strlen(text) == 17;
-    for (int i = 0; i < 6 && good; i++) {
-        const char *at = text + 3 * i;
+    for (size_t i = 0; i < 6 && good; i++) {
+        const char *at = text + (size_t)3 * i;
         good = isxdigit((unsigned char)at[0]) && isxdigit((unsigned char)at[1]) &&
                (i == 5 || at[2] == ':');
         if (good)
@@ -438,7 +438,7 @@ static void check_forwards(const struct manifest *m, size_t index, struct diag *
     free(copy);
     /* Compare with itself and with the nets before it. */
     for (size_t i = 0; i < seen.count; i++) {
-        struct forward a, b;
+        struct forward a = {0}, b = {0};
         bool is_twice = false;
         if (!valid_forward(seen.item[i], &a, NULL))
             continue;
@@ -471,7 +471,7 @@ static void check_gateway(const struct manifest_net *net, bool ip_good, struct c
                           struct diag *diag)
 {
     struct why why;
-    uint32_t gateway;
+    uint32_t gateway = 0;
     int line = net->gateway.line;
     if (!valid_ip4(net->gateway.text, &gateway, &why)) {
         diag_error(diag, line, "gateway: %s", why.text);

@@ -153,12 +153,16 @@ static bool is_at_end(const struct parser *p)
 
 static char peek(const struct parser *p)
 {
-    return is_at_end(p) ? '\0' : *p->at;
+    if (is_at_end(p))
+        return '\0';
+    return *p->at;
 }
 
 static char peek2(const struct parser *p)
 {
-    return p->gave_up || p->end - p->at < 2 ? '\0' : p->at[1];
+    if (p->gave_up || p->end - p->at < 2)
+        return '\0';
+    return p->at[1];
 }
 
 static char take(struct parser *p)
@@ -248,7 +252,9 @@ static void add_utf8(struct str *out, unsigned code)
 static bool take_escape(struct parser *p, struct str *out)
 {
     static const char from[] = "nrtbf\"\\/", to[] = "\n\r\t\b\f\"\\/";
-    char c = is_at_end(p) ? '\0' : take(p);
+    char c = '\0';
+    if (!is_at_end(p))
+        c = take(p);
     const char *found = c == '\0' ? NULL : strchr(from, c);
     if (found != NULL) {
         str_add(out, &to[found - from], 1);

@@ -18,7 +18,7 @@
 
 #include "cmd/mirari/tool.h"
 
-#define TEMPLATE_FILE_MAX (4 * 1024 * 1024)
+#define TEMPLATE_FILE_MAX ((size_t)4 << 20)
 
 static void substitute(const struct str *in, const char *name, struct str *out)
 {
@@ -41,7 +41,7 @@ static int copy_folder(const char *from, const char *to, const char *name, char 
         result = -errno;
     if (result != 0)
         *failed = need_text(dir == NULL ? from : to, strlen(dir == NULL ? from : to));
-    for (struct dirent *entry; result == 0 && (entry = readdir(dir)) != NULL;) {
+    for (struct dirent *entry; result == 0 && dir != NULL && (entry = readdir(dir)) != NULL;) {
         struct stat st;
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;

@@ -44,7 +44,7 @@ uint64_t process_start(pid_t pid)
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     /* The name, in parentheses, may hold anything: fields are counted after the last ')'. */
     const char *at = file_read(path, 4096, &text) == 0 ? strrchr(text.data, ')') : NULL;
-    char process_state = at != NULL && at[1] == ' ' ? at[2] : 'X';
+    int process_state = at != NULL && at[1] == ' ' ? at[2] : 'X';
     for (int field = 2; at != NULL && field < 22; field++)
         at = strchr(at + 1, ' ');
     if (at != NULL && process_state != 'Z' && process_state != 'X')

@@ -5,6 +5,7 @@
  *   conf.c       UCL text (and old `key: value` files) -> tree of nodes with line numbers
  *   check.c      one checker per kind of value, nearest name
  *   manifest.c   tree -> struct manifest, everything checked
+ *   load.c       finds and reads the manifest of a folder
  *   configure.c  struct manifest -> manifest.c and crunched stores (only if changed)
  *   build.c      compile and link what changed
  *   run.c        start an appliance, forward signals, keep its log
@@ -112,7 +113,7 @@ struct conf_node {
     struct conf_node *child, *next, *last;
 };
 
-#define CONF_SIZE_MAX  (1024 * 1024)
+#define CONF_SIZE_MAX  ((size_t)1 << 20)
 #define CONF_DEPTH_MAX 16
 #define CONF_NODES_MAX 20000
 
@@ -163,7 +164,8 @@ const char *nearest(const char *text, const char *const *names, size_t count);
 /** "; did you mean "x"?" for the nearest name, or "". Static text, good for one message. */
 const char *did_you_mean(const char *text, const char *const *names, size_t count);
 
-/* ---- manifest.c ---------------------------------------------------------------------------- */
+/* ---- manifest.c, load.c
+ * ---------------------------------------------------------------------------- */
 
 /** A value and where it came from: a line of the manifest, or 0 for the command line. */
 struct field {
@@ -264,7 +266,7 @@ void state_remove(struct state *state, const char *name, bool keep_log);
 /** Start of a process in ticks since boot; 0 if there is none, or only its remains. */
 uint64_t process_start(pid_t pid);
 
-#define LOG_SIZE_MAX (16 * 1024 * 1024)
+#define LOG_SIZE_MAX ((size_t)16 << 20)
 
 /* ---- subcommands ----------------------------------------------------------------------------- */
 

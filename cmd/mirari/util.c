@@ -21,13 +21,17 @@
 
 #include "cmd/mirari/tool.h"
 
+__attribute__((noreturn)) static void out_of_memory(void)
+{
+    fputs("mirari: out of memory; close other programs and try again\n", stderr);
+    exit(EXIT_FAIL);
+}
+
 static void *grown(void *old, size_t size)
 {
     void *memory = realloc(old, size);
-    if (memory == NULL) {
-        fputs("mirari: out of memory; close other programs and try again\n", stderr);
-        exit(EXIT_FAIL);
-    }
+    if (memory == NULL)
+        out_of_memory();
     return memory;
 }
 
@@ -52,7 +56,9 @@ char *need_format(const char *fmt, ...)
     char *text = NULL;
     int len = vasprintf(&text, fmt, args);
     va_end(args);
-    return len < 0 ? grown(NULL, SIZE_MAX / 2) : text;
+    if (len < 0)
+        out_of_memory();
+    return text;
 }
 
 void str_add(struct str *str, const void *data, size_t len)
@@ -80,7 +86,7 @@ void str_format(struct str *str, const char *fmt, ...)
     int len = vasprintf(&text, fmt, args);
     va_end(args);
     if (len < 0)
-        grown(NULL, SIZE_MAX / 2);
+        out_of_memory();
     str_add(str, text, (size_t)len);
     free(text);
 }

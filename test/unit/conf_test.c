@@ -127,10 +127,10 @@ static void test_mistakes(void)
     conf_free(root);
     diag_free(&diag);
     char *many = need(CONF_NODES_MAX * 4 + 8);
-    for (size_t i = 0; i < CONF_NODES_MAX + 1; i++)
-        memcpy(many + 4 * i, "a 1\n", 4);
+    for (size_t i = 0; i < 4 * (size_t)(CONF_NODES_MAX + 1); i++)
+        many[i] = "a 1\n"[i % 4];
     diag = (struct diag){.file = "test"};
-    root = conf_parse(many, 4 * (CONF_NODES_MAX + 1), &diag);
+    root = conf_parse(many, 4 * (size_t)(CONF_NODES_MAX + 1), &diag);
     check_int(diag.errors, ==, 1);
     conf_free(root);
     diag_free(&diag);
