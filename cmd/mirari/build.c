@@ -404,7 +404,7 @@ static void compile_step(struct builder *b, const struct place *place, const cha
     add_words(&step->argv, "-std=gnu11 -O2 -g -Wall -Wextra -fno-omit-frame-pointer "
                            "-fno-strict-aliasing -fno-common -ffunction-sections -fdata-sections");
     add_words(&step->argv, b->common->asan ? "-fsanitize=address,undefined -DMIR_DEBUG_BUILD=1"
-                                           : "-fstack-protector-strong");
+                                           : "-fstack-protector-strong -fstack-clash-protection");
     char *include = need_format("-I%s", b->sdk.include);
     char *map = need_format("-ffile-prefix-map=%s=mirari/include", b->sdk.include);
     char *depfile = beside(step, ".d");

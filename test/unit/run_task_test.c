@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -604,6 +605,40 @@ static void overflowing(void *arg)
     exit(overflow(0) == 12345 ? 1 : 2);
 }
 
+/* A stack whose guard has writable memory below it, as in an arena of stacks. */
+static void *neighbour_acquire(void *arg, size_t size, size_t *usable)
+{
+    const size_t below = 4 * 65536;
+    (void)arg;
+    char *map =
+        mmap(NULL, below + 4096 + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED || mprotect(map + below, 4096, PROT_NONE) < 0)
+        return NULL;
+    *usable = size;
+    return map + below + 4096;
+}
+
+static int overflow_in_strides(int depth)
+{
+    volatile char block[20000];
+    block[0] = (char)depth;
+    return depth > 8 ? block[0] : overflow_in_strides(depth + 1) + block[0];
+}
+
+static void striding(void *arg)
+{
+    (void)arg;
+    _exit(overflow_in_strides(0) == 12345 ? 1 : 2);
+}
+
+static void overflowing_in_strides(void *arg)
+{
+    static const struct mir_stack_source source = {.acquire = neighbour_acquire};
+    (void)arg;
+    if (mir_task_spawn(&loop, &source, "big", 65536, striding, NULL, NULL) != 0)
+        _exit(4);
+}
+
 /* Runs in a child; ends it by the guard page, or with a status if there was none. */
 static int run_child(void (*entry)(void *arg))
 {
@@ -639,6 +674,16 @@ static void test_mistakes(void)
     int status = run_child(overflowing);
     check(WIFSIGNALED(status));
     check_int(WTERMSIG(status), ==, SIGSEGV);
+
+    tap_case("a frame larger than the guard page does not step over it");
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+    status = run_child(overflowing_in_strides);
+    check(WIFSIGNALED(status));
+    check_int(WTERMSIG(status), ==, SIGSEGV);
+#else
+    (void)overflowing_in_strides;
+    tap_skip("compiled without probes of each page (-fstack-clash-protection)");
+#endif
 
     tap_case("stepping the loop inside a task is a mistake that ends the program");
     status = run_child(stepping_inside);

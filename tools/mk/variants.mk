@@ -23,7 +23,7 @@ WERROR ?= $(if $(CI),-Werror)
 CFLAGS_ALL := -std=gnu11 -g -fno-omit-frame-pointer -fno-strict-aliasing -fno-common \
               -ffile-prefix-map=$(CURDIR)=. -ffile-prefix-map=$(CURDIR)/= $(WARN) $(WERROR)
 
-CFLAGS_host    := -O2 $(CFLAGS_ALL) -fstack-protector-strong -ffunction-sections -fdata-sections
+CFLAGS_host    := -O2 $(CFLAGS_ALL) -fstack-protector-strong -fstack-clash-protection -ffunction-sections -fdata-sections
 CFLAGS_asan    := -O1 $(CFLAGS_ALL) -fsanitize=address,undefined -fno-sanitize-recover=all -DMIR_DEBUG_BUILD=1
 CFLAGS_fuzz    := -O1 $(CFLAGS_ALL) -fsanitize=fuzzer-no-link,address,undefined \
                   -fno-sanitize-recover=all -DMIR_DEBUG_BUILD=1 -DMIR_FUZZING=1
