@@ -77,7 +77,7 @@ BENCH_C := $(wildcard test/bench/*.c)
 bench-bins: $(patsubst test/bench/%.c,$(B)/host/test/bench/%,$(BENCH_C))
 $(B)/host/test/bench/%: $(B)/host/test/bench/%.o $(LIBS_host)
 	@$(if $(V),,echo "  LD $@")
-	$(Q)$(CC_host) $(LDFLAGS_host) -o $@ $^ -Wl,--as-needed $(HOST_LIBS) -lpthread
+	$(Q)$(CC_host) $(LDFLAGS_host) -o $@ $^ -Wl,--as-needed $(HOST_LIBS) -lz -lpthread
 
 bench: ## Compare with peers in one run and print the table
 	@tools/deps test

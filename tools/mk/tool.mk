@@ -54,7 +54,8 @@ deps: ## Install what building and running need (asks for root only if something
 demo: ## Install what is missing, build, run the website appliance
 	@tools/deps build
 	@$(MAKE) -j$(shell nproc) all site
-	@$(B)/mirari run -C examples/website -o $(B)/examples/website -p 8080:80
+	@# On a terminal Ctrl-C must reach the appliance only, else make complains of an interrupt: a job of its own.
+	@if [ -t 0 ]; then set -m; fi; $(B)/mirari run -C examples/website -o $(B)/examples/website -p 8080:80
 
 doctor: ## Say what this machine has and lacks
 	@tools/deps status

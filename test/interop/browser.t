@@ -1,0 +1,167 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: ISC
+"""A headless Chromium reads the whole site over our stack: every link, no console error, a screenshot."""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from urllib.parse import urldefrag, urljoin
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(ROOT, os.environ.get("MIRARI_BUILD", "build"))
+APPLIANCE = os.path.join(BUILD, "examples/website/unix/website")
+SHOT = os.environ.get("SCREENSHOT", os.path.join(BUILD, "browser.png"))
+# No word to the outside: this must run on a machine without a network.
+FLAGS = ("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+         "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1200,1600").split()
+
+count = failed = 0
+
+
+def ok(good, name, *notes):
+    global count, failed
+    count += 1
+    failed += not good
+    print(f"{'ok' if good else 'not ok'} {count} - {name}")
+    for note in notes if not good else ():
+        print(f"# {note}")
+    sys.stdout.flush()
+    return good
+
+
+def skip_all(reason):
+    print(f"1..0 # SKIP {reason}")
+    sys.exit(0)
+
+
+def start_appliance():
+    """Runs it on any free port of the host; returns process and address."""
+    process = subprocess.Popen([APPLIANCE, "--net", "user", "-p", "127.0.0.1:0:80"], stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+    seen = []
+    for line in process.stdout:
+        seen.append(line.rstrip())
+        found = re.match(r"http://127\.0\.0\.1:\d+/", line)
+        if found:
+            return process, found.group(0)
+    process.wait()
+    print("\n".join("# " + line for line in seen))
+    return process, None
+
+
+def severe(browser):
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+
+
+def crawl(browser, start):
+    """Follows every link of the site from the first page; returns what was found on each page."""
+    todo, pages = [start], {}
+    while todo:
+        url = todo.pop(0)
+        if url in pages:
+            continue
+        browser.get(url)
+        links = browser.execute_script("return [...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))")
+        pages[url] = {
+            "title": browser.title,
+            "ids": set(browser.execute_script("return [...document.querySelectorAll('[id]')].map(e => e.id)")),
+            "anchors": set(),
+            "errors": severe(browser),
+            "status": browser.execute_script("return performance.getEntriesByType('navigation')[0].responseStatus"),
+            "broken": browser.execute_script(
+                "return [...document.images].filter(i => !i.complete || i.naturalWidth == 0).map(i => i.src)"),
+            "wide": browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth"),
+        }
+        for link in links:
+            target, anchor = urldefrag(urljoin(url, link))
+            if target.startswith(start):
+                pages[url]["anchors"].add((target, anchor))
+                todo.append(target)
+    return pages
+
+
+def check_pages(pages):
+    ok(len(pages) >= 10, f"{len(pages)} pages were reached by links")
+    for key, wanted in (("errors", "no console error"), ("broken", "no broken picture")):
+        bad = [f"{url}: {page[key]}" for url, page in pages.items() if page[key]]
+        ok(not bad, wanted, *bad)
+    bad = [f"{url}: {page['status']}" for url, page in pages.items() if page["status"] != 200]
+    ok(not bad, "every page has status 200", *bad)
+    bad = [url for url, page in pages.items() if not page["title"]]
+    ok(not bad, "every page has a title", *bad)
+    bad = [f"{url} -> {target}#{anchor}" for url, page in pages.items() for target, anchor in page["anchors"]
+           if anchor and anchor not in pages[target]["ids"]]
+    ok(not bad, "every link into a page finds its heading", *bad)
+
+
+def test_site(browser, url):
+    browser.get(url)
+    ok("Mirari" in browser.title, "the first page opens", browser.title)
+    os.makedirs(os.path.dirname(SHOT), exist_ok=True)
+    browser.save_screenshot(SHOT)
+    ok(os.path.getsize(SHOT) > 20000, "a screenshot of it is taken")
+    print(f"# {SHOT}")
+    pages = crawl(browser, url)
+    check_pages(pages)
+
+    browser.set_window_size(500, 900)
+    bad = []
+    for page in pages:
+        browser.get(page)
+        over = browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
+        if over > 0:
+            bad.append(f"{page}: {over} px too wide")
+    ok(not bad, "no page is wider than a phone", *bad)
+
+    severe(browser)
+    browser.get(url + "no/such/page")
+    status = browser.execute_script("return performance.getEntriesByType('navigation')[0].responseStatus")
+    ok(status == 404 and "No such page" in browser.page_source, "a wrong address shows the error page")
+
+
+def main():
+    try:
+        from selenium import webdriver
+        from selenium.webdriver.chrome.service import Service
+    except ImportError:
+        skip_all("python3-selenium is not installed")
+    for program in ("chromium", "chromedriver"):
+        if not shutil.which(program):
+            skip_all(f"{program} is not installed")
+    if not os.access(APPLIANCE, os.X_OK):
+        skip_all(f"{APPLIANCE} is not built (make examples)")
+
+    process, url = start_appliance()
+    profile = tempfile.mkdtemp(prefix="mirari-browser.")
+    browser = None
+    try:
+        if ok(url is not None, "the appliance starts and prints its address"):
+            options = webdriver.ChromeOptions()
+            options.binary_location = shutil.which("chromium")
+            options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+            for flag in FLAGS + [f"--user-data-dir={profile}"]:
+                options.add_argument(flag)
+            browser = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
+            browser.set_page_load_timeout(30)
+            test_site(browser, url)
+    finally:
+        if browser:
+            browser.quit()
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        try:
+            status = process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            status = "killed"
+        shutil.rmtree(profile, ignore_errors=True)
+    ok(status == 0, f"the appliance ends with status 0", f"status {status}")
+    print(f"1..{count}")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
