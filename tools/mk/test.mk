@@ -40,6 +40,7 @@ $(B)/fuzz/test/fuzz/%: $(B)/fuzz/test/fuzz/%.o $(call FUZZ_PARTS,fuzz)
 
 T ?=
 pick = $(if $(T),$(foreach t,$(1),$(if $(findstring $(T),$(t)),$(t))),$(1))
+export MIRARI_BUILD := $(B)
 PROVE := prove -e '' --timer
 
 .PHONY: test asan replay fuzz sim check test-bins bench
