@@ -44,8 +44,7 @@ static void on_udp(struct mir_udp *udp, const struct mir_endpoint *from, struct 
 int mir_app_main(struct mir_app *app)
 {
     struct mir_endpoint local = {.port = (uint16_t)mir_app_int(app, "port")};
-    struct mir_tcp_listen_config config = {
-        .local = local, .on_accept = on_accept, .arg = app};
+    struct mir_tcp_listen_config config = {.local = local, .on_accept = on_accept, .arg = app};
     struct mir_tcp_listener *listener;
     struct mir_udp *udp;
     int err = mir_tcp_listen(app->stack, &config, &listener);
