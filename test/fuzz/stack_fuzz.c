@@ -314,7 +314,7 @@ static void open_all(void)
     memset(flows, 0, sizeof flows);
     last_seq = last_ack = 0;
     last_port = PORT;
-    testbed_init(&bed, 1, 4 << 20, 0);
+    testbed_init(&bed, 1, 1 << 20, 0);
     bed.dev.on_tx = on_tx;
     testbed_open(&bed, &config);
     if (mir_udp_open(bed.stack, &any, on_datagram, NULL, &echo) < 0 ||
