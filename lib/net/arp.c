@@ -224,6 +224,16 @@ static void begin_resolution(struct mir_net *net, struct mir__arp_entry *entry)
     ask(net, entry);
 }
 
+void mir__arp_warm(struct mir__iface *iface, uint32_t ip)
+{
+    struct mir_net *net = iface->net;
+    if (!mir__iface_is_on_link(iface, ip) || mir__arp_find(net, iface, ip) != NULL)
+        return;
+    struct mir__arp_entry *entry = make_entry(net, iface, ip);
+    if (entry != NULL)
+        begin_resolution(net, entry);
+}
+
 static void queue_packet(struct mir_net *net, struct mir__arp_entry *entry, struct mir_buf *buf)
 {
     if (entry->queue.count == MIR__ARP_QUEUE_MAX) {

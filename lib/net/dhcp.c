@@ -293,6 +293,8 @@ static void bind(struct mir__iface *iface)
             lease->yiaddr >> 16 & 255, lease->yiaddr >> 8 & 255, lease->yiaddr & 255, prefix_len,
             iface->index, lease->lease_s);
     mir__iface_set_address(iface, lease->yiaddr, prefix_len, gateway);
+    /* Renewals and the RELEASE at the very end must not wait for an answer of ARP. */
+    mir__arp_warm(iface, dhcp->server_id);
 }
 
 static void on_timer(void *arg)

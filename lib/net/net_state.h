@@ -80,6 +80,8 @@ int mir__arp_output(struct mir_net *net, struct mir__route *route,
 void mir__arp_send_probe(struct mir__iface *iface, uint32_t ip);
 /** Tell everybody our address, now and once more (RFC 5227 section 2.3). */
 void mir__arp_announce(struct mir__iface *iface);
+/** Ask for a neighbour that will be needed soon, if it is on this link and not known. */
+void mir__arp_warm(struct mir__iface *iface, uint32_t ip);
 /** Forget the neighbours of an interface. */
 void mir__arp_forget(struct mir_net *net, const struct mir__iface *iface);
 

@@ -151,7 +151,7 @@ static void test_normal(void)
     check_int(address(), ==, 0);
     testbed_advance(&bed, 400 * MIR_US_PER_MS);
     check(!next_message());
-    check_int(arp_seen, ==, 2); /* second probe and announcement */
+    check_int(arp_seen, ==, 3); /* second probe, announcement, question for the server */
     check_int(address(), ==, OFFERED);
     tap_case("closing releases the lease by unicast");
     testbed_inject_arp(&bed, MIR__ARP_REQUEST, SERVER, testbed_peer_mac, OFFERED);
