@@ -582,7 +582,7 @@ int cmd_clean(int argc, char **argv)
                                         "--folder", "--out", "--target", "--quiet"};
     struct common common = {0};
     for (int i = 1; i < argc; i++) {
-        int r = common_option(&common, argc, argv, &i, "Ctoqf");
+        int r = common_option(&common, argc, argv, &i, "Ctoq");
         if (r < 0)
             return EXIT_USAGE;
         if (r == 0)

@@ -5,8 +5,10 @@
  * Exit status: 0; 1 something failed; 64 wrong usage; 65 wrong manifest; `run` passes on the
  * appliance's own. Messages go to standard error, results to standard output.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/mirari/tool.h"
 
@@ -131,8 +133,21 @@ static int flushed(int status)
     return status != 0 ? status : EXIT_FAIL;
 }
 
+/* Closed standard descriptors would be taken by the next files opened, and written to. */
+static void open_standard_files(void)
+{
+    for (;;) {
+        int fd = open("/dev/null", O_RDWR);
+        if (fd > STDERR_FILENO)
+            close(fd);
+        if (fd < 0 || fd > STDERR_FILENO)
+            return;
+    }
+}
+
 int main(int argc, char **argv)
 {
+    open_standard_files();
     if (argc < 2) {
         complain("no command; `mirari help` lists them");
         return EXIT_USAGE;

@@ -28,8 +28,9 @@ trap clean_up EXIT
 trap 'exit 1' INT TERM
 
 if [ ! -x "$mirari" ]; then
-    echo "1..0 # SKIP no $mirari; run make first"
-    exit 0
+    echo 1..1
+    echo "not ok 1 - no $mirari; run make first"
+    exit 1
 fi
 
 report() { # report STATUS WHAT

@@ -120,8 +120,8 @@ refused 3 '"\}" closes nothing' 'stray brace' <<<$'name = x\n\n}'
 refused 1 'macros such as .include are not supported' 'macro' <<<'.include "x"'
 refused 1 '"name" has no value' 'key without value' <<<'name ='
 refused 1 'bad escape' 'bad escape' <<<'name = "\q"'
-printf 'name = x\n\0' | refused 2 'a zero byte' 'zero byte'
-printf 'net { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { ' | refused 1 'brackets nested deeper' 'nesting'
+refused 2 'a zero byte' 'zero byte' < <(printf 'name = x\n\0')
+refused 1 'brackets nested deeper' 'nesting' < <(printf 'net { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { a { ')
 
 manifest 'name = a/b' 'net { ip = 1.2.3.4; mtu = 1' '}' 'bogus = 1'
 run "$mirari" configure -C "$app"

@@ -81,6 +81,35 @@ begin hup; kill -HUP "$tool"; ended
 begin twice; kill -INT "$tool"; kill -INT -- "-$tool" 2>/dev/null; ended
 [ "$status" = 3 ]; report $? 'one Ctrl-C that comes twice at once counts once'
 
+# A terminal: Ctrl-C reaches the appliance once, through us.
+cat >terminal.py <<'END'
+import os, pty, sys, time
+pid, fd = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+seen = b''
+asked = False
+while True:
+    try:
+        data = os.read(fd, 4096)
+    except OSError:
+        break
+    if not data:
+        break
+    seen += data
+    if b'ready' in seen and not asked:
+        asked = True
+        os.write(fd, b'\x03')
+status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+sys.stdout.write(seen.decode(errors='replace'))
+sys.exit(status)
+END
+exits 3 'Ctrl-C on a terminal' timeout 20 python3 terminal.py "$mirari" run -C waiter
+has 'last words' 'ends it in order'
+is_gone; report $? 'nothing is left'
+exits 3 'closed standard files' bash -c "'$mirari' run -C waiter <&- >&- 2>&- & tool=\$!; end=\$((SECONDS + 10))
+    until '$mirari' logs waiter 2>/dev/null | grep -q ready; do [ \$SECONDS -lt \$end ] || exit 99; sleep 0.02; done; kill -TERM \$tool; wait \$tool"
+
 # The appliance dies.
 begin crash; pid=$("$mirari" ps -q); kill -SEGV "$pid"; ended
 [ "$status" = 139 ] || [ "$status" = 70 ]; report $? "a crash of the appliance is the tool's status ($status)"
@@ -145,13 +174,16 @@ says 'did not end within 0 s and was killed' 'is killed by stop -t 0' "$mirari" 
 
 # Much output: every line arrives, and the log stays bounded.
 mkdir loud
-printf 'name = loud\nargs lines { type = int; default = 1000 }\n' >loud/app.conf
+printf 'name = loud\nargs lines { type = int; default = 1000 }\nargs stay { type = bool }\n' >loud/app.conf
 cat >loud/main.c <<'END'
 #include <mirari/mirari.h>
 int mir_app_main(struct mir_app *app)
 {
     for (int64_t i = 0; i < mir_app_int(app, "lines"); i++)
         mir_app_print(app, "%08lld 90 bytes of text that fill the line up to its end, so that few lines are many bytes.\n", (long long)i);
+    mir_app_print(app, "all printed\n");
+    if (mir_app_bool(app, "stay"))
+        mir_app_wait_stop(app);
     return 0;
 }
 END
@@ -162,6 +194,15 @@ out=$(cat count); [ "$out" = 200000 ]; report $? 'two hundred thousand lines thr
 is_gone_but_log() { [ -z "$(ls -A "$state" | grep -v '\.log$')" ]; }
 wait_for is_gone_but_log; report $? 'a reader that leaves'
 is_ok 'to a full device' bash -c "'$mirari' run -q -C loud >/dev/full 2>/dev/null; [ \$? -le 1 ]"
+
+is_ok 'forty megabytes' "$mirari" run -q -d -C loud --lines 400000 --stay true
+is_printed() { "$mirari" logs -n 1 loud | grep -q '^all printed$'; }
+wait_for is_printed; report $? 'the last line is in the log'
+out=$(cat "$state"/loud-*/log* | wc -c)
+[ "$out" -gt 16777216 ] && [ "$out" -le 33554432 ]; report $? 'the log is bounded'
+out=$("$mirari" logs loud | grep -c '^0.* many bytes\.$\|^all'); want=$("$mirari" logs loud | wc -l)
+[ $((want - out)) -le 1 ]; report $? 'and holds whole lines, but perhaps its first'
+is_ok 'it stops' "$mirari" stop loud
 
 # Hostile state folders.
 mkdir "$box/other"; chmod 700 "$box/other"
