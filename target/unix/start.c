@@ -3,7 +3,8 @@
  *
  *   command line -> memory, clock, entropy, loop -> devices -> stacks for tasks
  *     -> privileges dropped -> sandbox -> network stack -> task "main" runs mir_app_main()
- *     -> loop until it returns -> everything closed in reverse, a line of statistics, exit status
+ *     -> loop until it returns -> what closed connections have yet to send goes out (a second at
+ *     most) -> everything closed in reverse, a line of statistics, exit status
  *
  * All that needs the host's permission happens before the sandbox. SIGINT, SIGTERM and SIGHUP come
  * as events of the loop: the first asks the appliance to end, the second ends it.
@@ -210,22 +211,59 @@ static void prepare_app(struct mir__unix *u)
     mir_wait_init(&app->stop_asked);
 }
 
-static mir_time_us read_clock(void *arg)
+/* ---- the end -----------------------------------------------------------------------------------
+ */
+
+#define DRAIN_US      MIR_US_PER_S
+#define DRAIN_STEP_US (2 * MIR_US_PER_MS)
+
+struct drain {
+    struct mir__unix *u;
+    struct mir_timer timer;
+    mir_time_us end_us;
+    uint64_t connections, closing, listeners;
+};
+
+static void take_count(void *arg, const char *name, uint64_t value)
 {
-    struct mir__poll *poll = arg;
-    return poll->clock->monotonic(poll->clock);
+    struct drain *drain = arg;
+    if (strcmp(name, "tcp_connections") == 0)
+        drain->connections = value;
+    else if (strcmp(name, "tcp_closing") == 0)
+        drain->closing = value;
+    else if (strcmp(name, "tcp_listeners") == 0)
+        drain->listeners = value;
 }
 
-static int run(struct mir__unix *u)
+/* Only what the application has closed: it is gone and must not be called any more. */
+static bool is_draining(struct drain *drain)
 {
-    u->poll.loop = &u->loop;
-    struct mir_loop_driver driver = {.now = read_clock, .wait = mir__poll_wait, .arg = &u->poll};
-    int r = mir_task_spawn(&u->loop, u->app.stacks, "main", MAIN_STACK_BYTES, run_main, u, NULL);
-    if (r == 0 && u->app.stack != NULL && u->nets[0].config.use_dhcp)
-        r = mir_app_spawn(&u->app, "address", say_address, u);
-    if (r < 0)
-        refuse(MIR__EXIT_UNAVAILABLE, "no memory for the first task");
-    return mir_loop_run(&u->loop, &driver);
+    struct mir_stack *stack = drain->u->app.stack;
+    stack->ops->stats(stack, take_count, drain);
+    return drain->closing > 0 && drain->closing == drain->connections && drain->listeners == 0 &&
+           mir_loop_now(&drain->u->loop) < drain->end_us;
+}
+
+static void look_drained(void *arg)
+{
+    struct drain *drain = arg;
+    if (is_draining(drain))
+        mir_timer_set(&drain->u->loop, &drain->timer,
+                      mir_loop_now(&drain->u->loop) + DRAIN_STEP_US);
+    else
+        mir_loop_stop(&drain->u->loop, drain->u->status);
+}
+
+/* Closed connections may have bytes to send yet: they get a second for it. */
+static void drain_connections(struct mir__unix *u, const struct mir_loop_driver *driver)
+{
+    struct drain drain = {.u = u, .end_us = mir_loop_now(&u->loop) + DRAIN_US};
+    if (u->app.stack == NULL || !is_draining(&drain))
+        return;
+    mir_timer_init(&drain.timer, look_drained, &drain);
+    mir_timer_set(&u->loop, &drain.timer, mir_loop_now(&u->loop) + DRAIN_STEP_US);
+    u->status = mir_loop_run(&u->loop, driver);
+    mir_timer_cancel(&drain.timer);
 }
 
 static void add_stats(struct mir_net_dev_stats *sum, const struct mir_net_dev *dev)
@@ -269,6 +307,25 @@ static void close_all(struct mir__unix *u)
     mir__poll_close(&u->poll);
 }
 
+static mir_time_us read_clock(void *arg)
+{
+    struct mir__poll *poll = arg;
+    return poll->clock->monotonic(poll->clock);
+}
+
+static void run(struct mir__unix *u)
+{
+    u->poll.loop = &u->loop;
+    struct mir_loop_driver driver = {.now = read_clock, .wait = mir__poll_wait, .arg = &u->poll};
+    int r = mir_task_spawn(&u->loop, u->app.stacks, "main", MAIN_STACK_BYTES, run_main, u, NULL);
+    if (r == 0 && u->app.stack != NULL && u->nets[0].config.use_dhcp)
+        r = mir_app_spawn(&u->app, "address", say_address, u);
+    if (r < 0)
+        refuse(MIR__EXIT_UNAVAILABLE, "no memory for the first task");
+    u->status = mir_loop_run(&u->loop, &driver);
+    drain_connections(u, &driver);
+}
+
 int main(int argc, char **argv)
 {
     struct mir__unix *u = &the_process;
@@ -291,7 +348,7 @@ int main(int argc, char **argv)
     confine(u);
     open_stack(u);
     mir__devices_announce(u);
-    u->status = run(u);
+    run(u);
     close_all(u);
     return u->status;
 }

@@ -105,7 +105,11 @@ static void get_stats(struct mir_stack *head,
                       void (*line)(void *arg, const char *name, uint64_t value), void *arg)
 {
     struct mir__host_stack *stack = checked(head);
+    uint64_t closing = 0;
+    mir_list_for_each (node, &stack->connections)
+        closing += MIR_CONTAINER_OF(node, struct mir__host_tcp, all)->state == MIR__HOST_LINGERING;
     line(arg, "tcp_connections", mir_pool_used(&stack->tcp_pool));
+    line(arg, "tcp_closing", closing);
     line(arg, "tcp_connections_peak", stack->tcp_pool.peak);
     line(arg, "tcp_listeners", mir_pool_used(&stack->listener_pool));
     line(arg, "tcp_accepted", stack->count.tcp_accepted);

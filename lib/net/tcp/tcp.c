@@ -608,11 +608,21 @@ void mir__tcp_fini(struct mir_net *net)
     mir_page_release(host->page);
 }
 
+/* Connections the application has closed that still have something to send or to wait for. */
+static uint64_t count_closing(const struct mir__tcp_state *host)
+{
+    uint64_t count = 0;
+    mir_list_for_each (node, &host->all)
+        count += MIR_CONTAINER_OF(node, struct mir__tcp_pcb, all)->is_detached;
+    return count;
+}
+
 void mir__tcp_stats(struct mir_net *net, void (*line)(void *arg, const char *name, uint64_t value),
                     void *arg)
 {
     const struct mir__tcp_state *host = mir__net_tcp(net);
     line(arg, "tcp_connections", mir_pool_used(&host->pcbs));
+    line(arg, "tcp_closing", count_closing(host));
     line(arg, "tcp_half_open", mir_pool_used(&host->half_opens));
     line(arg, "tcp_time_wait", mir_pool_used(&host->time_waits));
     line(arg, "tcp_listeners", mir_pool_used(&host->listeners));
