@@ -15,6 +15,7 @@
  */
 #include "lib/http/parse.h"
 
+#include <mirari/bytes.h>
 #include <mirari/err.h>
 #include <mirari/format.h>
 
@@ -95,6 +96,18 @@ static inline bool is(char c, unsigned class)
 static inline char lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+}
+
+/* Eight bytes at a time: a set high bit for each byte that is zero, or is below @n (<= 128). The
+ * lowest set one is exact; those above it need not be. */
+#define EACH(byte) (0x0101010101010101ull * (byte))
+static inline uint64_t zero_bytes(uint64_t x)
+{
+    return (x - EACH(1)) & ~x & EACH(0x80);
+}
+static inline uint64_t bytes_below(uint64_t x, uint8_t n)
+{
+    return (x - EACH(n)) & ~x & EACH(0x80);
 }
 
 static int fail(struct mir__http_request *request, uint16_t status)
@@ -359,6 +372,22 @@ static int take_known(struct mir__http_request *r, uint8_t known, const char *va
     }
 }
 
+/* Visible characters, blanks and bytes above 0x7f (RFC 9110 section 5.5). */
+static bool is_value(const char *text, uint32_t len)
+{
+    uint32_t i = 0;
+    for (; len - i >= 8; i += 8) {
+        uint64_t x = mir_get_le64(text + i);
+        if ((bytes_below(x, 0x20) | zero_bytes(x ^ EACH(0x7f))) != 0)
+            break; /* perhaps only a tab */
+    }
+    for (; i < len; i++) {
+        if (!is(text[i], VALUE))
+            return false;
+    }
+    return true;
+}
+
 /* One whole line [at, end) without CRLF; not empty. */
 static int parse_field(struct mir__http_request *r, const struct mir_http_limits *limits,
                        const char *data, uint32_t at, uint32_t end)
@@ -373,10 +402,8 @@ static int parse_field(struct mir__http_request *r, const struct mir_http_limits
     uint32_t from = i + 1;
     while (from < end && (data[from] == ' ' || data[from] == '\t'))
         from++;
-    for (i = from; i < end; i++) {
-        if (!is(data[i], VALUE))
-            return fail(r, 400);
-    }
+    if (!is_value(data + from, end - from))
+        return fail(r, 400);
     uint32_t to = end;
     while (to > from && (data[to - 1] == ' ' || data[to - 1] == '\t'))
         to--;
@@ -411,7 +438,13 @@ static int check_head(struct mir__http_request *r)
 /* Offset of the LF that ends the line at r->at, or -1. */
 static int64_t find_line_end(struct mir__http_request *r, const char *data, uint32_t len)
 {
-    for (uint32_t i = MIR_MAX(r->at, r->scan); i < len; i++) {
+    uint32_t i = MIR_MAX(r->at, r->scan);
+    for (; i + 8 <= len; i += 8) {
+        uint64_t found = zero_bytes(mir_get_le64(data + i) ^ EACH('\n'));
+        if (found != 0)
+            return i + (uint32_t)__builtin_ctzll(found) / 8;
+    }
+    for (; i < len; i++) {
         if (data[i] == '\n')
             return i;
     }
