@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -38,8 +39,11 @@ def skip_all(reason):
 
 
 def start_appliance():
-    """Runs it on any free port of the host; returns process and address."""
-    process = subprocess.Popen([APPLIANCE, "--net", "user", "-p", "127.0.0.1:0:80"], stdout=subprocess.PIPE,
+    """Runs it on a free port of the host; returns process and address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([APPLIANCE, "--net", "user", "-p", f"127.0.0.1:{port}:80"], stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True)
     seen = []
     for line in process.stdout:

@@ -38,7 +38,7 @@ is "$(for f in "$WORK"/p.*; do cmp -s "$WORK/index" "$f" || echo differs; done)"
 "$(app_binary website)" --net user -p "127.0.0.1:$port:80" >"$WORK/second" 2>&1 &
 second=$!
 PIDS+=("$second")
-said() { grep -qE 'forward|bind|in use|error' "$WORK/second"; }
+said() { grep -qsE 'forward|bind|in use|error' "$WORK/second"; }
 wait_until 10 said
 is_like "$(cat "$WORK/second")" "$port" 'a port that is taken is named in the message'
 kill "$second" 2>/dev/null
