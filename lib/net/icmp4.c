@@ -180,8 +180,10 @@ static void input_error(struct mir_net *net, const struct mir__ip_meta *meta, co
     }
     /* Only about packets of ours, and only first fragments have ports to look at. */
     if (mir__ip4_src(ip) != mir_ip_to_v4(&meta->dst) || mir__ip4_offset(ip) != 0 ||
-        meta->is_broadcast)
+        meta->is_broadcast) {
+        net->counters.icmp_ignored++;
         return;
+    }
     int err = error_of(mir__icmp4_type(icmp), mir__icmp4_code(icmp));
     if (err == -MIR_ETOOBIG) {
         mtu = mir__icmp4_low(icmp);
@@ -222,13 +224,16 @@ void mir__icmp4_input(struct mir_net *net, const struct mir__ip_meta *meta,
         case MIR__ICMP4_ECHO:
             if (mir__icmp4_code(icmp) == 0)
                 answer_echo(net, meta, buf_given);
+            else
+                net->counters.icmp_ignored++;
             break;
         case MIR__ICMP4_UNREACHABLE:
         case MIR__ICMP4_TIME_EXCEEDED:
             input_error(net, meta, icmp, buf_given->len);
             break;
         default:
-            break; /* unknown types are silently dropped (RFC 1122 section 3.2.2) */
+            net->counters.icmp_ignored++; /* without an answer (RFC 1122 section 3.2.2) */
+            break;
         }
     }
     mir_buf_release(buf_given);

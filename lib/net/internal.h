@@ -69,6 +69,7 @@ enum { MIR__PROTO_ICMP = 1, MIR__PROTO_TCP = 6, MIR__PROTO_UDP = 17 };
     X(icmp_out)                                                                                    \
     X(icmp_malformed)                                                                              \
     X(icmp_bad_checksum)                                                                           \
+    X(icmp_ignored)                                                                                \
     X(icmp_rate_limited)                                                                           \
     X(udp_in)                                                                                      \
     X(udp_out)                                                                                     \
