@@ -10,6 +10,8 @@
 
 #include <mirari/bytes.h>
 
+size_t script_memory_bytes = (size_t)16 << 20;
+
 static uint8_t peer_byte(uint32_t seq)
 {
     return (uint8_t)(seq * 7 + 3);
@@ -63,7 +65,7 @@ static void on_accept(struct mir_tcp_listener *listener, struct mir_tcp *tcp, vo
 void script_open_caps(struct tcp_script *s, const struct mir_net_config *config, uint32_t caps)
 {
     memset(s, 0, sizeof *s);
-    testbed_init(&s->bed, 42, (size_t)16 << 20, caps);
+    testbed_init(&s->bed, 42, script_memory_bytes, caps);
     testbed_open(&s->bed, config);
     s->peer_isn = 0xfffff000u; /* wraps soon */
     s->peer_port = 40000;

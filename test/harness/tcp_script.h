@@ -56,6 +56,8 @@ struct tcp_script {
     uint16_t gso_size;
 };
 
+/** Memory of the stack made by the next script_open(); 16 MiB unless changed. */
+extern size_t script_memory_bytes;
 void script_open(struct tcp_script *s, const struct mir_net_config *config);
 /** The same on a device with @caps. */
 void script_open_caps(struct tcp_script *s, const struct mir_net_config *config, uint32_t caps);

@@ -83,6 +83,28 @@ void mir__tcp_reply_reset(struct mir__tcp_state *host, const struct mir__tcp_seg
     mir__tcp_send_control(host, &ctl);
 }
 
+/* Cut off what is known already and what was not promised. */
+static void trim(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg)
+{
+    if (seq_lt(seg->seq, pcb->rcv_nxt)) {
+        uint32_t known = MIR_MIN(pcb->rcv_nxt - seg->seq, seg->len);
+        pcb->host->counters.duplicate_bytes_in += known;
+        seg->skip += known;
+        seg->seq += known;
+        seg->len -= known;
+        pcb->ack_now = true;
+    }
+    uint32_t room = pcb->rcv_adv - seg->seq;
+    if (seg->len > room || seq_gt(seg->seq, pcb->rcv_adv)) {
+        seg->len = seq_gt(seg->seq, pcb->rcv_adv) ? 0 : room;
+        seg->hdr.flags &= (uint8_t)~MIR__TCP_FIN;
+        pcb->ack_now = true;
+    } else if (seg->len == room && (seg->hdr.flags & MIR__TCP_FIN) && room > 0) {
+        /* A FIN just beyond the edge takes no buffer: let it in. */
+        pcb->rcv_adv++;
+    }
+}
+
 /* ---- SYN_SENT (section 3.10.7.3) ----------------------------------------------------------------
  */
 
@@ -130,6 +152,7 @@ static void syn_sent(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg)
     mir__tcp_new_ack(pcb, seg);
     pcb->ack_now = true;
     seg->seq = hdr->seq + 1;
+    trim(pcb, seg);
     mir__tcp_process_text(pcb, seg);
     mir__tcp_mark(pcb);
 }
@@ -182,28 +205,6 @@ static bool is_in_window(const struct mir__tcp_pcb *pcb, const struct mir__tcp_s
     if (wnd == 0)
         return false;
     return seq - pcb->rcv_nxt < wnd || seq + len - 1 - pcb->rcv_nxt < wnd;
-}
-
-/* Cut off what is known already and what was not promised. */
-static void trim(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg)
-{
-    if (seq_lt(seg->seq, pcb->rcv_nxt)) {
-        uint32_t known = MIR_MIN(pcb->rcv_nxt - seg->seq, seg->len);
-        pcb->host->counters.duplicate_bytes_in += known;
-        seg->skip += known;
-        seg->seq += known;
-        seg->len -= known;
-        pcb->ack_now = true;
-    }
-    uint32_t room = pcb->rcv_adv - seg->seq;
-    if (seg->len > room || seq_gt(seg->seq, pcb->rcv_adv)) {
-        seg->len = seq_gt(seg->seq, pcb->rcv_adv) ? 0 : room;
-        seg->hdr.flags &= (uint8_t)~MIR__TCP_FIN;
-        pcb->ack_now = true;
-    } else if (seg->len == room && (seg->hdr.flags & MIR__TCP_FIN) && room > 0) {
-        /* A FIN just beyond the edge takes no buffer: let it in. */
-        pcb->rcv_adv++;
-    }
 }
 
 /* The sequence number is not acceptable. */
