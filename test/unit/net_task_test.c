@@ -54,9 +54,12 @@ static void run(mir_time_us delta_us)
 {
     mir_time_us end_us = bed.now_us + delta_us, next;
     for (;;) {
+        bool is_moving;
         do {
             testbed_run(&bed);
-        } while (carry(&bed.dev, &server_dev) | carry(&server_dev, &bed.dev));
+            is_moving = carry(&bed.dev, &server_dev);
+            is_moving = carry(&server_dev, &bed.dev) || is_moving;
+        } while (is_moving);
         mir_loop_step(&bed.loop, bed.now_us, &next);
         if (bed.now_us >= end_us)
             return;

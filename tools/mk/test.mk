@@ -71,8 +71,11 @@ check: ## Install what tests need, build and run all tests
 	@$(MAKE) -j$(shell nproc) check-build
 	$(Q)$(PROVE) $(call pick,$(ALL_TESTS))
 
-.PHONY: check-build
-check-build: all examples free freebsd $(TESTS_host) $(TESTS_asan) $(FUZZ_replay) bench-bins
+.PHONY: check-build clang
+check-build: all examples free freebsd clang $(TESTS_host) $(TESTS_asan) $(FUZZ_replay) bench-bins
+
+clang: ## Everything of the host variant with the second compiler, warnings as errors
+	@$(MAKE) CC=$(CLANG) B=$(B)/clang WERROR=-Werror all test-bins bench-bins
 
 BENCH_C := $(wildcard test/bench/*.c)
 bench-bins: $(patsubst test/bench/%.c,$(B)/host/test/bench/%,$(BENCH_C))
