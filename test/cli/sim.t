@@ -1,0 +1,53 @@
+#!/bin/bash
+# SPDX-License-Identifier: ISC
+# An appliance inside the simulator: peers, faults, captures, the same output for the same seed.
+. "$(dirname "$0")/lib.sh"
+cd "$box" || exit 1
+
+for kind in echo website hello; do
+    is_ok "new $kind" "$mirari" new $kind "a$kind"
+    is_ok "$kind builds for sim" "$mirari" build -q -C "a$kind" -t sim
+done
+echo=$(find aecho/_build/sim -maxdepth 1 -type f -perm -1 -name aecho)
+site=$(find awebsite/_build/sim -maxdepth 1 -type f -perm -1 -name awebsite)
+hello=$(find ahello/_build/sim -maxdepth 1 -type f -perm -1 -name ahello)
+
+# Without a network and without a peer.
+is_ok 'hello' "$hello"
+has '^ended: [0-9.]* virtual s' 'says how long it was'
+has_not '^net:' 'has no network'
+
+# Peers.
+is_ok 'echo over TCP' "$echo" --peer echo
+has '^peer: echo 1: 100000 bytes: ok after' 'came back whole'
+is_ok 'echo over UDP, lossy' "$echo" --peer udp-echo --peer-count 20 --wire delay=5,loss=10%
+has '^peer: udp-echo 20: .*: ok' 'all twenty'
+is_ok 'website' "$site" --peer http:/ --peer-count 3
+has '^peer: http /: HTTP/1.1 200 OK, [1-9][0-9]* bytes, hash ' 'answers 200'
+exits 1 'a page that is not there' "$site" --peer http:/nothing/here
+has 'HTTP/1.1 404' 'is a 404, and the run a failure'
+
+# A run is a function of its seed.
+bad='loss=5%,dup=2%,reorder=3%,corrupt=2%,delay=3ms,jitter=1ms'
+is_ok 'a bad wire' "$echo" --peer echo --peer-count 3 --fault "$bad" --seed 7
+first=$out
+is_ok 'the same seed' "$echo" --peer echo --peer-count 3 --fault "$bad" --seed 7
+[ "$out" = "$first" ]; report $? 'prints the same'
+is_ok 'another seed' "$echo" --peer echo --peer-count 3 --fault "$bad" --seed 8
+[ "$out" != "$first" ]; report $? 'prints something else'
+
+# Captures.
+is_ok 'with a capture' "$echo" --peer echo --pcap wire.pcapng
+[ "$(head -c 4 wire.pcapng | od -An -tx1 | tr -d ' ')" = 0a0d0d0a ]; report $? 'it is pcapng'
+exits 69 'a capture that cannot be written' "$echo" --peer echo --pcap /nowhere/x.pcapng
+
+# Mistakes.
+exits 64 'an unknown peer' "$echo" --peer bad
+has 'is not none, http:/PATH, echo or udp-echo' 'says what there is'
+exits 64 'a bad wire' "$echo" --wire loss=200%
+exits 64 'a bad fault' "$echo" --fault loss=200%
+exits 64 'an unknown option' "$echo" --peerr none
+is_ok 'help' "$echo" --help
+has '--peer KIND' 'lists what the simulator takes'
+
+done_testing
