@@ -16,7 +16,7 @@
 #include "test/harness/tap.h"
 
 #if defined(__SANITIZE_ADDRESS__)
-#define COUNT_DEFAULT 200
+#define COUNT_DEFAULT 1000
 #else
 #define COUNT_DEFAULT 1000
 #endif
