@@ -261,8 +261,10 @@ int mir__arp_output(struct mir_net *net, struct mir__route *route, struct mir_bu
     mir_time_us now_us = mir_loop_now(net->loop);
     if (mir__ip4_is_multicast(route->next_hop4))
         return output_multicast(iface, route->next_hop4, buf_given);
-    if (route->next_hop4 == UINT32_MAX)
-        entry = &iface->to_all;
+    if (route->next_hop4 == UINT32_MAX) {
+        prepend_header(&iface->to_all, buf_given);
+        return mir__iface_tx(iface, buf_given);
+    }
     if (entry == NULL)
         entry = mir__arp_find(net, iface, route->next_hop4);
     if (entry == NULL)

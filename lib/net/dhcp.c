@@ -280,8 +280,10 @@ static void bind(struct mir__iface *iface)
     const struct mir__dhcp *lease = &dhcp->lease;
     uint16_t device_mtu = iface->dev->info.mtu;
     uint32_t gateway = lease->router_count > 0 ? lease->routers[0] : 0;
-    uint8_t prefix_len = (uint8_t)prefix_of(lease);
-    uint32_t mask = UINT32_MAX << (32 - prefix_len);
+    int prefix = prefix_of(lease);
+    MIR_ASSERT(prefix > 0 && prefix <= 32); /* is_sane_lease() saw to it */
+    uint8_t prefix_len = (uint8_t)prefix;
+    uint32_t mask = UINT32_MAX << (32 - prefix);
     dhcp->state = MIR__DHCP_BOUND;
     set_timer(iface, dhcp->t1_us);
     uint16_t mtu = lease->mtu >= 576 ? MIR_MIN(lease->mtu, device_mtu) : device_mtu;

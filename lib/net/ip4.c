@@ -40,7 +40,8 @@ void mir__ip4_push_header(struct mir_buf *buf, const struct mir__ip_params *para
 {
     uint8_t *h = mir_buf_push(buf, MIR__IP4_HEADER_LEN);
     uint32_t total_len = mir_buf_total(buf);
-    uint32_t src = mir_ip_to_v4(params->src), dst = mir_ip_to_v4(params->dst);
+    uint32_t src = mir_get_be32(params->src->bytes + 12);
+    uint32_t dst = mir_get_be32(params->dst->bytes + 12);
     uint32_t version_tos = 0x4500u | params->tos;
     uint32_t ttl_protocol = (params->ttl != 0 ? params->ttl : 64u) << 8 | params->protocol;
     /* The sum comes from the values: the header is not read back. */
@@ -156,6 +157,14 @@ static bool header_ok(struct mir_net *net, struct mir__iface *iface, const uint8
     return true;
 }
 
+/* From four bytes on the wire; the same as mir_ip_from_v4(), without a call. */
+static inline void set_mapped(struct mir_ip *ip, const uint8_t *addr)
+{
+    static const uint8_t prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    mir_memcpy(ip->bytes, prefix, sizeof prefix);
+    mir_memcpy(ip->bytes + 12, addr, 4);
+}
+
 static bool fill_meta(struct mir_net *net, struct mir__iface *iface, const struct mir_buf *buf,
                       struct mir__ip_meta *meta)
 {
@@ -172,8 +181,8 @@ static bool fill_meta(struct mir_net *net, struct mir__iface *iface, const struc
         net->counters.ip_martian++;
         return false;
     }
-    meta->src = mir_ip_from_v4(mir__ip4_src(ip));
-    meta->dst = mir_ip_from_v4(dst);
+    set_mapped(&meta->src, ip + 12);
+    set_mapped(&meta->dst, ip + 16);
     meta->ttl = mir__ip4_ttl(ip);
     meta->tos = mir__ip4_tos(ip);
     meta->is_broadcast = is_link_group || destination == FOR_GROUP;

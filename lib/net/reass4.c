@@ -260,7 +260,7 @@ static struct mir_buf *make_compact(struct mir_net *net, struct mir_buf *buf)
 {
     uint32_t total = mir_buf_total(buf);
     uint32_t needed = total <= MIR_BUF_HEAD_BYTES ? 0 : MIR_MAX(total, MIR_PAGE_SIZE);
-    if (memory_of(buf) - sizeof *buf <= 2 * needed)
+    if (memory_of(buf) - sizeof *buf <= (size_t)2 * needed)
         return buf;
     struct mir_buf *copy = mir_buf_linearize(net->bufs, buf, 0);
     if (copy == NULL)

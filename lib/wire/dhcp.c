@@ -60,7 +60,7 @@ static int take_addrs(const struct mir__dhcp_option *option, uint32_t *addrs, ui
     if (*count > 0)
         return 0;
     for (; *count < MIR__DHCP_ADDRS_MAX && *count < option->len / 4; ++*count)
-        addrs[*count] = mir_get_be32(option->data + *count * 4);
+        addrs[*count] = mir_get_be32(option->data + (size_t)4 * *count);
     return 0;
 }
 
