@@ -155,6 +155,8 @@ static int send_buf(struct mir_udp *udp, const struct mir_endpoint *to, struct m
         .src = &s->peer_src,
         .dst = &to->ip,
         .protocol = MIR__PROTO_UDP,
+        /* RFC 1112 section 6.1: groups are local unless the application says otherwise. */
+        .ttl = mir__ip4_is_multicast(mir_ip_to_v4(&to->ip)) ? 1 : 0,
     };
     s->net->counters.udp_out++;
     return mir__ip_output(s->net, &s->route, &params, buf);

@@ -391,6 +391,7 @@ static void test_routes(void)
     check_int(send_len(0xefff0102, 1), ==, 0);
     frame = testdev_next(&bed.dev);
     check(frame != NULL && memcmp(frame->data, "\x01\x00\x5e\x7f\x01\x02", 6) == 0);
+    check(frame != NULL && mir__ip4_ttl(frame->data + 14) == 1);
     tap_case("no route to ourselves, to loopback, to 0/8, to IPv6");
     check_int(send_len(TESTBED_IP, 1), ==, -MIR_ENETUNREACH);
     check_int(send_len(0x7f000001, 1), ==, -MIR_ENETUNREACH);
