@@ -4,7 +4,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
-B=${B:-build}
+B=${B:-${MIRARI_BUILD:-build}}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 n=0
