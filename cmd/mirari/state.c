@@ -88,7 +88,10 @@ static int open_own(int parent, const char *name, const char *path, bool may_be_
 int state_open(struct state *state)
 {
     const char *xdg = getenv("XDG_RUNTIME_DIR");
-    bool is_given = xdg != NULL && xdg[0] == '/';
+    struct stat st;
+    /* sudo may leave us the folder of another user: then it is not for us. */
+    bool is_given = xdg != NULL && xdg[0] == '/' && stat(xdg, &st) == 0 && S_ISDIR(st.st_mode) &&
+                    st.st_uid == geteuid();
     char *root =
         is_given ? need_text(xdg, strlen(xdg)) : need_format("/tmp/mirari-%u", (unsigned)geteuid());
     *state = (struct state){.base_fd = -1, .fd = -1, .base = path_join(root, "mirari")};

@@ -217,5 +217,9 @@ if [ "$(id -u)" = 0 ]; then
     mkdir -p "$box/theirs/mirari"; chmod 700 "$box/theirs/mirari"; chown 12345 "$box/theirs/mirari"
     exits 1 "another user's" env XDG_RUNTIME_DIR="$box/theirs" "$mirari" run -q -C waiter
     has 'belongs to another user' 'is refused'
+    mkdir "$box/sudo"; chown 12345 "$box/sudo"
+    says '^state folder' 'XDG_RUNTIME_DIR of another user, as sudo may leave it' bash -c "XDG_RUNTIME_DIR='$box/sudo' '$mirari' doctor | sed -n 's/^ok *//p'"
+    has "/tmp/mirari-$(id -u)/mirari" 'is not used'
+    out=$(ls -A "$box/sudo"); [ -z "$out" ]; report $? 'and stays empty'
 fi
 done_testing
