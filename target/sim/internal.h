@@ -75,6 +75,8 @@ struct mir__sim_frame *mir__sim_frame_copy(struct mir_sim *sim, const struct mir
 
 /* ---- node.c ------------------------------------------------------------------------------- */
 
+/** Close the stack. Ports stay until every stack is closed: a last reset may go to any of them. */
+void mir__sim_node_stop(struct mir_sim_node *node);
 /** Returns the bytes of pages left behind. */
 size_t mir__sim_node_close(struct mir_sim_node *node);
 void mir__sim_node_step(struct mir_sim_node *node);

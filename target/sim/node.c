@@ -142,12 +142,17 @@ int mir_sim_add_node(struct mir_sim *sim, const struct mir_sim_node_config *conf
     return 0;
 }
 
-size_t mir__sim_node_close(struct mir_sim_node *node)
+void mir__sim_node_stop(struct mir_sim_node *node)
 {
-    struct mir_sim *sim = node->sim;
-    mir__sim_unschedule(sim, &node->wake);
+    mir__sim_unschedule(node->sim, &node->wake);
     if (node->net != NULL)
         mir_net_close(node->net);
+    node->net = NULL;
+    node->stack = NULL;
+}
+
+size_t mir__sim_node_close(struct mir_sim_node *node)
+{
     mir_list_for_each (link, &node->ports) {
         struct mir_sim_port *port = MIR_CONTAINER_OF(link, struct mir_sim_port, link);
         mir_net_dev_close(&port->dev);

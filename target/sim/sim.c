@@ -200,6 +200,9 @@ int mir_sim_open(const struct mir_sim_config *config, struct mir_sim **out)
 size_t mir_sim_close(struct mir_sim *sim)
 {
     size_t left_bytes = 0;
+    mir_list_for_each (link, &sim->nodes) {
+        mir__sim_node_stop(MIR_CONTAINER_OF(link, struct mir_sim_node, link));
+    }
     mir_list_for_each (node, &sim->nodes) {
         left_bytes += mir__sim_node_close(MIR_CONTAINER_OF(node, struct mir_sim_node, link));
     }
