@@ -39,7 +39,7 @@ static struct {
     struct mir_pipe pipe;
     struct side client, server;
     bool is_echo;
-    uint64_t wanted, got; /* bytes or round trips */
+    uint64_t wanted, queued, got; /* bytes or round trips */
     uint32_t accepted, connected;
     struct mir_io_page block;
 } lab = {.now_us = 1000 * MIR_US_PER_S};
@@ -125,8 +125,10 @@ static void accept_one(struct mir_tcp_listener *listener, struct mir_tcp *tcp_gi
 
 static void fill(struct mir_tcp *tcp)
 {
-    while (mir_tcp_send_room(tcp) > 0)
+    while (lab.queued < lab.wanted && mir_tcp_send_room(tcp) > 0) {
         must(mir_tcp_send_view(tcp, mir_view_of_page(&lab.block, 0, BLOCK_BYTES)), "send");
+        lab.queued += BLOCK_BYTES;
+    }
 }
 
 static void ask(struct mir_tcp *tcp)
