@@ -488,6 +488,89 @@ static void test_limits(void)
     script_close(&s);
 }
 
+static void test_idle_memory(void)
+{
+    tap_case("an idle connection costs less than 1 KiB in all");
+    script_open(&s, NULL);
+    script_listen(&s, 0);
+    for (uint16_t i = 0; i < 64; i++) { /* pools warm up */
+        s.peer_port = (uint16_t)(10000 + i);
+        s.tcp = NULL;
+        script_accept(&s);
+    }
+    size_t before = mir_page_pool_used_bytes(&s.bed.pages);
+    for (uint16_t i = 0; i < 3000; i++) {
+        s.peer_port = (uint16_t)(20000 + i);
+        s.tcp = NULL;
+        script_accept(&s);
+    }
+    size_t each = (mir_page_pool_used_bytes(&s.bed.pages) - before) / 3000;
+    tap_note("%zu bytes", each);
+    check_int(each, <=, 1024);
+    check_int(script_stat(&s, "connections"), ==, 3064);
+    s.tcp = NULL;
+    script_close(&s);
+}
+
+/* Handlers that close each other. */
+static struct mir_tcp *partner[2];
+
+static void closes_partner(struct mir_tcp *tcp, unsigned events, void *arg)
+{
+    (void)events;
+    (void)arg;
+    int other = tcp == partner[0];
+    if (partner[other] != NULL)
+        mir_tcp_abort(partner[other]);
+    partner[other] = NULL;
+}
+
+static void test_handlers(void)
+{
+    tap_case("a handler may abort another connection that has an event in the same batch");
+    uint32_t first_isn = 0;
+    script_open(&s, NULL);
+    for (uint16_t i = 0; i < 2; i++) {
+        s.peer_port = (uint16_t)(40000 + i);
+        s.tcp = NULL;
+        script_accept(&s);
+        if (i == 0)
+            first_isn = s.our_isn;
+        partner[i] = s.tcp;
+        mir_tcp_set_handler(s.tcp, closes_partner, NULL);
+    }
+    s.tcp = NULL;
+    in_more(&s, "A", 1, 1, 10);
+    s.peer_port = 40000;
+    s.our_isn = first_isn;
+    in_more(&s, "A", 1, 1, 10);
+    script_batch_end(&s);
+    check_int(script_stat(&s, "connections"), ==, 1);
+    script_close(&s);
+
+    tap_case("a specific address goes before any address");
+    script_open(&s, NULL);
+    script_listen(&s, 0);
+    struct mir_tcp_listener *any = s.listener;
+    struct mir_tcp_listener *specific;
+    struct mir_tcp_listen_config config = {
+        .local = {mir_ip_from_v4(TESTBED_IP), 80}, .on_accept = any->on_accept, .arg = &s};
+    check_int(mir_tcp_listen(s.bed.stack, &config, &specific), ==, 0);
+    script_accept(&s);
+    mir_tcp_unlisten(any);
+    s.tcp = NULL;
+    s.peer_port++;
+    script_accept(&s);
+    check_int(s.accepts, ==, 2);
+    mir_tcp_unlisten(specific);
+    s.listener = NULL;
+    s.peer_port++;
+    in(&s, "S", 0, 0, 0);
+    while (script_next(&s))
+        check(s.hdr.flags & MIR__TCP_RST);
+    script_close(&s);
+}
+
 int main(void)
 {
     tap_begin("tcp_open");
@@ -504,5 +587,7 @@ int main(void)
     test_cookie_age();
     test_flood();
     test_limits();
+    test_idle_memory();
+    test_handlers();
     return tap_done();
 }

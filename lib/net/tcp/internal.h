@@ -391,7 +391,7 @@ struct mir__tcp_pcb {
     uint64_t bytes_acked;
     uint64_t bytes_received;
 };
-_Static_assert(sizeof(struct mir__tcp_pcb) <= 816, "an idle connection stays below 1 KiB");
+_Static_assert(sizeof(struct mir__tcp_pcb) <= 672, "six connections a page");
 
 /** A connection request that was answered; becomes a connection with the peer's ACK. */
 struct mir__tcp_half_open {

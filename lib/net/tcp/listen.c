@@ -330,6 +330,13 @@ static struct mir__tcp_pcb *make_connection(struct mir__tcp_listener *listener,
     pcb->snd_wnd = half->wnd;
     pcb->max_snd_wnd = half->wnd;
     mir__tcp_agree(pcb, &opt);
+    if (half->retries == 0 && half->expires_ms != 0) {
+        /* The SYN-ACK's round trip, to the millisecond, is the first sample. */
+        uint32_t rtt_ms = ms_of(now_of(host)) - (half->expires_ms - step_ms(0));
+        pcb->is_timing = true;
+        pcb->rtt_seq = half->iss + 1;
+        pcb->rtt_start_us = now_of(host) - rtt_ms * MIR_US_PER_MS;
+    }
     return pcb;
 }
 

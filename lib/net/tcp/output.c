@@ -333,7 +333,7 @@ void mir__tcp_output(struct mir__tcp_pcb *pcb)
     }
     while (send_some(pcb))
         continue;
-    if (pcb->ack_now && (pcb->is_blocked || has_room(pcb)))
+    if (pcb->ack_now && !pcb->is_blocked && has_room(pcb))
         mir__tcp_send_ack(pcb);
     watch_window(pcb);
     mir__tcp_check(pcb);
