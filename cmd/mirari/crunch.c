@@ -160,11 +160,13 @@ static int walk(struct crunch *c, const char *path, const char *key, int depth)
         return fail(c, "%s: %s", path, strerror(errno));
     for (int i = 0; i < n; i++) {
         char *child = NULL, *child_key = NULL;
-        if (r == 0 &&
-            (asprintf(&child, "%s/%s", path, entries[i]->d_name) < 0 ||
-             asprintf(&child_key, "%s%s%s", key, *key ? "/" : "", entries[i]->d_name) < 0))
+        if (asprintf(&child, "%s/%s", path, entries[i]->d_name) < 0)
+            child = NULL;
+        if (asprintf(&child_key, "%s%s%s", key, *key ? "/" : "", entries[i]->d_name) < 0)
+            child_key = NULL;
+        if (r == 0 && (child == NULL || child_key == NULL))
             r = fail(c, "%s: out of memory", path);
-        if (r == 0)
+        else if (r == 0)
             r = walk_one(c, child, child_key, depth);
         free(child);
         free(child_key);

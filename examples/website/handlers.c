@@ -16,10 +16,11 @@
 #include "website.h"
 
 #include <mirari/bytes.h>
+#include <mirari/crc.h>
 #include <mirari/format.h>
 
 #define BYTES_MAX    (1ull << 30)
-#define PIECE_BYTES  (16u * MIR_PAGE_SIZE)
+#define PIECE_BYTES  65536u /* 16 pages */
 #define TRANSFER_MAX 1024u
 
 struct transfer {
@@ -30,7 +31,6 @@ struct transfer {
 
 static struct mir_pool transfers;
 static struct mir_page_pool *page_pool;
-static uint32_t crc_table[8][256];
 
 /* ---- /bytes/N
  * ------------------------------------------------------------------------------------- */
@@ -99,48 +99,17 @@ void answer_bytes(struct mir_http_exchange *exchange, void *arg)
 /* ---- /upload
  * --------------------------------------------------------------------------------------- */
 
-/* CRC-32 (ISO 3309), eight bytes a step. */
-static void make_crc_table(void)
-{
-    for (uint32_t i = 0; i < 256; i++) {
-        uint32_t c = i;
-        for (int bit = 0; bit < 8; bit++)
-            c = c & 1 ? 0xedb88320 ^ c >> 1 : c >> 1;
-        crc_table[0][i] = c;
-    }
-    for (uint32_t i = 0; i < 256; i++) {
-        for (int row = 1; row < 8; row++) {
-            uint32_t c = crc_table[row - 1][i];
-            crc_table[row][i] = crc_table[0][c & 255] ^ c >> 8;
-        }
-    }
-}
-
-static uint32_t crc32(uint32_t crc, const uint8_t *data, size_t len)
-{
-    for (; len >= 8; data += 8, len -= 8) {
-        uint32_t a = mir_get_le32(data) ^ crc;
-        uint32_t b = mir_get_le32(data + 4);
-        crc = crc_table[7][a & 255] ^ crc_table[6][a >> 8 & 255] ^ crc_table[5][a >> 16 & 255] ^
-              crc_table[4][a >> 24] ^ crc_table[3][b & 255] ^ crc_table[2][b >> 8 & 255] ^
-              crc_table[1][b >> 16 & 255] ^ crc_table[0][b >> 24];
-    }
-    for (; len > 0; data++, len--)
-        crc = crc_table[0][(crc ^ *data) & 255] ^ crc >> 8;
-    return crc;
-}
-
 static void take_body(struct mir_http_exchange *exchange, const uint8_t *data, size_t len,
                       bool is_last, void *arg)
 {
     struct transfer *t = arg;
     char text[80];
-    t->crc = crc32(t->crc, data, len);
+    t->crc = mir_crc32(t->crc, data, len);
     t->at += len;
     if (!is_last)
         return;
     size_t n = mir_format(text, sizeof text, "{\"length\": %llu, \"crc32\": \"%08x\"}\n",
-                          (unsigned long long)t->at, t->crc ^ UINT32_MAX);
+                          (unsigned long long)t->at, t->crc);
     mir_http_respond(exchange, 200, "application/json", text, n);
 }
 
@@ -152,7 +121,7 @@ void answer_upload(struct mir_http_exchange *exchange, void *arg)
         mir_http_respond(exchange, 503, "text/plain", "too many at once\n", 17);
         return;
     }
-    *t = (struct transfer){.crc = UINT32_MAX};
+    *t = (struct transfer){0};
     mir_http_on_end(exchange, end_transfer, t);
     mir_http_read_body(exchange, take_body, t);
 }
@@ -160,7 +129,6 @@ void answer_upload(struct mir_http_exchange *exchange, void *arg)
 int init_handlers(struct mir_app *app)
 {
     page_pool = app->pages;
-    make_crc_table();
     return mir_pool_init(&transfers, "website transfers", app->pages, sizeof(struct transfer),
                          TRANSFER_MAX);
 }

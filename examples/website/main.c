@@ -101,7 +101,7 @@ static void print_statistics(struct mir_app *app)
                   "website: %llu connections, %llu requests, %llu ok, %llu client errors, "
                   "%llu server errors, %llu bytes, %llu timeouts\n",
                   (unsigned long long)s.connections, (unsigned long long)s.requests,
-                  (unsigned long long)(s.responses_2xx + s.responses_3xx),
+                  (unsigned long long)s.responses_2xx + s.responses_3xx,
                   (unsigned long long)s.responses_4xx, (unsigned long long)s.responses_5xx,
                   (unsigned long long)s.bytes_out, (unsigned long long)s.timeouts);
 }

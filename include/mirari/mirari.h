@@ -23,6 +23,7 @@
 #include <mirari/app.h>
 #include <mirari/base.h>
 #include <mirari/bytes.h>
+#include <mirari/crc.h>
 #include <mirari/dev_clock.h>
 #include <mirari/dev_console.h>
 #include <mirari/dev_entropy.h>

@@ -157,12 +157,30 @@ static bool is_bounded_state(uint8_t state)
     return state == SIZE_SPACE || state == EXTENSION || state >= TRAILER;
 }
 
+/* Payload, as far as the input and the chunk reach. */
+static int take_payload(struct mir__http_body *body, uint64_t limit, struct mir__http_piece *piece,
+                        const uint8_t *data, size_t len)
+{
+    size_t n = body->left < len ? (size_t)body->left : len;
+    if (n > limit - body->total)
+        return -MIR_ETOOBIG;
+    piece->data = data;
+    piece->len = n;
+    piece->used += n;
+    body->left -= n;
+    body->total += n;
+    if (body->left == 0) {
+        body->is_done = body->kind == MIR__HTTP_BODY_LENGTH;
+        body->state = DATA_CR;
+    }
+    return 0;
+}
+
 int mir__http_body_next(struct mir__http_body *body, uint64_t limit, const uint8_t *data,
-                        size_t len, size_t *used, const uint8_t **piece, size_t *piece_len)
+                        size_t len, struct mir__http_piece *piece)
 {
     size_t at = 0;
-    *piece = NULL;
-    *piece_len = 0;
+    *piece = (struct mir__http_piece){0};
     for (; at < len && !body->is_done && body->state != DATA; at++) {
         if (is_bounded_state(body->state) && body->frame_left-- == 0)
             return -MIR_EMALFORMED;
@@ -170,20 +188,8 @@ int mir__http_body_next(struct mir__http_body *body, uint64_t limit, const uint8
         if (e < 0)
             return e;
     }
-    if (!body->is_done && body->state == DATA) {
-        size_t n = body->left < len - at ? (size_t)body->left : len - at;
-        if (n > limit - body->total)
-            return -MIR_ETOOBIG;
-        *piece = data + at;
-        *piece_len = n;
-        at += n;
-        body->left -= n;
-        body->total += n;
-        if (body->left == 0) {
-            body->is_done = body->kind == MIR__HTTP_BODY_LENGTH;
-            body->state = DATA_CR;
-        }
-    }
-    *used = at;
-    return 0;
+    piece->used = at;
+    if (body->is_done || body->state != DATA)
+        return 0;
+    return take_payload(body, limit, piece, data + at, len - at);
 }

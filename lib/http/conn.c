@@ -390,8 +390,7 @@ static int await_body(struct mir__http_conn *conn)
 static bool step_body(struct mir__http_conn *conn)
 {
     struct mir_http_exchange *exchange = conn->exchange;
-    size_t used, piece_len;
-    const uint8_t *piece;
+    struct mir__http_piece piece;
     if (exchange->body.is_done && exchange->on_body != NULL && !exchange->body_is_told &&
         exchange->answer != MIR__HTTP_ANSWER_DONE) {
         tell_body(exchange, NULL, 0);
@@ -401,13 +400,13 @@ static bool step_body(struct mir__http_conn *conn)
         return false;
     exchange->continue_due = false;
     int e = mir__http_body_next(&exchange->body, conn->server->limits.body_bytes, conn->in.data,
-                                conn->in.len, &used, &piece, &piece_len);
+                                conn->in.len, &piece);
     if (e < 0) {
         body_failed(conn, e == -MIR_ETOOBIG ? 413 : 400, e);
         return true;
     }
-    tell_body(exchange, piece, piece_len);
-    mir_view_shrink_front(&conn->in, (uint32_t)used);
+    tell_body(exchange, piece.data, piece.len);
+    mir_view_shrink_front(&conn->in, (uint32_t)piece.used);
     return true;
 }
 

@@ -56,9 +56,9 @@ void mir__http_date_emit(uint64_t unix_s, char out[MIR__HTTP_DATE_LEN])
     uint32_t second = (uint32_t)(unix_s % 86400);
     date_of_days(days, &date);
     mir_memcpy(out, "Sun, 06 Nov 1994 08:49:37 GMT", MIR__HTTP_DATE_LEN);
-    mir_memcpy(out, day_names + (days + 4) % 7 * 3, 3); /* 1970-01-01 was a Thursday */
+    mir_memcpy(out, day_names + (size_t)((days + 4) % 7) * 3, 3); /* 1970-01-01 was a Thursday */
     put2(out + 5, date.day);
-    mir_memcpy(out + 8, month_names + (date.month - 1) * 3, 3);
+    mir_memcpy(out + 8, month_names + (size_t)(date.month - 1) * 3, 3);
     put2(out + 12, date.year / 100);
     put2(out + 14, date.year % 100);
     put2(out + 17, second / 3600);
@@ -200,6 +200,7 @@ int mir__http_date_parse(const char *text, uint32_t len, uint64_t now_unix_s, ui
     }
     if (c.is_bad || c.at != c.end || !is_valid(&date))
         return -MIR_EMALFORMED;
-    *unix_s = days_of_date(&date) * 86400 + date.hour * 3600 + date.minute * 60 + date.second;
+    *unix_s = days_of_date(&date) * 86400 + (uint64_t)date.hour * 3600 +
+              (uint64_t)date.minute * 60 + date.second;
     return 0;
 }

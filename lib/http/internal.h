@@ -29,7 +29,7 @@
 /** Bodies up to this size are copied behind their head into one send. */
 #define MIR__HTTP_SMALL_BODY 2048u
 /** The server's scratch: a response head and a small body, built and sent in one go. */
-#define MIR__HTTP_OUT_BYTES (2 * MIR_PAGE_SIZE)
+#define MIR__HTTP_OUT_BYTES ((size_t)2 * MIR_PAGE_SIZE)
 /** Most of a body that is given to TCP in one piece. */
 #define MIR__HTTP_VIEW_MAX (256u << 10)
 /** Body bytes nobody asked for: read and dropped up to here, else the connection is closed. */

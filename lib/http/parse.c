@@ -95,7 +95,7 @@ static inline bool is(char c, unsigned class)
 
 static inline char lower(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+    return (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
 }
 
 /* Eight bytes at a time: a set high bit for each byte that is zero, or is below @n (<= 128). The

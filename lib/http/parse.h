@@ -128,15 +128,21 @@ struct mir__http_body {
     bool is_done;
 };
 
+struct mir__http_piece {
+    size_t used;
+    const uint8_t *data; /* payload; inside the input */
+    size_t len;          /* may be 0 */
+};
+
 void mir__http_body_init(struct mir__http_body *body, enum mir__http_body_kind kind,
                          uint64_t length);
 
 /**
  * mir__http_body_next() - the next piece of a body.
  *
- * @limit      bytes of payload allowed in all
- * @used       out: bytes of @data that were taken, at least 1 if len > 0 and the body is not done
- * @piece      out: payload inside @data, piece_len may be 0
+ * @limit  bytes of payload allowed in all
+ * @piece  out: how much of @data was taken (at least 1 byte if len > 0 and the body is not done),
+ * and the payload in it
  *
  * Call again with the rest until all is used or body->is_done.
  *
@@ -144,8 +150,7 @@ void mir__http_body_init(struct mir__http_body *body, enum mir__http_body_kind k
  * Source  RFC 9112 sections 6.2, 7.1
  */
 int mir__http_body_next(struct mir__http_body *body, uint64_t limit, const uint8_t *data,
-                        size_t len, size_t *used, const uint8_t **piece,
-                        size_t *piece_len) MIR_CHECK;
+                        size_t len, struct mir__http_piece *piece) MIR_CHECK;
 
 /* ---- dates ---------------------------------------------------------------------------------- */
 

@@ -72,14 +72,15 @@ static void fuzz_body(const uint8_t *data, size_t size, size_t step)
     size_t at = 0;
     mir__http_body_init(&body, MIR__HTTP_BODY_CHUNKED, 0);
     while (at < size && !body.is_done) {
-        size_t n = step < size - at ? step : size - at, used, piece_len;
-        const uint8_t *piece;
-        if (mir__http_body_next(&body, 100000, data + at, n, &used, &piece, &piece_len) < 0)
+        size_t n = step < size - at ? step : size - at;
+        struct mir__http_piece piece;
+        if (mir__http_body_next(&body, 100000, data + at, n, &piece) < 0)
             return;
-        must(used > 0 && used <= n && piece_len <= used);
-        must(piece_len == 0 || (piece >= data + at && piece + piece_len <= data + at + used));
-        total += piece_len;
-        at += used;
+        must(piece.used > 0 && piece.used <= n && piece.len <= piece.used);
+        must(piece.len == 0 ||
+             (piece.data >= data + at && piece.data + piece.len <= data + at + piece.used));
+        total += piece.len;
+        at += piece.used;
     }
     must(total == body.total && total <= 100000);
 }

@@ -384,15 +384,15 @@ static int decode(const char *text, size_t len, size_t step, char *out, size_t *
     size_t at = 0, out_len = 0;
     mir__http_body_init(&body, MIR__HTTP_BODY_CHUNKED, 0);
     while (!body.is_done && at < len) {
-        size_t n = MIR_MIN(step, len - at), took, piece_len;
-        const uint8_t *piece;
-        int e = mir__http_body_next(&body, 1000, (const uint8_t *)text + at, n, &took, &piece,
-                                    &piece_len);
+        size_t n = MIR_MIN(step, len - at);
+        struct mir__http_piece piece;
+        int e = mir__http_body_next(&body, 1000, (const uint8_t *)text + at, n, &piece);
         if (e < 0)
             return e;
-        memcpy(out + out_len, piece != NULL ? piece : (const uint8_t *)"", piece_len);
-        out_len += piece_len;
-        at += took;
+        if (piece.len > 0)
+            memcpy(out + out_len, piece.data, piece.len);
+        out_len += piece.len;
+        at += piece.used;
     }
     *used = at;
     return body.is_done ? (int)out_len : -MIR_EAGAIN;

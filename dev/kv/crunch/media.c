@@ -55,7 +55,7 @@ static bool matches(const char *extension, const char *text, size_t len)
 {
     size_t i = 0;
     for (; i < len && extension[i] != '\0'; i++) {
-        char c = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] + 32) : text[i];
+        char c = (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] | 0x20 : text[i]);
         if (c != extension[i])
             return false;
     }

@@ -147,7 +147,7 @@ static struct item *new_item(struct store *store, const char *key)
 {
     if (store->count == store->capacity) {
         uint32_t capacity = store->capacity > 0 ? 2 * store->capacity : 64;
-        struct item **items = realloc(store->items, capacity * sizeof *items);
+        struct item **items = realloc(store->items, capacity * sizeof(void *));
         if (items == NULL)
             return NULL;
         store->items = items;
@@ -317,7 +317,7 @@ static int fill(struct store *store, const struct mir_kv_dir_config *config)
     if (r < 0)
         return r;
     if (store->count > 0)
-        qsort(store->items, store->count, sizeof *store->items, by_key);
+        qsort(store->items, store->count, sizeof(void *), by_key);
     for (uint32_t i = 0; i < store->count; i++)
         find_forms(store, store->items[i]);
     for (uint32_t i = 0; i < store->count && r == 0; i++)

@@ -8,7 +8,7 @@
  */
 #include <mirari/mirari.h>
 
-#define SOURCE_BYTES (16u * MIR_PAGE_SIZE)
+#define SOURCE_BYTES 65536u /* 16 pages */
 
 static struct mir_io_page *zeros;
 static uint64_t bytes_in, bytes_out;
