@@ -378,6 +378,7 @@ static int refuse_net(const struct source *source, struct text name)
 static int set_for_net(const struct source *source, const struct option *option, const char *value)
 {
     struct mir__app_options *o = source->options;
+    MIR_ASSERT(value != NULL);
     struct text text = text_of(value);
     uint32_t net = 0;
     if (o->net_count == 0) {

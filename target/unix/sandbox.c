@@ -4,7 +4,8 @@
  * One table: a row is a call and the network modes that need it. What is not in it is refused with
  * EPERM, so that a library which merely tries something goes on; calls that only an attacker makes
  * (execve, ptrace, ...) end the process. Arguments are looked at where the call alone says too
- * little: no memory becomes executable, sockets are TCP, UDP or ICMP over IPv4 or IPv6.
+ * little: no memory becomes executable, sockets are TCP, UDP or ICMP over IPv4 or IPv6, and ioctl
+ * is for sockets only.
  *
  * On top, Landlock takes away the whole file system (and, in mode tap, binding and connecting TCP
  * sockets) on kernels that have it; one that has not is no error.
@@ -20,6 +21,7 @@
 #include <seccomp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -28,12 +30,13 @@
 
 #include <mirari/format.h>
 
-#define BASE     (MIR__SANDBOX_TAP | MIR__SANDBOX_USER | MIR__SANDBOX_SOCKET)
-#define SOCKETS  (MIR__SANDBOX_USER | MIR__SANDBOX_SOCKET)
-#define TEXT_MAX 900u
+#define BASE           (MIR__SANDBOX_TAP | MIR__SANDBOX_USER | MIR__SANDBOX_SOCKET)
+#define SOCKETS        (MIR__SANDBOX_USER | MIR__SANDBOX_SOCKET)
+#define TEXT_MAX       900u
+#define LINE_MAX_WORDS 300u
 
 /* What is known of the arguments. */
-enum rule { ANY, NOT_EXECUTABLE, INET_SOCKET };
+enum rule { ANY, NOT_EXECUTABLE, INET_SOCKET, SOCKET_IOCTL };
 
 struct row {
     int call;
@@ -70,7 +73,7 @@ static const struct row allowed[] = {
     {SCMP_SYS(recvmsg), SOCKETS, ANY},
     {SCMP_SYS(readv), SOCKETS, ANY},
     {SCMP_SYS(fcntl), SOCKETS, ANY},
-    {SCMP_SYS(ioctl), MIR__SANDBOX_USER, ANY},      /* FIONREAD; no device is open but sockets */
+    {SCMP_SYS(ioctl), SOCKETS, SOCKET_IOCTL},
     {SCMP_SYS(newfstatat), MIR__SANDBOX_USER, ANY}, /* is /etc/resolv.conf still the same? */
     {SCMP_SYS(brk), SOCKETS, ANY},
     {SCMP_SYS(mmap), SOCKETS, NOT_EXECUTABLE},
@@ -100,11 +103,24 @@ static int add_socket_rules(scmp_filter_ctx filter)
     return r;
 }
 
+/* Never those of a terminal: TIOCSTI types for the user. */
+static int add_ioctl_rules(scmp_filter_ctx filter)
+{
+    static const unsigned long requests[] = {FIONREAD, FIONBIO};
+    int r = 0;
+    for (size_t i = 0; i < MIR_ARRAY_LEN(requests) && r == 0; i++)
+        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+                             SCMP_A1_64(SCMP_CMP_EQ, requests[i], 0));
+    return r;
+}
+
 static int add_row(scmp_filter_ctx filter, const struct row *row)
 {
     switch (row->rule) {
     case INET_SOCKET:
         return add_socket_rules(filter);
+    case SOCKET_IOCTL:
+        return add_ioctl_rules(filter);
     case NOT_EXECUTABLE:
         return seccomp_rule_add(filter, SCMP_ACT_ALLOW, row->call, 1,
                                 SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
@@ -130,6 +146,21 @@ static unsigned list_calls(unsigned needs, char text[TEXT_MAX])
         __builtin_free(name);
     }
     return count;
+}
+
+/* The log cuts long lines: the list goes out in as many as it needs, cut between words. */
+static void log_words(const char *text)
+{
+    while (*text != '\0') {
+        size_t len = strlen(text);
+        if (len > LINE_MAX_WORDS) {
+            len = LINE_MAX_WORDS;
+            while (len > 1 && text[len] != ' ')
+                len--;
+        }
+        MIR_LOG(TARGET, DEBUG, "sandbox:%.*s", (int)len, text);
+        text += len;
+    }
 }
 
 static int load_filter(unsigned needs)
@@ -189,6 +220,7 @@ int mir__sandbox_enter(unsigned needs, char error[MIR__ERROR_MAX])
     (void)load_filter;
     (void)enter_landlock;
     (void)list_calls;
+    (void)log_words;
     MIR_LOG(TARGET, INFO, "no sandbox: this is a build with AddressSanitizer");
     return 0;
 #else
@@ -200,10 +232,8 @@ int mir__sandbox_enter(unsigned needs, char error[MIR__ERROR_MAX])
     }
     const char *landlock = enter_landlock(needs);
     unsigned count = list_calls(needs, text);
-    /* The log cuts long lines: the list goes out in the pieces it needs. */
     MIR_LOG(TARGET, DEBUG, "sandbox: landlock %s, %u system calls", landlock, count);
-    for (size_t at = 0, len = strlen(text); at < len; at += 300)
-        MIR_LOG(TARGET, DEBUG, "sandbox:%.300s", text + at);
+    log_words(text);
     int r = load_filter(needs);
     if (r < 0) {
         snprintf(error, MIR__ERROR_MAX, "sandbox: seccomp: %s (--no-sandbox runs without)",

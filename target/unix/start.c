@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -32,6 +33,7 @@
 
 #define MAIN_STACK_BYTES ((size_t)1 << 20)
 #define BUFS_PER_MIB     256u
+#define DESCRIPTORS_MAX  16384
 
 /* Not on the stack: it is large, and a debugger finds it. */
 static struct mir__unix the_process;
@@ -83,6 +85,17 @@ static void open_memory(struct mir__unix *u)
         refuse(MIR__EXIT_UNAVAILABLE, mir_strerror(r));
 }
 
+/* Each connection of modes user and socket takes a descriptor: as many as the host permits, up to
+ * what the devices can keep. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = MIR_MIN(limit.rlim_max, (rlim_t)DESCRIPTORS_MAX);
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static void open_host(struct mir__unix *u)
 {
     uint8_t seed[32];
@@ -93,6 +106,7 @@ static void open_host(struct mir__unix *u)
         refuse(MIR__EXIT_UNAVAILABLE, "the host has no usable random numbers");
     mir_rng_init(&u->rng, seed);
     explicit_bzero(seed, sizeof seed);
+    raise_descriptors();
     mir_console_host_init(&the_console, STDOUT_FILENO);
     mir_loop_init(&u->loop, u->started_us);
     if (mir__poll_open(&u->poll, u->app.clock, u->options.spin_us) < 0)
@@ -272,15 +286,15 @@ static void add_stats(struct mir_net_dev_stats *sum, const struct mir_net_dev *d
     mir_net_dev_stats(dev, &stats);
     sum->rx_frames += stats.rx_frames;
     sum->rx_bytes += stats.rx_bytes;
-    sum->rx_dropped += stats.rx_dropped + stats.rx_errors;
+    sum->rx_dropped += stats.rx_dropped + stats.rx_errors + stats.tx_dropped + stats.tx_errors;
     sum->tx_frames += stats.tx_frames;
     sum->tx_bytes += stats.tx_bytes;
-    sum->tx_dropped += stats.tx_dropped + stats.tx_errors;
 }
 
 static void print_statistics(struct mir__unix *u)
 {
     struct mir_net_dev_stats sum = {0};
+    unsigned long long peak_kib = u->pages.peak_bytes >> 10;
     mir_time_us ran_us = u->app.clock->monotonic(u->app.clock) - u->started_us;
     for (uint32_t i = 0; i < u->options.net_count; i++) {
         if (u->nets[i].dev != NULL)
@@ -288,12 +302,12 @@ static void print_statistics(struct mir__unix *u)
     }
     mir_app_print(&u->app,
                   "ended: %llu.%03llu s, in %llu frames %llu bytes, out %llu frames %llu bytes, "
-                  "dropped %llu, memory peak %zu KiB\n",
+                  "dropped %llu, memory peak %llu KiB\n",
                   (unsigned long long)(ran_us / MIR_US_PER_S),
                   (unsigned long long)(ran_us / MIR_US_PER_MS % 1000),
                   (unsigned long long)sum.rx_frames, (unsigned long long)sum.rx_bytes,
                   (unsigned long long)sum.tx_frames, (unsigned long long)sum.tx_bytes,
-                  (unsigned long long)(sum.rx_dropped + sum.tx_dropped), u->pages.peak_bytes >> 10);
+                  (unsigned long long)sum.rx_dropped, peak_kib);
 }
 
 static void close_all(struct mir__unix *u)

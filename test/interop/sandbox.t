@@ -76,7 +76,7 @@ start() { # a probe that goes on running; the rest is its command line
     while child=$(pgrep -P "$pid") && [ -n "$child" ]; do pid=$child; done
 }
 
-for try in open create fork unix netlink raw exec-memory setuid; do
+for try in open create fork unix netlink raw exec-memory terminal setuid; do
     run_user --try $try
     ok "user: $try is refused" has "^$try: refused"
 done
@@ -125,7 +125,7 @@ run_tap --log target=debug --try open
 ok "tap: open is refused" has "^open: refused"
 calls=$(sed -n 's/.*sandbox:.* \([0-9]*\) system calls.*/\1/p' "$out")
 ok "tap: at most 12 system calls after start" at_most "$calls" 12
-for try in create fork tcp unix netlink raw exec-memory setuid; do
+for try in create fork tcp unix netlink raw exec-memory terminal setuid; do
     run_tap --try $try
     ok "tap: $try is refused" has "^$try: refused"
 done

@@ -248,6 +248,35 @@ static void test_existing(void)
     check_int(if_nametoindex("kept0"), >, 0);
 }
 
+static unsigned link_downs;
+
+static void on_link(void *arg, bool is_up)
+{
+    (void)arg;
+    link_downs += !is_up;
+}
+
+static void test_removed(void)
+{
+    char error[MIR_TAP_ERROR_MAX];
+    struct mir_net_dev *dev;
+    struct mir_clock *clock = mir_clock_host();
+    struct mir_net_upper upper = {.rx = on_rx, .link = on_link};
+    tap_case("an interface that somebody removes: link down, errors, no spinning");
+    struct mir_tap_config config = config_of("gone0");
+    check_int(mir_tap_open(&config, &dev, error), ==, 0);
+    check_int(mir_net_dev_start(dev, &upper), ==, 0);
+    check_int(system("ip link del gone0"), ==, 0);
+    for (int i = 0; i < 10 && link_downs == 0; i++)
+        mir__poll_wait(&poll_object, clock->monotonic(clock) + 10 * MIR_US_PER_MS);
+    check_int(link_downs, ==, 1);
+    mir_time_us start_us = clock->monotonic(clock);
+    mir__poll_wait(&poll_object, start_us + 5000);
+    check_int(clock->monotonic(clock) - start_us, >=, 5000);
+    check_int(mir_net_dev_tx(dev, make_partial(9, "x", 1, false)), ==, -MIR_EIO);
+    mir_net_dev_close(dev);
+}
+
 static void test_plain(void)
 {
     tap_case("plain: no offloads, checksums complete");
@@ -290,6 +319,7 @@ int main(void)
     mir_net_dev_close(dev);
     test_existing();
     test_plain();
+    test_removed();
     tap_case("everything is given back");
     check_int(mir_pool_used(&bufs.pool), ==, 0);
     mir_buf_pool_fini(&bufs);

@@ -61,6 +61,7 @@ struct tap {
     struct mir_buf *landing; /* NULL: no memory at the last try */
     bool is_started;
     bool is_full;
+    bool is_gone; /* the host's interface does not exist any more */
     char ifname[IFNAMSIZ];
 };
 
@@ -142,6 +143,17 @@ static void discard_frame(struct tap *tap)
         tap->stats.rx_dropped++;
 }
 
+/* Somebody removed the interface. It does not come back under this descriptor, which would now be
+ * reported as ready forever. */
+static void lose_interface(struct tap *tap)
+{
+    MIR_LOG(DEV, ERROR, "the tap %s was removed from the host", tap->ifname);
+    tap->is_gone = true;
+    tap->poll->ops->remove(tap->poll, &tap->watch);
+    if (tap->upper.link != NULL)
+        tap->upper.link(tap->upper.arg, false);
+}
+
 static void receive(struct tap *tap)
 {
     uint32_t count = 0;
@@ -157,6 +169,8 @@ static void receive(struct tap *tap)
                 continue;
             if (errno != EAGAIN)
                 tap->stats.rx_errors++;
+            if (errno == EBADFD || errno == ENODEV)
+                lose_interface(tap);
             break;
         }
         count++;
@@ -242,7 +256,7 @@ static ssize_t write_frame(struct tap *tap, struct mir_buf *buf)
 static int tap_tx(struct mir_net_dev *dev, struct mir_buf *buf_given)
 {
     struct tap *tap = of_dev(dev);
-    int r = tap->is_started ? check_frame(tap, buf_given) : -MIR_EIO;
+    int r = tap->is_started && !tap->is_gone ? check_frame(tap, buf_given) : -MIR_EIO;
     if (r == 0) {
         ssize_t n;
         do
@@ -281,6 +295,8 @@ static int tap_start(struct mir_net_dev *dev, const struct mir_net_upper *upper)
     struct tap *tap = of_dev(dev);
     if (tap->is_started)
         return -MIR_EBUSY;
+    if (tap->is_gone)
+        return -MIR_EIO;
     tap->upper = *upper;
     tap->is_started = true;
     tap->is_full = false;
@@ -301,7 +317,8 @@ static void tap_stop(struct mir_net_dev *dev)
     if (!tap->is_started)
         return;
     tap->is_started = false;
-    tap->poll->ops->remove(tap->poll, &tap->watch);
+    if (!tap->is_gone)
+        tap->poll->ops->remove(tap->poll, &tap->watch);
     mir_buf_release(tap->landing);
     tap->landing = NULL;
 }

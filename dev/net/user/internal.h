@@ -8,7 +8,7 @@
 #include "dev/net/user/user.h"
 
 /* Descriptors that slirp watches; one beyond is refused to it, so its socket never gets ready. */
-#define MIR__USER_FD_MAX 4096
+#define MIR__USER_FD_MAX 16384
 /* Timers slirp 4.7 makes: one for IPv6 router advertisements, which is off. */
 #define MIR__USER_TIMER_MAX 4
 

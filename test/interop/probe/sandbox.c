@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -71,6 +72,10 @@ static int try_exec_memory(void)
                ? -1
                : 0;
 }
+static int try_type(void)
+{
+    return ioctl(0, TIOCSTI, "x");
+}
 static int try_setuid(void)
 {
     return setuid(0);
@@ -80,17 +85,10 @@ static const struct {
     const char *name;
     int (*run)(void);
 } attempts[] = {
-    {"open", try_open},
-    {"create", try_create},
-    {"execve", try_execve},
-    {"ptrace", try_ptrace},
-    {"fork", try_fork},
-    {"tcp", try_tcp},
-    {"unix", try_unix},
-    {"netlink", try_netlink},
-    {"raw", try_raw},
-    {"setuid", try_setuid},
-    {"exec-memory", try_exec_memory},
+    {"open", try_open},     {"create", try_create},   {"execve", try_execve},
+    {"ptrace", try_ptrace}, {"fork", try_fork},       {"tcp", try_tcp},
+    {"unix", try_unix},     {"netlink", try_netlink}, {"raw", try_raw},
+    {"terminal", try_type}, {"setuid", try_setuid},   {"exec-memory", try_exec_memory},
 };
 
 static int use_stack(volatile int *sum, int depth)
