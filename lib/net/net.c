@@ -89,11 +89,27 @@ static void get_address(struct mir_stack *stack, struct mir_ip *ip)
         *ip = mir_ip_from_v4(net->ifaces[i].ip);
 }
 
+/* One connection has one other end: groups are refused (RFC 9293 section 3.9.2.3, MUST-46). */
+static int tcp_connect(struct mir_stack *stack, const struct mir_endpoint *remote,
+                       mir_tcp_handler_fn handler, void *arg, struct mir_tcp **tcp)
+{
+    const struct mir_net *net = mir__net_of_stack(stack);
+    if (mir_ip_is_v4(&remote->ip)) {
+        uint32_t ip = mir_ip_to_v4(&remote->ip);
+        bool is_group = mir__ip4_is_multicast(ip) || ip == UINT32_MAX;
+        for (uint32_t i = 0; i < net->iface_count; i++)
+            is_group |= net->ifaces[i].broadcast != 0 && net->ifaces[i].broadcast == ip;
+        if (is_group)
+            return -MIR_ENETUNREACH;
+    }
+    return mir__tcp_connect(stack, remote, handler, arg, tcp);
+}
+
 static const struct mir_stack_ops stack_ops = {
     .kind = "direct",
     .tcp_listen = mir__tcp_listen,
     .tcp_unlisten = mir__tcp_unlisten,
-    .tcp_connect = mir__tcp_connect,
+    .tcp_connect = tcp_connect,
     .udp_open = mir__udp_open,
     .stats = put_stats,
     .address = get_address,

@@ -296,6 +296,12 @@ static void test_icmp(void)
     struct mir_tcp *tcp;
     testbed_init(&bed, 5, 4 << 20, 0);
     testbed_open(&bed, NULL);
+    tap_case("no connection to a broadcast or group address (RFC 9293 MUST-46)");
+    static const uint32_t groups[] = {0xffffffff, 0x0a0000ff, 0xe0000001};
+    for (size_t i = 0; i < MIR_ARRAY_LEN(groups); i++) {
+        struct mir_endpoint group = {.ip = mir_ip_from_v4(groups[i]), .port = PORT};
+        check_int(mir_tcp_connect(bed.stack, &group, on_event, NULL, &tcp), ==, -MIR_ENETUNREACH);
+    }
     tap_case("a port unreachable with a wrong sequence number is ignored (RFC 5927)");
     tcp_events = 0;
     check_int(mir_tcp_connect(bed.stack, &to, on_event, NULL, &tcp), ==, 0);
