@@ -27,9 +27,10 @@
 #define FAULT_BUDGET_PPM  200000u
 #define TIME_OUTS_ALLOWED 10 /* in a thousand seeds, at the heaviest loss */
 
-/* What was found with larger counts. */
+/* What was found with larger counts. A seed stands for its world only as long as the same things
+ * are drawn for it: after a change to draw_world() take out the fix and look for others. */
 static const uint64_t once_failed[] = {
-    7364, 17193, /* timed out behind a closed window whose reopening got lost: no probes */
+    5451, 15369, /* timed out behind a closed window whose reopening got lost: no probes */
 };
 
 struct world {
