@@ -148,6 +148,15 @@ static void test_reassembly(void)
     check_int(s.received, ==, 200);
     script_close(&s);
 
+    tap_case("an early FIN ends the stream: data behind it is not taken");
+    script_open(&s, NULL);
+    script_accept(&s);
+    in(&s, "FA", 101, 1, 0);
+    in(&s, "A", 1, 1, 200);
+    check_int(s.received, ==, 100);
+    check_int(info().state, ==, MIR_TCP_S_CLOSE_WAIT);
+    script_close(&s);
+
     tap_case("pieces are bounded in number; what is dropped comes again and gets in");
     script_open(&s, NULL);
     script_accept(&s);

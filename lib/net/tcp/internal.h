@@ -470,8 +470,7 @@ struct mir__tcp_state {
     uint64_t memory_max;
     uint32_t challenge_s;
     uint32_t challenge_left;
-    uint32_t cookie_s; /* second and number of RSTs sent in it */
-    uint32_t reset_s;
+    uint32_t reset_s; /* second, and RSTs that may still be sent in it */
     uint32_t reset_left;
     struct mir__tcp_counters counters;
 };

@@ -16,6 +16,8 @@
  *
  * A SYN's data is not kept (RFC 9293 section 3.10.7.2 allows to); the peer sends it again.
  */
+#include <mirari/log.h>
+
 #include "lib/net/tcp/internal.h"
 
 static uint32_t step_ms(uint8_t retries)
@@ -258,6 +260,9 @@ static void answer_with_cookie(struct mir__tcp_listener *listener,
     };
     half.node.has_ts = syn->opt.has_ts;
     mir__tcp_cookie_make(host, tuple, syn, &half.iss, &tsval);
+    if (listener->cookie_us == MIR_TIME_NEVER ||
+        now_of(host) - listener->cookie_us > 60 * MIR_US_PER_S)
+        MIR_LOG(TCP, WARN, "backlog of port %u is full: SYN cookies", listener->pub.local.port);
     listener->cookie_us = now_of(host);
     MIR__TCP_COUNT(host, cookies_sent);
     send_syn_ack(host, tuple, &half, tsval);

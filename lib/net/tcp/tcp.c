@@ -94,12 +94,24 @@ void mir__tcp_drop(struct mir__tcp_pcb *pcb)
         free_pcb(pcb);
 }
 
+static void log_end(const struct mir__tcp_pcb *pcb, int err)
+{
+    struct mir_endpoint local = {pcb->node.local, pcb->node.local_port};
+    struct mir_endpoint remote = {pcb->node.remote, pcb->node.remote_port};
+    char local_text[MIR_ENDPOINT_TEXT_MAX];
+    char remote_text[MIR_ENDPOINT_TEXT_MAX];
+    MIR_LOG(TCP, DEBUG, "%s from %s failed in state %u: %s", mir_endpoint_text(&local, local_text),
+            mir_endpoint_text(&remote, remote_text), (unsigned)pcb->state, mir_strerror(err));
+}
+
 void mir__tcp_finish(struct mir__tcp_pcb *pcb, int err)
 {
     struct mir__tcp_state *host = pcb->host;
     if (pcb->state == MIR_TCP_S_CLOSED)
         return;
     bool is_time_wait = pcb->state == MIR_TCP_S_TIME_WAIT;
+    if (err != 0)
+        log_end(pcb, err);
     mir__tcp_table_remove(host, &pcb->node);
     if (is_time_wait)
         mir__tcp_time_wait_enter(pcb);

@@ -83,6 +83,11 @@ void mir__tcp_process_text(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *se
     bool has_fin = (seg->hdr.flags & MIR__TCP_FIN) != 0;
     if (!may_receive(pcb) || (seg->len == 0 && !has_fin))
         return;
+    if (pcb->reass.has_fin && seq_gt(seg->seq + seg->len, pcb->reass.fin_seq)) {
+        /* Nothing comes behind the end of the stream, whoever says so later. */
+        seg->len = seq_lt(seg->seq, pcb->reass.fin_seq) ? pcb->reass.fin_seq - seg->seq : 0;
+        pcb->ack_now = true;
+    }
     if (seg->seq != pcb->rcv_nxt) {
         MIR__TCP_COUNT(pcb->host, out_of_order_in);
         if (seg->len > 0)
