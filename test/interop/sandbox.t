@@ -59,8 +59,9 @@ if [ "$(id -u)" = 0 ]; then
     as_nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups)
 fi
 
-run_user() { "${as_nobody[@]}" timeout 10 "$probe" "$@" >"$out" 2>&1; }
-run_tap() { unshare -n timeout 10 "$probe" --net tap "$@" >"$out" 2>&1; }
+# In a shell of their own, so that its report of a killed child goes to the file too.
+run_user() { ("${as_nobody[@]}" timeout 10 "$probe" "$@"; exit $?) >"$out" 2>&1; }
+run_tap() { (unshare -n timeout 10 "$probe" --net tap "$@"; exit $?) >"$out" 2>&1; }
 status() { # of the process, by name of the field
     sed -n "s/^$1:[[:space:]]*//p" "/proc/$pid/status"
 }

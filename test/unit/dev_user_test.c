@@ -152,6 +152,12 @@ static void test_forward(void)
     mir_view_release(&view);
     mir_tcp_abort(accepted);
     close(fd);
+    tap_case("many clients at once fit its queue");
+    int clients[64];
+    for (int i = 0; i < 64; i++)
+        clients[i] = connect_to(forward.host_port); /* none is accepted yet */
+    for (int i = 0; i < 64; i++)
+        close(clients[i]);
     close_all();
 }
 
