@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""Every example does what its expected.txt says, on every target that exists.
+
+unix: the appliance runs with `net = user` and again with `net = socket`; real sockets ask it.
+sim:  each request is one run with the scripted peer that can make it.
+
+The format of expected.txt is explained at its top. Ports are chosen by the system.
+"""
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(ROOT, os.environ.get("B", "build"))
+WAIT_S = 20
+count = failures = 0
+
+
+def report(ok, what, detail=""):
+    global count, failures
+    count += 1
+    failures += not ok
+    print(f"{'ok' if ok else 'not ok'} {count} - {what}", flush=True)
+    if not ok and detail:
+        print("\n".join("# " + line for line in str(detail).splitlines()), flush=True)
+
+
+def read_plan(name):
+    steps = []
+    with open(os.path.join(ROOT, "examples", name, "expected.txt"), encoding="utf-8") as text:
+        for line in text:
+            line = line.strip()
+            if line and not line.startswith("#"):
+                verb, _, rest = line.partition(":")
+                steps.append((verb, rest.strip()))
+    return steps
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Appliance:
+    """A running appliance whose output is read line by line, each wait with an end."""
+
+    def __init__(self, args):
+        self.process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                        stdin=subprocess.DEVNULL)
+        self.text = ""
+
+    def wait_for(self, pattern):
+        end = time.monotonic() + WAIT_S
+        while not re.search(pattern, self.text, re.M):
+            left = end - time.monotonic()
+            ready, _, _ = select.select([self.process.stdout], [], [], max(left, 0))
+            data = os.read(self.process.stdout.fileno(), 65536) if ready else b""
+            if not data:
+                return False
+            self.text += data.decode(errors="replace")
+        return True
+
+    def end(self, ask):
+        if ask:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            self.text += self.process.communicate(timeout=WAIT_S)[0].decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.text += "\nkilled: it did not end"
+        return self.process.returncode
+
+
+def http(method, url, body=None):
+    request = urllib.request.Request(url, data=body, method=method)
+    request.add_header("Connection", "close")
+    try:
+        with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def ask_tcp(port, text):
+    with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as conn:
+        conn.sendall(text.encode())
+        conn.shutdown(socket.SHUT_WR)
+        got = b""
+        while piece := conn.recv(65536):
+            got += piece
+    return got.decode()
+
+
+def ask_udp(port, text):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(WAIT_S)
+        sock.sendto(text.encode(), ("127.0.0.1", port))
+        return sock.recv(65536).decode()
+
+
+def do_request(port, verb, rest, where):
+    try:
+        if verb == "get":
+            path, status, size = rest.split()
+            got, body = http("GET", f"http://127.0.0.1:{port}{path}")
+            report(got == int(status) and size in ("-", str(len(body))), f"{where}: GET {path}",
+                   f"status {got}, {len(body)} bytes")
+        elif verb == "put":
+            path, body, want = rest.split(" ", 2)
+            _, answer = http("PUT", f"http://127.0.0.1:{port}{path}", body.encode())
+            report(answer.decode().strip() == want, f"{where}: PUT {path}", answer)
+        else:
+            got = (ask_tcp if verb == "tcp" else ask_udp)(port, rest)
+            report(got == rest, f"{where}: {verb} echo", got)
+    except OSError as error:
+        report(False, f"{where}: {verb} {rest}", error)
+
+
+def in_order(text, wanted):
+    at = 0
+    for line in wanted:
+        at = text.find(line, at)
+        if at < 0:
+            return False
+        at += len(line)
+    return True
+
+
+def run_unix(name, steps, mode):
+    where = f"{name} unix {mode}"
+    binary = os.path.join(BUILD, "examples", name, "unix", name)
+    args = [binary]
+    asks = [step for step in steps if step[0] in ("get", "put", "tcp", "udp")]
+    port = free_port()
+    for verb, rest in steps:
+        if verb == "run":
+            args += rest.replace("--net user", f"--net {mode}").split()
+    guest = 80 if name == "website" else 7
+    if asks and mode == "user":
+        args += ["-p", f"{port}:{guest}", "-p", f"{port}:{guest}/udp"]
+    elif asks:
+        args += ["--port", str(port)]
+    appliance = Appliance(args)
+    if asks:
+        ready = f"forward: 127.0.0.1:{port} .*{guest}/udp" if mode == "user" else "^net: socket"
+        report(appliance.wait_for(ready) and (name != "echo" or appliance.wait_for("^echo on port")),
+               f"{where}: starts", appliance.text)
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline and mode == "socket":
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+    for verb, rest in asks:
+        do_request(port, verb, rest, where)
+    status = appliance.end(any(verb == "stop" for verb, _ in steps))
+    want = next(rest for verb, rest in steps if verb == "status")
+    report(str(status) == want, f"{where}: exit status {want}", f"{status}\n{appliance.text}")
+    # The probe above is a connection more, so counts are compared where there was none.
+    lines = [rest for verb, rest in steps if verb == "out" and mode == "user"]
+    report(in_order(appliance.text, lines), f"{where}: says what it should", appliance.text)
+
+
+def run_sim(name, steps):
+    binary = os.path.join(BUILD, "examples", name, "sim", name)
+    runs = []
+    for verb, rest in steps:
+        if verb == "get" and rest.split()[1] == "200":
+            runs.append(["--peer", "http:" + rest.split()[0]])
+        elif verb in ("tcp", "udp"):
+            runs.append(["--peer", "echo" if verb == "tcp" else "udp-echo"])
+    for args in runs or [[]]:
+        done = subprocess.run([binary] + args, capture_output=True, text=True, timeout=60, check=False)
+        ok = done.returncode == 0 and "virtual s" in done.stdout
+        report(ok, f"{name} sim {' '.join(args)}", done.stdout + done.stderr)
+
+
+def main():
+    names = sorted(entry for entry in os.listdir(os.path.join(ROOT, "examples"))
+                   if os.path.exists(os.path.join(ROOT, "examples", entry, "app.conf")))
+    for name in names:
+        steps = read_plan(name)
+        run_unix(name, steps, "user")
+        if any(verb in ("get", "tcp") for verb, _ in steps):
+            run_unix(name, steps, "socket")
+        run_sim(name, steps)
+    print(f"1..{count}")
+    return 1 if failures or count == 0 else 0
+
+
+sys.exit(main())
