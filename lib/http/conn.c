@@ -46,6 +46,7 @@ void mir__http_conn_destroy(struct mir__http_conn *conn, int error)
 {
     struct mir_http_server *server = conn->server;
     conn->is_running = true; /* what on_end does must not come back here */
+    server->running++;
     if (conn->tcp != NULL && conn->state == MIR__HTTP_IDLE)
         mir_tcp_close(conn->tcp);
     else if (conn->tcp != NULL)
@@ -60,6 +61,7 @@ void mir__http_conn_destroy(struct mir__http_conn *conn, int error)
     mir_list_remove(&conn->link);
     server->stats.connections_open--;
     mir_pool_free(&server->conn_pool, conn);
+    server->running--;
 }
 
 void mir__http_conn_kick(struct mir__http_conn *conn)
@@ -337,10 +339,21 @@ static void body_failed(struct mir__http_conn *conn, unsigned status, int error)
 {
     struct mir_http_exchange *exchange = conn->exchange;
     exchange->body_is_told = true;
-    if (exchange->answer == MIR__HTTP_ANSWER_NONE)
+    if (exchange->answer == MIR__HTTP_ANSWER_NONE) {
+        exchange->error = error;
         answer_error(conn, status);
-    else
+    } else if (exchange->answer == MIR__HTTP_ANSWER_DONE) {
+        exchange->close_after = true; /* the answer is not to be lost by a reset */
+    } else {
         mir__http_conn_fail(conn, error);
+    }
+}
+
+bool mir__http_is_too_much_to_drop(const struct mir_http_exchange *exchange)
+{
+    const struct mir__http_body *body = &exchange->body;
+    uint64_t known = body->kind == MIR__HTTP_BODY_LENGTH ? body->left : body->total;
+    return !body->is_done && (exchange->continue_due || known > MIR__HTTP_DROP_MAX);
 }
 
 /* Is there a reason to read the body now? */
@@ -352,8 +365,7 @@ static bool wants_body(struct mir_http_exchange *exchange)
     if (exchange->answer != MIR__HTTP_ANSWER_DONE)
         return exchange->on_body != NULL;
     /* Answered: the rest is in the way of the next request. */
-    uint64_t known = body->kind == MIR__HTTP_BODY_LENGTH ? body->left : body->total;
-    if (exchange->continue_due || known > MIR__HTTP_DROP_MAX)
+    if (mir__http_is_too_much_to_drop(exchange))
         exchange->close_after = true;
     return !exchange->close_after;
 }
@@ -418,7 +430,7 @@ static void end_exchange(struct mir__http_conn *conn)
     struct mir_http_exchange *exchange = conn->exchange;
     bool has_unread = !exchange->body.is_done;
     bool is_kept = !exchange->close_after && !has_unread;
-    mir__http_exchange_release(exchange, 0);
+    mir__http_exchange_release(exchange, exchange->error);
     if (conn->state == MIR__HTTP_DEAD)
         return;
     conn->requests++;
@@ -473,7 +485,9 @@ static void set_deadline(struct mir__http_conn *conn, bool has_moved)
     const struct mir_http_limits *limits = &conn->server->limits;
     mir_time_us now_us = mir__http_now(conn->server);
     if (conn->state == MIR__HTTP_IDLE) {
-        conn->deadline_us = now_us + limits->idle_timeout_ms * MIR_US_PER_MS;
+        /* The lazy timer comes by here too, early and without anything having happened. */
+        if (has_moved || conn->deadline_us == MIR_TIME_NEVER)
+            conn->deadline_us = now_us + limits->idle_timeout_ms * MIR_US_PER_MS;
     } else if (conn->state == MIR__HTTP_EXCHANGE) {
         if (waits_to_send(conn->exchange)) {
             if (has_moved || conn->deadline_us == MIR_TIME_NEVER)

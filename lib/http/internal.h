@@ -112,6 +112,7 @@ struct mir_http_exchange {
     bool is_chunked;
     bool close_after;
     bool wants_writable;
+    int error;     /* what on_end is told if the server answered in place of the handler */
     uint64_t left; /* of a stream with Content-Length; UINT64_MAX: not counted */
     struct mir__http_segment *out_first;
     struct mir__http_segment *out_last;
@@ -175,6 +176,8 @@ void mir__http_conn_kick(struct mir__http_conn *conn);
 void mir__http_conn_fail(struct mir__http_conn *conn, int error);
 /** Release everything now; the exchange's owner is told @error. Not from inside run(). */
 void mir__http_conn_destroy(struct mir__http_conn *conn, int error);
+/** The rest of the body is not worth reading: the connection ends after the answer. */
+bool mir__http_is_too_much_to_drop(const struct mir_http_exchange *exchange);
 /** The exchange is over: release what it holds. */
 void mir__http_exchange_release(struct mir_http_exchange *exchange, int error);
 
@@ -197,7 +200,7 @@ void mir__http_put(struct mir__http_text_out *out, const void *text, size_t len)
 void mir__http_put_text(struct mir__http_text_out *out, const char *text);
 void mir__http_put_number(struct mir__http_text_out *out, uint64_t value);
 /** Status line and the lines every answer has: Server, Date, Connection if needed. */
-void mir__http_put_status(struct mir__http_text_out *out, const struct mir_http_exchange *exchange,
+void mir__http_put_status(struct mir__http_text_out *out, struct mir_http_exchange *exchange,
                           unsigned status);
 const char *mir__http_reason(unsigned status);
 

@@ -104,11 +104,15 @@ static void count(struct mir_http_server *server, unsigned status)
         server->stats.responses_5xx++;
 }
 
-void mir__http_put_status(struct mir__http_text_out *out, const struct mir_http_exchange *exchange,
+void mir__http_put_status(struct mir__http_text_out *out, struct mir_http_exchange *exchange,
                           unsigned status)
 {
     struct mir_http_server *server = exchange->conn->server;
     count(server, status);
+    if (mir__http_now(server) >= server->date_until_us)
+        mir__http_server_refresh(server);
+    if (exchange->on_body == NULL && mir__http_is_too_much_to_drop(exchange))
+        exchange->close_after = true; /* known now: say it */
     if (status == 200) {
         mir__http_put(out, server->ok, server->ok_len);
     } else {

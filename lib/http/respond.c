@@ -69,6 +69,7 @@ void mir_http_read_body(struct mir_http_exchange *exchange, mir_http_body_fn on_
 void mir_http_pause_body(struct mir_http_exchange *exchange)
 {
     exchange->body_is_paused = true;
+    mir__http_conn_kick(exchange->conn); /* takes the time limit away */
 }
 
 void mir_http_resume_body(struct mir_http_exchange *exchange)
@@ -153,7 +154,7 @@ void mir__http_put_allow(struct mir__http_text_out *out, unsigned methods)
 }
 
 /* Status, common lines, handler's lines, type. */
-static void put_head(struct mir__http_text_out *out, const struct mir_http_exchange *exchange,
+static void put_head(struct mir__http_text_out *out, struct mir_http_exchange *exchange,
                      unsigned status, const char *media_type)
 {
     mir__http_put_status(out, exchange, status);
@@ -202,6 +203,7 @@ int mir_http_respond(struct mir_http_exchange *exchange, unsigned status, const 
         mir__http_respond_error(exchange, 500, 0);
         return -MIR_ETOOBIG;
     }
+    exchange->on_body = NULL; /* what comes after the answer is dropped */
     struct mir__http_text_out out = mir__http_text_begin(exchange->conn->server);
     put_head(&out, exchange, status, media_type);
     if (status != 204 && status != 304) {
@@ -217,8 +219,8 @@ void mir__http_respond_error(struct mir_http_exchange *exchange, unsigned status
 {
     char body[256];
     struct mir_http_server *server = exchange->conn->server;
-    if (mir__http_now(server) >= server->date_until_us)
-        mir__http_server_refresh(server);
+    exchange->extra_len = 0; /* the handler's lines describe another answer */
+    exchange->on_body = NULL;
     const char *reason = mir__http_reason(status);
     size_t len = mir_format(body, sizeof body,
                             "<!doctype html>\n<meta charset=\"utf-8\">\n<title>%u %s</title>\n"

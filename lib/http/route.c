@@ -140,8 +140,6 @@ void mir__http_dispatch(struct mir_http_exchange *exchange)
 {
     struct mir_http_server *server = exchange->conn->server;
     unsigned allow;
-    if (mir__http_now(server) >= server->date_until_us)
-        mir__http_server_refresh(server);
     if (exchange->request.flags & MIR__HTTP_RQ_ASTERISK) {
         answer_options(exchange, MIR_HTTP_GET | MIR_HTTP_HEAD | MIR_HTTP_POST | MIR_HTTP_PUT |
                                      MIR_HTTP_DELETE | MIR_HTTP_PATCH);

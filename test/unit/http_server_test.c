@@ -84,7 +84,8 @@ static struct mir_clock test_clock = {.wall = read_wall};
 
 static struct fake_stack fake;
 static struct mir_http_server *server;
-static struct mir_http_exchange *held; /* by the "later" handler */
+static struct mir_http_exchange *held;  /* by the "later" handler */
+static struct mir_http_exchange *taken; /* of the last upload */
 static char upload[70000];
 static size_t upload_len;
 static int ends, last_error, lasts;
@@ -138,8 +139,15 @@ static void take_upload(struct mir_http_exchange *exchange, void *arg)
 {
     (void)arg;
     upload_len = 0;
+    taken = exchange;
     mir_http_on_end(exchange, on_end, NULL);
     mir_http_read_body(exchange, on_body, NULL);
+}
+
+static void take_zipped(struct mir_http_exchange *exchange, void *arg)
+{
+    check_int(mir_http_add_header(exchange, "Content-Encoding", "gzip"), ==, 0);
+    take_upload(exchange, arg);
 }
 
 static int stream_left, stream_step;
@@ -642,6 +650,77 @@ static void test_time(void)
     end();
 }
 
+static void test_late_answers(void)
+{
+    begin();
+    tap_case("an idle connection does not live on because its timer came early");
+    struct fake_conn *conn = fake_connect(&fake);
+    fake_send_text(conn, GET("/hello"));
+    fake_advance(&fake, 30 * MIR_US_PER_S);
+    fake_send_text(conn, GET("/hello"));
+    fake_advance(&fake, 59 * MIR_US_PER_S);
+    check(!conn->is_closed);
+    fake_advance(&fake, 2 * MIR_US_PER_S);
+    check(conn->is_closed);
+    tap_case("a late answer has the date of its own time");
+    conn = fake_connect(&fake);
+    fake_send_text(conn, GET("/later"));
+    fake_advance(&fake, 100 * MIR_US_PER_S);
+    wall_us += 100 * MIR_US_PER_S;
+    check_int(mir_http_respond(held, 200, NULL, NULL, 0), ==, 0);
+    fake_run(&fake);
+    check(has(fake_text(conn), "Date: Sun, 06 Nov 1994 08:51:17 GMT\r\n"));
+    tap_case("a body paused from outside of its callback is not the client's fault");
+    conn = fake_connect(&fake);
+    fake_send_text(conn, REQ("PUT /upload", "Content-Length: 4\r\n") "ab");
+    fake_advance(&fake, MIR_US_PER_S);
+    mir_http_pause_body(taken);
+    fake_advance(&fake, 100 * MIR_US_PER_S);
+    check_str(fake_text(conn), "");
+    mir_http_resume_body(taken);
+    fake_send_text(conn, "cd");
+    check(has(fake_text(conn), "got 4"));
+    end();
+}
+
+static void test_answers_in_place_of_the_handler(void)
+{
+    begin();
+    tap_case("an error page has none of the handler's header lines, and the handler is told why");
+    check_int(mir_http_route(server, "/zipped", MIR_HTTP_PUT, take_zipped, NULL), ==, 0);
+    struct fake_conn *conn = fake_connect(&fake);
+    fake_send_text(conn, REQ("PUT /zipped", "Transfer-Encoding: chunked\r\n") "zz\r\n");
+    check_int(status_of(fake_text(conn)), ==, 400);
+    check(strstr(fake_text(conn), "Content-Encoding") == NULL);
+    fake_conn_free(conn);
+    check_int(last_error, ==, -MIR_EMALFORMED);
+    tap_case("a handler is told that its body came too late, and that it was cut");
+    conn = fake_connect(&fake);
+    fake_send_text(conn, REQ("PUT /upload", "Content-Length: 10\r\n") "abc");
+    fake_advance(&fake, 31 * MIR_US_PER_S);
+    check_int(last_error, ==, -MIR_ETIMEDOUT);
+    fake_conn_free(conn);
+    conn = fake_connect(&fake);
+    fake_send_text(conn, REQ("PUT /upload", "Content-Length: 10\r\n") "abc");
+    fake_send_fin(conn);
+    check_int(last_error, ==, -MIR_ETRUNCATED);
+    fake_conn_free(conn);
+    tap_case("the answer to a request whose body nobody reads is not lost when the body is cut");
+    conn = fake_connect(&fake);
+    fake_send_text(conn, REQ("POST /hello", "Content-Length: 10\r\n") "abc");
+    fake_send_fin(conn);
+    check_int(status_of(fake_text(conn)), ==, 405);
+    check(conn->is_closed && !conn->got_rst);
+    fake_conn_free(conn);
+    tap_case("an answer after which the connection ends says so");
+    check(has(once(REQ("POST /hello", "Content-Length: 1000000\r\n") "abc"),
+              "Connection: close\r\n"));
+    check(has(once(REQ("POST /hello", "Content-Length: 3\r\nExpect: 100-continue\r\n")),
+              "Connection: close\r\n"));
+    check(strstr(once(REQ("POST /hello", "Content-Length: 3\r\n") "abc"), "Connection") == NULL);
+    end();
+}
+
 static void test_limits_of_requests(void)
 {
     static char request[70000];
@@ -870,6 +949,8 @@ int main(void)
     test_uploads();
     test_client_leaves();
     test_time();
+    test_late_answers();
+    test_answers_in_place_of_the_handler();
     test_limits_of_requests();
     test_negotiation();
     test_ranges();
