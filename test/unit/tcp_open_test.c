@@ -154,6 +154,33 @@ static void test_syn_retransmission(void)
     check_int(script_stat(&s, "half_open"), ==, 1);
     script_close(&s);
 
+    tap_case("a SYN that comes again is echoed with its own timestamp");
+    script_open(&s, NULL);
+    s.ts = true;
+    script_listen(&s, 0);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    s.tsval += 1000;
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    check_int(s.opt.tsecr, ==, 2000);
+    script_close(&s);
+
+    tap_case("a late echo of the first SYN is no round trip: 3 s (RFC 6298 5.7; simulator's find)");
+    script_open(&s, NULL);
+    s.ts = true;
+    script_start_connect(&s);
+    s.tsecr = s.opt.tsval;
+    script_wait(&s, 7500000);
+    while (script_next(&s))
+        continue;
+    in(&s, "SA", 0, 1, 0);
+    out(&s, "A", 1, 1, 0);
+    struct mir_tcp_info late;
+    mir_tcp_get_info(s.tcp, &late);
+    check_int(late.rto_us, ==, 3000000);
+    script_close(&s);
+
     tap_case("after a lost SYN the first window is one segment");
     script_open(&s, NULL);
     script_start_connect(&s);

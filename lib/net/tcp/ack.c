@@ -25,7 +25,8 @@ static void take_rtt(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *se
         pcb->is_timing = false;
         mir_time_us rtt = seg->now_us - pcb->rtt_start_us;
         mir__tcp_rtt_sample(pcb, (uint32_t)MIR_MIN(rtt, MIR__TCP_RTO_MAX_US));
-    } else if (pcb->rexmt_count > 0 && pcb->has_ts && seg->opt.has_ts && seg->opt.tsecr != 0) {
+    } else if (pcb->rexmt_count > 0 && pcb->has_ts && seg->opt.has_ts && seg->opt.tsecr != 0 &&
+               pcb->snd_una != pcb->iss) {
         /* After retransmissions Karn leaves nothing to time; the echoed timestamp does not lie
          * about which transmission it answers (RFC 7323 section 4.1). */
         uint32_t rtt_ms = mir__tcp_tsval(pcb, seg->now_us) - seg->opt.tsecr;

@@ -227,6 +227,12 @@ struct mir__tcp_sendq {
     struct mir__tcp_packer packer;
 };
 
+/** A received piece as it is kept. */
+struct mir__tcp_kept {
+    struct mir_view view;
+    bool is_sparse; /* it holds a page that may be much larger */
+};
+
 struct mir__tcp_recvq {
     struct mir__tcp_viewq q;
     uint32_t waste; /* bytes of pages beyond the views that hold them */
@@ -655,8 +661,8 @@ void mir__tcp_recvq_release(struct mir__tcp_pcb *pcb);
 /** The contiguous bytes of @buf at @offset, at most @len, as a view that pins little memory: onto
  *  the page itself, or copied by @packer. */
 int mir__tcp_keep(struct mir__tcp_pcb *pcb, struct mir__tcp_packer *packer,
-                  const struct mir_buf *buf, uint32_t offset, uint32_t len, struct mir_view *view,
-                  bool *is_sparse) MIR_CHECK;
+                  const struct mir_buf *buf, uint32_t offset, uint32_t len,
+                  struct mir__tcp_kept *kept) MIR_CHECK;
 
 /* ---- reass.c ----------------------------------------------------------------------------------
  */

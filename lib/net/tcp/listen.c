@@ -455,8 +455,7 @@ void mir__tcp_input_half_open(struct mir__tcp_state *host, struct mir__tcp_half_
         hdr->seq == half->irs) {
         /* The same SYN again: our answer was lost. */
         MIR__TCP_COUNT(host, syn_duplicate);
-        /* Echo the newest time, or the peer takes its whole wait for a round trip (RFC 7323 4.3).
-         */
+        /* The newest is echoed, or the peer takes its wait for a round trip (RFC 7323 4.3). */
         if (half->node.has_ts && seg->opt.has_ts && seq_gt(seg->opt.tsval, half->ts_recent))
             half->ts_recent = seg->opt.tsval;
         send_syn_ack(host, &tuple, half, clock_for(host, &tuple));

@@ -42,10 +42,12 @@ static uint32_t end_of(const struct mir__tcp_early *early)
     return early->seq + early->view.len;
 }
 
+/* Make @before longer if the piece continues it in the same page; true if it did. */
 static bool merge(struct mir__tcp_pcb *pcb, struct mir__tcp_early *before, uint32_t seq,
-                  struct mir_view *view, bool is_sparse)
+                  struct mir__tcp_kept *kept)
 {
-    if (before == NULL || before->is_sparse || is_sparse || end_of(before) != seq ||
+    struct mir_view *view = &kept->view;
+    if (before == NULL || before->is_sparse || kept->is_sparse || end_of(before) != seq ||
         before->view.page != view->page || before->view.data + before->view.len != view->data)
         return false;
     before->view.len += view->len;
@@ -62,24 +64,23 @@ static struct mir__tcp_early *store(struct mir__tcp_pcb *pcb, const struct mir__
 {
     struct mir__tcp_reass *r = &pcb->reass;
     while (len > 0) {
-        struct mir_view view;
-        bool is_sparse;
+        struct mir__tcp_kept kept;
         uint32_t offset = seg->skip + (seq - seg->seq);
-        if (mir__tcp_keep(pcb, &r->packer, seg->buf, offset, len, &view, &is_sparse) < 0) {
+        if (mir__tcp_keep(pcb, &r->packer, seg->buf, offset, len, &kept) < 0) {
             MIR__TCP_COUNT(pcb->host, drop_memory);
             return before;
         }
-        uint32_t n = view.len;
-        if (!merge(pcb, before, seq, &view, is_sparse)) {
+        uint32_t n = kept.view.len;
+        if (!merge(pcb, before, seq, &kept)) {
             struct mir__tcp_early *early =
                 r->count < MIR__TCP_REASS_SEGS_MAX ? mir_pool_alloc(&pcb->host->earlies) : NULL;
             if (early == NULL) {
-                mir_view_release(&view);
+                mir_view_release(&kept.view);
                 MIR__TCP_COUNT(pcb->host, drop_reass_limit);
                 return before;
             }
             struct mir__tcp_early **at = before != NULL ? &before->next : &r->first;
-            *early = (struct mir__tcp_early){*at, view, seq, is_sparse};
+            *early = (struct mir__tcp_early){*at, kept.view, seq, kept.is_sparse};
             *at = early;
             if (early->next == NULL)
                 r->last = early;

@@ -38,8 +38,8 @@ static uint32_t waste_of(const struct mir_view *view)
 }
 
 int mir__tcp_keep(struct mir__tcp_pcb *pcb, struct mir__tcp_packer *packer,
-                  const struct mir_buf *buf, uint32_t offset, uint32_t len, struct mir_view *view,
-                  bool *is_sparse)
+                  const struct mir_buf *buf, uint32_t offset, uint32_t len,
+                  struct mir__tcp_kept *kept)
 {
     const uint8_t *data;
     uint32_t there;
@@ -49,16 +49,16 @@ int mir__tcp_keep(struct mir__tcp_pcb *pcb, struct mir__tcp_packer *packer,
     if (page != NULL && n > MIR__TCP_COPY_MAX && page->size_bytes >= n &&
         waste + (page->size_bytes - n) <= pcb->rcv_limit / 2 &&
         pcb->host->memory_used < pcb->host->memory_max) {
-        *view = (struct mir_view){mir_page_acquire(page), data, n};
-        *is_sparse = true;
+        kept->view = (struct mir_view){mir_page_acquire(page), data, n};
+        kept->is_sparse = true;
         return 0;
     }
     uint8_t *to;
-    int r = mir__tcp_packer_take(pcb->host, packer, n, view, &to);
+    int r = mir__tcp_packer_take(pcb->host, packer, n, &kept->view, &to);
     if (r < 0)
         return r;
-    mir_memcpy(to, data, view->len);
-    *is_sparse = false;
+    mir_memcpy(to, data, kept->view.len);
+    kept->is_sparse = false;
     return 0;
 }
 
@@ -89,14 +89,12 @@ int mir__tcp_recvq_add(struct mir__tcp_pcb *pcb, struct mir_buf *buf, uint32_t o
     uint32_t done = 0;
     int r = 0;
     while (done < len && r == 0) {
-        struct mir_view view;
-        bool is_sparse;
-        r = mir__tcp_keep(pcb, &pcb->recvq.packer, buf, offset + done, len - done, &view,
-                          &is_sparse);
+        struct mir__tcp_kept kept;
+        r = mir__tcp_keep(pcb, &pcb->recvq.packer, buf, offset + done, len - done, &kept);
         if (r < 0)
             break;
-        uint32_t n = view.len;
-        r = mir__tcp_recvq_add_view(pcb, view, is_sparse);
+        uint32_t n = kept.view.len;
+        r = mir__tcp_recvq_add_view(pcb, kept.view, kept.is_sparse);
         if (r == 0)
             done += n;
     }
