@@ -486,8 +486,12 @@ static void test_no_memory(const struct subject *s)
 {
     struct fixture f;
     struct mir_net_dev_stats before, after;
+    /* A tap keeps one buffer back for small frames: the ACK that frees memory must come through. */
+    uint32_t saved = s->provoke == provoke_tap ? 1 : 0;
     fixture_init(&f);
-    tap_case("%s: without memory a received frame is dropped and counted", s->name);
+    tap_case(
+        "%s: without memory a received frame is dropped and counted, or saved by a spare buffer",
+        s->name);
     const char *skip = s->open(&f);
     if (skip != NULL) {
         tap_skip(skip);
@@ -508,11 +512,11 @@ static void test_no_memory(const struct subject *s)
     }
     settle(&f);
     mir_net_dev_stats(f.dev, &after);
-    check_int(after.rx_dropped - before.rx_dropped, ==, 1);
-    check_int(f.rx, ==, 1);
+    check_int(after.rx_dropped - before.rx_dropped, ==, saved == 0 ? 1 : 0);
+    check_int(f.rx, ==, 1 + saved);
     s->provoke(&f, 1);
-    run_until(&f, 2);
-    check_int(f.rx, ==, 2);
+    run_until(&f, 2 + saved);
+    check_int(f.rx, ==, 2 + saved);
     close_fixture(&f);
 }
 

@@ -12,10 +12,12 @@
  * summing it.
  *
  * Receive. A frame is read into a landing run of 17 pages, header and all in one read, placed so
- * that the IP header is aligned to 4 bytes. A frame of up to COPY_MAX bytes is then copied into a
- * buffer that fits it (the bytes are in the cache, the copy costs a few percent of the read that
- * brought them); a bigger one takes the run with it and a new run is prepared. So an ACK does not
- * pin 68 KiB and bulk data is not copied. At most BATCH frames are taken a wake-up, then rx_end.
+ * that the IP header is aligned to 4 bytes. A frame that fits a smaller class of runs is copied
+ * there (the bytes are in the cache, the copy costs a few percent of the read that brought them); a
+ * bigger one takes the run with it if there is another. So no frame pins much more than twice its
+ * size, bulk data is not copied, and there is always a run to read into. When memory has run out,
+ * data is dropped, but an ACK, which frees memory, still finds a spare buffer. At most BATCH frames
+ * are taken a wake-up, then rx_end.
  *
  * Send. A linear frame with head room gets its header pushed in front and is one write; anything
  * else is one writev. Nothing is held back: the kernel takes the frame through its whole stack
@@ -48,8 +50,9 @@ enum { GSO_NONE = 0, GSO_TCPV4 = 1, GSO_TCPV6 = 4, GSO_ECN = 0x80 };
 #define LANDING_AT   66u /* of the frame in the run: 2 modulo 4, and the header fits before it */
 #define LANDING_SIZE ((size_t)MIR_PAGE_RUN_MAX * MIR_PAGE_SIZE)
 #define FRAME_MAX    (65535u + ETH_HEADER)
-#define COPY_MAX     3800u
 #define COPY_ROOM    MIR_BUF_HEADROOM
+/* The largest frame that fits the class of runs below the landing run's. */
+#define COPY_MAX (8u * MIR_PAGE_SIZE - COPY_ROOM)
 
 struct tap {
     struct mir_net_dev dev; /* first */
@@ -59,6 +62,7 @@ struct tap {
     struct mir_net_upper upper;
     struct mir_net_dev_stats stats;
     struct mir_buf *landing; /* NULL: no memory at the last try */
+    struct mir_buf *spare;   /* for an ACK when there is no memory left */
     bool is_started;
     bool is_full;
     bool is_gone; /* the host's interface does not exist any more */
@@ -96,9 +100,14 @@ static void apply_header(struct mir_buf *buf, const uint8_t *hdr)
 /* A right-sized copy of the landed frame; NULL without memory. */
 static struct mir_buf *copy_small(struct tap *tap, const uint8_t *frame, uint32_t len)
 {
-    struct mir_buf *buf = COPY_ROOM + len <= MIR_BUF_HEAD_BYTES
-                              ? mir_buf_alloc(tap->bufs, COPY_ROOM - 14)
-                              : mir_buf_alloc_page(tap->bufs, COPY_ROOM + len, COPY_ROOM - 14);
+    bool is_inline = COPY_ROOM + len <= MIR_BUF_HEAD_BYTES;
+    struct mir_buf *buf =
+        is_inline ? mir_buf_alloc(tap->bufs, COPY_ROOM - ETH_HEADER)
+                  : mir_buf_alloc_page(tap->bufs, COPY_ROOM + len, COPY_ROOM - ETH_HEADER);
+    if (buf == NULL && is_inline) {
+        buf = tap->spare;
+        tap->spare = NULL;
+    }
     if (buf == NULL)
         return NULL;
     mir_memcpy(mir_buf_append(buf, len), frame, len);
@@ -107,23 +116,29 @@ static struct mir_buf *copy_small(struct tap *tap, const uint8_t *frame, uint32_
 
 static bool prepare_landing(struct tap *tap)
 {
+    if (tap->spare == NULL)
+        tap->spare = mir_buf_alloc(tap->bufs, COPY_ROOM - ETH_HEADER);
     if (tap->landing == NULL)
         tap->landing = mir_buf_alloc_page(tap->bufs, LANDING_SIZE, LANDING_AT);
     return tap->landing != NULL;
 }
 
+/* The landing run itself, if there is another to take its place. */
+static struct mir_buf *give_landing(struct tap *tap, uint32_t len)
+{
+    struct mir_buf *next = mir_buf_alloc_page(tap->bufs, LANDING_SIZE, LANDING_AT);
+    struct mir_buf *buf = tap->landing;
+    if (next == NULL)
+        return NULL;
+    tap->landing = next;
+    buf->len = len;
+    return buf;
+}
+
 static void take_frame(struct tap *tap, uint32_t len)
 {
-    struct mir_buf *landing = tap->landing;
-    uint8_t *frame = landing->start + LANDING_AT;
-    struct mir_buf *buf;
-    if (len <= COPY_MAX) {
-        buf = copy_small(tap, frame, len);
-    } else {
-        buf = landing;
-        buf->len = len;
-        tap->landing = NULL;
-    }
+    uint8_t *frame = tap->landing->start + LANDING_AT;
+    struct mir_buf *buf = len <= COPY_MAX ? copy_small(tap, frame, len) : give_landing(tap, len);
     if (MIR_UNLIKELY(buf == NULL)) {
         tap->stats.rx_dropped++;
         return;
@@ -320,7 +335,9 @@ static void tap_stop(struct mir_net_dev *dev)
     if (!tap->is_gone)
         tap->poll->ops->remove(tap->poll, &tap->watch);
     mir_buf_release(tap->landing);
+    mir_buf_release(tap->spare);
     tap->landing = NULL;
+    tap->spare = NULL;
 }
 
 static void tap_stats(const struct mir_net_dev *dev, struct mir_net_dev_stats *stats)
