@@ -2,37 +2,56 @@
 /* CRC-32 with eight tables, eight bytes a step.
  *
  * Row 0 is the CRC of a byte; row k is that of a byte with k zero bytes behind it, so the eight
- * bytes of a step can be looked up independently. The tables are made at the first use: two callers
- * that make them at the same time write the same numbers.
+ * bytes of a step can be looked up independently.
+ *
+ * A CRC is linear: the entry of a byte is the XOR of the entries of its bits. So a row is given by
+ * eight numbers (the register after 8 (k + 1) steps of the reflected polynomial 0xedb88320, begun
+ * with 1 << bit), and the compiler makes the constant table from them.
  */
 #include <mirari/bytes.h>
 #include <mirari/crc.h>
 
-#define POLYNOMIAL 0xedb88320u /* reflected */
-
-static uint32_t table[8][256];
-
-static void make_table(void)
-{
-    for (uint32_t i = 0; i < 256; i++) {
-        uint32_t c = i;
-        for (int bit = 0; bit < 8; bit++)
-            c = c & 1 ? POLYNOMIAL ^ c >> 1 : c >> 1;
-        table[0][i] = c;
+#define BIT(i, bit, value) (((i) >> (bit)&1u) * (value))
+#define ENTRY(i, a, b, c, d, e, f, g, h)                                                           \
+    (BIT(i, 0, a) ^ BIT(i, 1, b) ^ BIT(i, 2, c) ^ BIT(i, 3, d) ^ BIT(i, 4, e) ^ BIT(i, 5, f) ^     \
+     BIT(i, 6, g) ^ BIT(i, 7, h))
+#define FOUR(i, ...)                                                                               \
+    ENTRY(i, __VA_ARGS__), ENTRY((i) + 1u, __VA_ARGS__), ENTRY((i) + 2u, __VA_ARGS__),             \
+        ENTRY((i) + 3u, __VA_ARGS__)
+#define SIXTEEN(i, ...)                                                                            \
+    FOUR(i, __VA_ARGS__), FOUR((i) + 4u, __VA_ARGS__), FOUR((i) + 8u, __VA_ARGS__),                \
+        FOUR((i) + 12u, __VA_ARGS__)
+#define SIXTY_FOUR(i, ...)                                                                         \
+    SIXTEEN(i, __VA_ARGS__), SIXTEEN((i) + 16u, __VA_ARGS__), SIXTEEN((i) + 32u, __VA_ARGS__),     \
+        SIXTEEN((i) + 48u, __VA_ARGS__)
+#define ROW(...)                                                                                   \
+    {                                                                                              \
+        SIXTY_FOUR(0u, __VA_ARGS__), SIXTY_FOUR(64u, __VA_ARGS__), SIXTY_FOUR(128u, __VA_ARGS__),  \
+            SIXTY_FOUR(192u, __VA_ARGS__)                                                          \
     }
-    for (uint32_t row = 1; row < 8; row++) {
-        for (uint32_t i = 0; i < 256; i++) {
-            uint32_t c = table[row - 1][i];
-            table[row][i] = table[0][c & 255] ^ c >> 8;
-        }
-    }
-}
+
+static const uint32_t table[8][256] = {
+    [0] = ROW(0x77073096, 0xee0e612c, 0x076dc419, 0x0edb8832, 0x1db71064, 0x3b6e20c8, 0x76dc4190,
+              0xedb88320),
+    [1] = ROW(0x191b3141, 0x32366282, 0x646cc504, 0xc8d98a08, 0x4ac21251, 0x958424a2, 0xf0794f05,
+              0x3b83984b),
+    [2] = ROW(0x01c26a37, 0x0384d46e, 0x0709a8dc, 0x0e1351b8, 0x1c26a370, 0x384d46e0, 0x709a8dc0,
+              0xe1351b80),
+    [3] = ROW(0xb8bc6765, 0xaa09c88b, 0x8f629757, 0xc5b428ef, 0x5019579f, 0xa032af3e, 0x9b14583d,
+              0xed59b63b),
+    [4] = ROW(0x3d6029b0, 0x7ac05360, 0xf580a6c0, 0x30704bc1, 0x60e09782, 0xc1c12f04, 0x58f35849,
+              0xb1e6b092),
+    [5] = ROW(0xcb5cd3a5, 0x4dc8a10b, 0x9b914216, 0xec53826d, 0x03d6029b, 0x07ac0536, 0x0f580a6c,
+              0x1eb014d8),
+    [6] = ROW(0xa6770bb4, 0x979f1129, 0xf44f2413, 0x33ef4e67, 0x67de9cce, 0xcfbd399c, 0x440b7579,
+              0x8816eaf2),
+    [7] = ROW(0xccaa009e, 0x4225077d, 0x844a0efa, 0xd3e51bb5, 0x7cbb312b, 0xf9766256, 0x299dc2ed,
+              0x533b85da),
+};
 
 uint32_t mir_crc32(uint32_t crc, const void *data, size_t len)
 {
     const uint8_t *at = data;
-    if (table[7][255] == 0)
-        make_table();
     crc = ~crc;
     for (; len >= 8; at += 8, len -= 8) {
         uint32_t a = mir_get_le32(at) ^ crc;

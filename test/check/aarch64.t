@@ -18,6 +18,7 @@ fi
 
 tests=()
 for source in test/unit/{base,page,run,wire,tcp_transfer}*_test.c; do
+    grep -q '<zlib.h>' "$source" && continue # its oracle is a library of this architecture
     [ -f "$source" ] && tests+=("$B/host/${source%.c}")
 done
 echo "1..$((1 + ${#tests[@]}))"
