@@ -46,16 +46,27 @@ PY
 ok $? 'a UDP port where nobody listens answers port unreachable'
 
 # 50 at a time, each with its own bytes.
-for i in $(seq 50); do
-    (
-        head -c 200000 /dev/urandom >"$WORK/in.$i"
-        inside nc -N -w 20 "$APP_IP" "$port" <"$WORK/in.$i" | cmp - "$WORK/in.$i" || touch "$WORK/differs"
-    ) &
-    PIDS+=($!)
-done
-wait "${PIDS[@]}"
-PIDS=()
-[ ! -e "$WORK/differs" ]
+fifty() {
+    rm -f "$WORK/differs"
+    for i in $(seq 50); do
+        (
+            head -c 200000 /dev/urandom >"$WORK/in.$i"
+            inside nc -N -w 20 "$APP_IP" "$port" <"$WORK/in.$i" | cmp - "$WORK/in.$i" || touch "$WORK/differs"
+        ) &
+        PIDS+=($!)
+    done
+    wait "${PIDS[@]}"
+    PIDS=()
+    [ ! -e "$WORK/differs" ]
+}
+fifty
 ok $? '50 connections at a time each get their own bytes'
+app_stop_ok
+
+# 10 MB in flight do not fit into 4 MiB: frames are dropped, and still everything arrives.
+tap_start echo --memory 4 || done_testing
+wait_until 10 tcp_answers "$APP_IP" "$port"
+fifty
+ok $? 'with 4 MiB of memory, too'
 app_stop_ok
 done_testing
