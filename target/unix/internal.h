@@ -9,6 +9,7 @@
  *   sandbox.c    seccomp and Landlock
  *   crash.c      SIGSEGV and assertions (mir_platform_abort): what is printed before status 70
  *   log.c        log lines on stderr
+ *   signals.c    SIGINT, SIGTERM, SIGHUP: the end
  */
 #ifndef TARGET_UNIX_INTERNAL_H
 #define TARGET_UNIX_INTERNAL_H
@@ -97,9 +98,14 @@ enum mir__sandbox_needs {
 /** Confine the process. Returns 0, or a negative error with a line in @error. */
 int mir__sandbox_enter(unsigned needs, char error[MIR__ERROR_MAX]) MIR_CHECK;
 
-/* ---- devices.c ---------------------------------------------------------------------------- */
+/* ---- signals.c ---------------------------------------------------------------------------- */
 
 struct mir__unix;
+
+/** From now on signals ask the appliance to end. Returns 0 or -MIR_EIO. Once in a process. */
+int mir__signals_open(struct mir__unix *u) MIR_CHECK;
+
+/* ---- devices.c ---------------------------------------------------------------------------- */
 
 /** One network, its middlewares outermost. */
 struct mir__unix_net {

@@ -7,12 +7,13 @@
  *     most) -> everything closed in reverse, a line of statistics, exit status
  *
  * All that needs the host's permission happens before the sandbox. SIGINT, SIGTERM and SIGHUP come
- * as events of the loop: the first asks the appliance to end, the second ends it.
+ * as events of the loop (signals.c): the first asks the appliance to end, the second ends it.
  *
  * Exit status: what mir_app_main() returned (0 .. 63), 64 wrong command line, 69 something the host
  * does not give, 70 a crash, 128 + signal when forced.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,7 +21,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <mirari/format.h>
@@ -114,39 +114,6 @@ static void open_host(struct mir__unix *u)
     if (mir__stacks_open() < 0)
         refuse(MIR__EXIT_UNAVAILABLE, "the host gives no memory for stacks");
     mir__crash_init(&u->loop);
-}
-
-static void on_signal(void *arg, unsigned events)
-{
-    struct mir__unix *u = arg;
-    struct signalfd_siginfo info;
-    (void)events;
-    if (read(u->signals.fd, &info, sizeof info) != sizeof info)
-        return;
-    if (u->app.is_stopping) {
-        mir_loop_stop(&u->loop, 128 + (int)info.ssi_signo);
-        return;
-    }
-    MIR_LOG(TARGET, INFO, "signal %u: asking the appliance to end", info.ssi_signo);
-    u->app.is_stopping = true;
-    mir_wait_wake_all(&u->app.stop_asked);
-}
-
-static void open_signals(struct mir__unix *u)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    u->signals = (struct mir_host_watch){.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC),
-                                         .events = MIR_HOST_IN,
-                                         .ready = on_signal,
-                                         .arg = u};
-    if (u->signals.fd < 0 || u->poll.base.ops->add(&u->poll.base, &u->signals) < 0)
-        refuse(MIR__EXIT_UNAVAILABLE, "the host gives no signal descriptor");
 }
 
 static void confine(struct mir__unix *u)
@@ -340,18 +307,29 @@ static void run(struct mir__unix *u)
     drain_connections(u, &driver);
 }
 
+/* A closed standard descriptor's number would go to the next one opened, and what is printed would
+ * be sent as a frame. */
+static void fill_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
+            exit(MIR__EXIT_UNAVAILABLE);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct mir__unix *u = &the_process;
     char error[MIR__ERROR_MAX] = "";
     /* What the parent left open is none of the appliance's business. */
     (void)close_range(3, UINT_MAX, 0);
+    fill_standard_descriptors();
     mir__log_init();
     read_command_line(u, argc, argv);
     mir__privilege_identity(&u->identity);
     open_memory(u);
     open_host(u);
-    open_signals(u);
+    (void)signal(SIGPIPE, SIG_IGN);
     prepare_app(u);
     int r = mir__devices_open(u, error);
     if (r < 0) {
@@ -359,6 +337,8 @@ int main(int argc, char **argv)
         refuse(r == -MIR_EINVAL ? MIR__EXIT_USAGE : MIR__EXIT_UNAVAILABLE, error);
     }
     fflush(stdout);
+    if (mir__signals_open(u) < 0)
+        refuse(MIR__EXIT_UNAVAILABLE, "the host gives no event descriptor for signals");
     confine(u);
     open_stack(u);
     mir__devices_announce(u);
