@@ -9,6 +9,8 @@
 
 /* Descriptors that slirp watches; one beyond is refused to it, so its socket never gets ready. */
 #define MIR__USER_FD_MAX 16384
+/* Forwarded ports are opened at start, so their descriptors are below this. */
+#define MIR__USER_LISTENER_MAX 256
 /* Timers slirp 4.7 makes: one for IPv6 router advertisements, which is off. */
 #define MIR__USER_TIMER_MAX 4
 
@@ -45,6 +47,8 @@ struct mir__user {
     mir_time_us deadline_us; /* of slirp, MIR_TIME_NEVER: none */
     unsigned round;
     uint64_t fds_refused;
+    uint64_t shortages; /* clients that had to wait because no descriptor was left */
+    bool is_listener[MIR__USER_LISTENER_MAX];
     int fd_high; /* one above the highest descriptor slirp ever had */
     struct mir__user_fd *fds[MIR__USER_FD_MAX]; /* by descriptor */
     struct mir__user_timer timers[MIR__USER_TIMER_MAX];

@@ -15,14 +15,55 @@
  * So an appliance busy with something else pays two comparisons a wait. A descriptor slirp stops
  * asking for is no longer watched from the next round on; one that is closed is forgotten before
  * (unregister), so that a number used again is a new descriptor.
+ *
+ * When the process has no descriptor left, slirp's accept() fails and its listening descriptor
+ * stays ready. So slirp hears of a client only if there is a descriptor for it; else the client
+ * waits in the kernel's queue and a look is taken again every SHORTAGE_US.
  */
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+#include <mirari/log.h>
 
 #include "dev/net/user/internal.h"
+
+#define SHORTAGE_US (100 * MIR_US_PER_MS)
+
+static bool is_listener(const struct mir__user_fd *entry)
+{
+    int fd = entry->watch.fd;
+    return fd < MIR__USER_LISTENER_MAX && entry->user->is_listener[fd];
+}
+
+/* Is a descriptor left, and one that can be watched? */
+static bool has_descriptor(const struct mir__user_fd *entry)
+{
+    int fd = fcntl(entry->watch.fd, F_DUPFD_CLOEXEC, 0);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0 && fd < MIR__USER_FD_MAX;
+}
+
+/* Not watched until slirp is asked for its wishes again. */
+static void keep_waiting(struct mir__user *user, struct mir__user_fd *entry)
+{
+    struct mir_host_poll *poll = user->config.poll;
+    mir_time_us now_us = user->config.clock->monotonic(user->config.clock);
+    if (user->shortages++ == 0)
+        MIR_LOG(DEV, WARN, "no descriptor is left: clients wait (see ulimit -n)");
+    poll->ops->set(poll, &entry->watch, 0);
+    entry->wanted = 0;
+    user->deadline_us = MIR_MIN(user->deadline_us, now_us + SHORTAGE_US);
+}
 
 static void on_ready(void *arg, unsigned events)
 {
     struct mir__user_fd *entry = arg;
+    if (is_listener(entry) && !has_descriptor(entry)) {
+        keep_waiting(entry->user, entry);
+        return;
+    }
     if (events & MIR_HOST_IN)
         entry->happened |= SLIRP_POLL_IN;
     if (events & MIR_HOST_OUT)

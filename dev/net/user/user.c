@@ -269,24 +269,25 @@ int mir_user_open(const struct mir_user_config *config, struct mir_net_dev **dev
 
 /* ---- forwarded ports ----------------------------------------------------------------------- */
 
-#define FORWARD_TRIES  100u
-#define PRIVILEGED     1024u
-#define LISTEN_QUEUE   1024
-#define FORWARD_FD_MAX 256 /* forwards are made at start */
+#define FORWARD_TRIES 100u
+#define PRIVILEGED    1024u
+#define LISTEN_QUEUE  1024
 
 /* slirp listens with a queue of one, so a few clients at once would wait a second for the kernel to
  * take their SYN again. It does not tell the descriptor: the one that listens at the port is it. */
-static void lengthen_queue(uint16_t port)
+static void lengthen_queue(struct mir__user *user, uint16_t port)
 {
     struct sockaddr_in addr;
-    for (int fd = 0; fd < FORWARD_FD_MAX; fd++) {
+    for (int fd = 0; fd < MIR__USER_LISTENER_MAX; fd++) {
         int is_listening = 0;
         socklen_t len = sizeof is_listening, addr_len = sizeof addr;
         if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &len) < 0 || !is_listening)
             continue;
-        if (getsockname(fd, (struct sockaddr *)&addr, &addr_len) == 0 &&
-            addr.sin_family == AF_INET && ntohs(addr.sin_port) == port &&
-            listen(fd, LISTEN_QUEUE) < 0)
+        if (getsockname(fd, (struct sockaddr *)&addr, &addr_len) < 0 ||
+            addr.sin_family != AF_INET || ntohs(addr.sin_port) != port)
+            continue;
+        user->is_listener[fd] = true;
+        if (listen(fd, LISTEN_QUEUE) < 0)
             MIR_LOG(DEV, WARN, "port %u: a queue of one connection", port);
     }
 }
@@ -303,7 +304,7 @@ int mir_user_add_forward(struct mir_net_dev *dev, struct mir_user_forward *forwa
                               forward->port) == 0) {
             forward->host_port = (uint16_t)port;
             if (!forward->is_udp)
-                lengthen_queue(forward->host_port);
+                lengthen_queue(user, forward->host_port);
             user->is_stale = true;
             return 0;
         }
