@@ -29,7 +29,7 @@ CFLAGS_fuzz    := -O1 $(CFLAGS_ALL) -fsanitize=fuzzer-no-link,address,undefined 
                   -fno-sanitize-recover=all -DMIR_DEBUG_BUILD=1 -DMIR_FUZZING=1
 CFLAGS_replay  := $(CFLAGS_asan) -DMIR_FUZZING=1
 CFLAGS_free    := -O2 $(CFLAGS_ALL) -ffreestanding -nostdinc \
-                  -isystem $(shell $(CC) -print-file-name=include)
+                  -isystem $(shell $(CC) -print-file-name=include 2>/dev/null)
 CFLAGS_freebsd := -O2 $(CFLAGS_ALL) --target=x86_64-unknown-freebsd14 -mcmodel=kernel -mno-red-zone \
                   -mno-mmx -mno-sse -msoft-float -ffreestanding -nostdinc \
                   -isystem $(shell $(CLANG) -print-resource-dir 2>/dev/null)/include
