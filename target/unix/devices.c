@@ -137,6 +137,8 @@ static int open_tap(struct mir__unix *u, struct mir__unix_net *net, char error[M
         .bufs = &u->bufs,
         .ifname = options->ifname,
         .mtu = options->mtu,
+        /* Faults happen to frames of the wire, not to segments of 64 KiB. */
+        .is_plain = options->fault != NULL,
     };
     choose_mac(u, options, config.mac);
     set_address(net, TAP_DEFAULT_IP, TAP_DEFAULT_PREFIX);

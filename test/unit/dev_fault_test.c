@@ -228,6 +228,16 @@ static void test_time(void)
         send_frame(&bed, i);
     check_int(bed.fault.stats[MIR_FAULT_OUT].overflowed, ==, 5);
     bed_close(&bed);
+    tap_case("frames that are dropped at the limit do not use up the rate");
+    bed_open(&bed, "out:rate=80kbit");
+    for (uint32_t i = 0; i < 2 * MIR_FAULT_QUEUE; i++)
+        send_frame(&bed, i);
+    run(&bed, bed.now_us + MIR_FAULT_QUEUE * 10000ull + 5000);
+    check_int(bed.received, ==, MIR_FAULT_QUEUE);
+    send_frame(&bed, 2 * MIR_FAULT_QUEUE);
+    run(&bed, bed.now_us + 11000);
+    check_int(bed.received, ==, MIR_FAULT_QUEUE + 1);
+    bed_close(&bed);
 }
 
 int main(void)

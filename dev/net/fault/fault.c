@@ -178,6 +178,12 @@ static int meet(struct mir__fault_way *way, struct mir_buf *buf_given)
         }
         stats->corrupted++;
     }
+    /* Before its time on the wire is taken: a frame that finds no room must not use up the rate. */
+    if (way->held_count == MIR_FAULT_QUEUE) {
+        stats->overflowed++;
+        mir_buf_release(buf);
+        return 0;
+    }
     mir_time_us due_us = due_time(way, buf);
     if (happens(fault, rule->dup_ppm))
         twin = copy_of(fault, buf);
