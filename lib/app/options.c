@@ -96,7 +96,7 @@ static int set_ip(const struct source *source, uint32_t net, struct text value)
         return 0;
     }
     if (mir_ip_parse_prefix(value.at, value.len, &n->ip, &n->prefix_len) < 0 ||
-        !mir_ip_is_v4(&n->ip) || mir_ip_is_any(&n->ip))
+        !mir_ip_is_v4(&n->ip) || mir_ip_is_any(&n->ip) || n->prefix_len == 0)
         return refuse(source, value, "an address with prefix length such as 10.0.0.2/24, or dhcp");
     n->has_ip = true;
     n->use_dhcp = false;
@@ -143,7 +143,7 @@ static int set_mac(const struct source *source, uint32_t net, struct text value)
             return refuse(source, value, expected);
         mac[i] = (uint8_t)(high << 4 | low);
     }
-    if (mac[0] & 1)
+    if (mac[0] & 1 || (mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]) == 0)
         return refuse(source, value, expected);
     mir_memcpy(n->mac, mac, 6);
     n->has_mac = true;

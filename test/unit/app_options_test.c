@@ -161,6 +161,8 @@ static void test_mistakes(void)
     check_error("--mac 01:00:00:00:00:00",
                 "--mac: \"01:00:00:00:00:00\" is not a unicast MAC address such as "
                 "02:00:00:00:00:01");
+    check_int(parse("--mac 00:00:00:00:00:00"), ==, -MIR_EINVAL);
+    check_int(parse("--ip 10.0.0.1/0"), ==, -MIR_EINVAL);
     check_error("--mtu 100", "--mtu: \"100\" is not an MTU of 576 to 65535");
     check_error("--net wifi",
                 "--net: \"wifi\" is not a network mode: user, tap, tap:IFNAME, socket");

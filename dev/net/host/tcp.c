@@ -482,6 +482,7 @@ static void pop_written(struct mir__host_tcp *tcp, size_t written)
     tcp->queued_bytes -= (uint32_t)written;
     while (written > 0) {
         struct mir__host_chunk *chunk = tcp->first;
+        MIR_ASSERT(chunk != NULL); /* the host takes no more than it was given */
         uint32_t n = (uint32_t)MIR_MIN(written, (size_t)chunk->view.len);
         mir_view_shrink_front(&chunk->view, n);
         written -= n;
@@ -601,6 +602,7 @@ static int tcp_recv_view(struct mir_tcp *head, struct mir_view *view)
         set_timer(tcp, RETRY_US);
         return -MIR_EAGAIN;
     }
+    MIR_ASSERT(tcp->rx_page != NULL);
     uint32_t room = tcp->rx_page->size_bytes - tcp->rx_used;
     ssize_t n = recv(tcp->watch.fd, tcp->rx_page->base + tcp->rx_used, room, MSG_DONTWAIT);
     if (n < 0)

@@ -277,8 +277,8 @@ int mir_user_open(const struct mir_user_config *config, struct mir_net_dev **dev
  * take their SYN again. It does not tell the descriptor: the one that listens at the port is it. */
 static void lengthen_queue(struct mir__user *user, uint16_t port)
 {
-    struct sockaddr_in addr;
     for (int fd = 0; fd < MIR__USER_LISTENER_MAX; fd++) {
+        struct sockaddr_in addr = {0};
         int is_listening = 0;
         socklen_t len = sizeof is_listening, addr_len = sizeof addr;
         if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &len) < 0 || !is_listening)
