@@ -254,8 +254,10 @@ static void start_step(struct builder *b, struct step *step)
     free(partial);
 }
 
-static void show_output(struct builder *b, struct step *step)
+/* Returns true if the compiler said something. */
+static bool show_output(struct builder *b, struct step *step)
 {
+    bool has_said = false;
     char chunk[4096];
     ssize_t got;
     lseek(step->capture, 0, SEEK_SET);
@@ -264,21 +266,36 @@ static void show_output(struct builder *b, struct step *step)
         if (!b->named_folder && strcmp(b->common->folder, ".") != 0)
             fprintf(stderr, "mirari: Entering directory '%s'\n", b->common->folder);
         b->named_folder = true;
+        has_said = true;
         fwrite(chunk, 1, (size_t)got, stderr);
     }
     close(step->capture);
+    return has_said;
+}
+
+/* A compiler that was killed, for want of memory perhaps, says nothing itself. */
+static void explain_silence(const struct step *step, int status)
+{
+    if (WIFSIGNALED(status))
+        complain("\"%s\" was ended by signal %d (%s) at %s; is there enough memory?",
+                 step->argv.item[0], WTERMSIG(status), strsignal(WTERMSIG(status)), step->name);
+    else
+        complain("\"%s\" failed at %s with status %d and said nothing; see its command with -v",
+                 step->argv.item[0], step->name, WEXITSTATUS(status));
 }
 
 static void finish_step(struct builder *b, struct step *step, int status)
 {
     char *partial = beside(step, ".part"), *record_path = beside(step, ".rec");
     struct list deps = {0};
-    show_output(b, step);
+    bool has_said = show_output(b, step);
     if (step->has_depfile)
         read_depfile(step, &deps);
     unlink(record_path);
     if (status != 0) {
         b->failed++;
+        if (!has_said)
+            explain_silence(step, status);
         unlink(partial);
     } else if (rename(partial, step->output) != 0) {
         complain("cannot write \"%s\": %s; make room or choose another folder with -o",

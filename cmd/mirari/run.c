@@ -601,16 +601,18 @@ static int await_start(struct run *run, pid_t supervisor, int news)
 {
     char bytes[64];
     int timeout = 5000, status;
+    time_t end = 0;
     struct state state;
     struct pollfd wait = {.fd = news, .events = POLLIN};
     bool has_ended = false;
-    /* The first words, and those that follow them closely. */
-    while (poll(&wait, 1, timeout) > 0) {
+    /* The first words, and those that follow them closely; one that talks on is not waited for. */
+    while ((end == 0 || time(NULL) < end) && poll(&wait, 1, timeout) > 0) {
         if (read(news, bytes, sizeof(bytes)) <= 0) {
             has_ended = true;
             break;
         }
         timeout = 150;
+        end = end != 0 ? end : time(NULL) + 2;
     }
     if (state_open(&state) != 0)
         return EXIT_FAIL;

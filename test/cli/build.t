@@ -76,6 +76,9 @@ has 'in function .use' 'with the function that needs it'
 has_not "$box" 'without the path of the machine'
 exits 1 'no compiler' env CC=nocc "$mirari" build -C first
 has 'no C compiler "nocc"; install gcc' 'is said'
+printf '#!/bin/sh\nkill -9 $$\n' >killed-cc; chmod +x killed-cc
+says 'killed-cc" was ended by signal 9 ' 'a compiler that is killed is not passed over in silence' env CC="$PWD/killed-cc" "$mirari" build -C first
+says '"false" failed at .* with status 1' 'nor one that fails without a word' env CC=false "$mirari" build -C first
 mkdir taken; mkdir -p taken/unix; touch taken/unix/precious
 exits 1 'results into a foreign folder' "$mirari" build -C mywebsite -o taken
 has 'has files that mirari did not make' 'are refused'

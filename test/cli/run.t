@@ -204,6 +204,23 @@ out=$("$mirari" logs loud | grep -c '^0.* many bytes\.$\|^all'); want=$("$mirari
 [ $((want - out)) -le 1 ]; report $? 'and holds whole lines, but perhaps its first'
 is_ok 'it stops' "$mirari" stop loud
 
+# Detaching does not wait for a pause of one that always talks.
+mkdir talker; echo 'name = talker' >talker/app.conf
+cat >talker/main.c <<'END'
+#include <mirari/mirari.h>
+int mir_app_main(struct mir_app *app)
+{
+    int r = 0;
+    while (!app->is_stopping && r != -MIR_ECANCELED) {
+        mir_app_print(app, "talk\n");
+        r = mir_wait_on(app->loop, &app->stop_asked, mir_loop_now(app->loop) + 20000);
+    }
+    return 0;
+}
+END
+is_ok 'run -d of an appliance that prints all the time comes back' timeout 30 "$mirari" run -q -d -C talker
+is_ok 'it stops' "$mirari" stop talker
+
 # Hostile state folders.
 mkdir "$box/other"; chmod 700 "$box/other"
 ln -s "$box/other" "$box/link"
