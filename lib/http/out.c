@@ -26,6 +26,8 @@ void mir__http_put(struct mir__http_text_out *out, const void *text, size_t len)
         out->is_cut = true;
         return;
     }
+    if (len == 0)
+        return; /* @text may be NULL then */
     mir_memcpy(out->at, text, len);
     out->at += len;
 }
