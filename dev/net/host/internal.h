@@ -60,6 +60,7 @@ struct mir__host_tcp {
     uint8_t state;   /* enum mir__host_state */
     bool is_watched; /* watch is with the poll */
     bool in_told;    /* READABLE was delivered and nothing taken since */
+    bool is_drained; /* a read was short: the watch will tell when there is more */
     bool was_full;   /* WRITABLE is owed */
     bool fin_asked, fin_sent, eof_seen, closed_told;
     struct mir_endpoint local, remote;

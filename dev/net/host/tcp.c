@@ -11,7 +11,8 @@
  *
  * Receiving: bytes are read when the application asks, into a page that several reads share; the
  * run grows with the stream (one page to sixteen) and is released when nothing is there, so an idle
- * connection holds no page.
+ * connection holds no page. A short read has emptied the socket: until the watch says that there is
+ * more, the next one is answered without asking the host.
  *
  * Closing: what is queued is still written, within a time limit; unread data makes it a reset, as
  * does data that arrives afterwards (RFC 1122 section 4.2.2.13, RFC 2525 section 2.17).
@@ -96,6 +97,8 @@ static void on_ready(void *arg, unsigned events)
 {
     struct mir__host_tcp *tcp = arg;
     unsigned wanted = tcp->watch.events;
+    if (events & (MIR_HOST_IN | MIR_HOST_ERROR))
+        tcp->is_drained = false;
     if (events & MIR_HOST_ERROR) {
         unwatch(tcp);
         tcp->in_told = true;
@@ -597,6 +600,10 @@ static int tcp_recv_view(struct mir_tcp *head, struct mir_view *view)
         return -MIR_EAGAIN;
     if (tcp->eof_seen)
         return -MIR_EEOF;
+    if (tcp->is_drained) {
+        rest(tcp);
+        return -MIR_EAGAIN;
+    }
     if (ensure_rx_page(tcp) < 0) {
         stack_of(tcp)->count.no_memory++;
         set_timer(tcp, RETRY_US);
@@ -622,6 +629,7 @@ static int tcp_recv_view(struct mir_tcp *head, struct mir_view *view)
     tcp->bytes_received += (uint64_t)n;
     tcp->in_told = false;
     watch(tcp, tcp->watch.events | MIR_HOST_IN);
+    tcp->is_drained = (uint32_t)n < room && tcp->is_watched;
     return 0;
 }
 
