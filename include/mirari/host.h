@@ -18,6 +18,10 @@ struct mir_host_watch {
     unsigned events; /**< MIR_HOST_IN | MIR_HOST_OUT; errors are always reported */
     void (*ready)(void *arg, unsigned events);
     void *arg;
+    /** Set by ready() when it found something: it is then called again with MIR_HOST_IN on
+     * suspicion, without asking the host first. A device that never sets it is only called when
+     * asked for. */
+    bool found;
 };
 
 /** Called around every wait: for libraries that manage their own set of descriptors. */

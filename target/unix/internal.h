@@ -38,6 +38,8 @@ struct mir__poll {
     struct mir_list hooks;
     uint32_t spin_us;
     mir_time_us last_event_us;
+    struct mir_host_watch *eager; /* looked at again before the host is asked */
+    uint32_t eager_left;          /* so many times more */
     uint64_t waits, sleeps, events;
     /* private: the batch that is being dispatched */
     void *batch;

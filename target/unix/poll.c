@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #define BATCH 128
+#define EAGER 64u
 
 static struct mir__poll *of_base(struct mir_host_poll *base)
 {
@@ -58,6 +59,8 @@ static void poll_remove(struct mir_host_poll *base, struct mir_host_watch *watch
 {
     struct mir__poll *poll = of_base(base);
     struct epoll_event *events = poll->batch;
+    if (poll->eager == watch)
+        poll->eager = NULL;
     /* A descriptor that was closed already is gone from the set; nothing to report. */
     (void)epoll_ctl(poll->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
     for (int i = 0; i < poll->batch_count; i++) {
@@ -145,10 +148,40 @@ static void dispatch(struct mir__poll *poll, struct epoll_event *events, int cou
             ready |= MIR_HOST_OUT;
         if (events[i].events & (EPOLLERR | EPOLLHUP))
             ready |= MIR_HOST_ERROR;
+        watch->found = false;
         watch->ready(watch->arg, ready);
+        /* Its ready() may have removed it. */
+        if (events[i].data.ptr == watch && watch->found) {
+            poll->eager = watch;
+            poll->eager_left = EAGER;
+        }
     }
     poll->batch = NULL;
     poll->batch_count = 0;
+}
+
+/* A device that has just found something has probably more by now: look there before asking the
+ * host about all of them. Every so often, and when it finds nothing, the host is asked. */
+static bool look_again(struct mir__poll *poll, mir_time_us now_us)
+{
+    struct mir_host_watch *watch = poll->eager;
+    if (watch == NULL)
+        return false;
+    if (poll->eager_left == 0) {
+        poll->eager = NULL;
+        return false;
+    }
+    poll->eager_left--;
+    if (poll->loop != NULL)
+        mir_loop_set_now(poll->loop, now_us);
+    watch->found = false;
+    watch->ready(watch->arg, MIR_HOST_IN);
+    if (poll->eager == NULL || !watch->found) {
+        poll->eager = NULL;
+        return false;
+    }
+    poll->last_event_us = now_us;
+    return true;
 }
 
 void mir__poll_wait(void *arg, mir_time_us deadline_us)
@@ -162,6 +195,8 @@ void mir__poll_wait(void *arg, mir_time_us deadline_us)
         hook->before_wait(hook->arg, now_us, &deadline_us);
     }
     poll->waits++;
+    if (mir_list_is_empty(&poll->hooks) && look_again(poll, now_us))
+        return;
     if (poll->spin_us > 0 && deadline_us > now_us)
         count = spin(poll, events, deadline_us);
     if (count == 0) {
