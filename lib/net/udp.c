@@ -140,6 +140,9 @@ static int send_buf(struct mir_udp *udp, const struct mir_endpoint *to, struct m
         mir_buf_release(buf);
         return r;
     }
+    /* A received buffer that is sent again: its device spoke of another packet. */
+    buf->flags = 0;
+    buf->gso_size = 0;
     struct mir__udp header = {
         .src = s->port,
         .dst = to->port,

@@ -190,9 +190,46 @@ static void test_churn(void)
     testbed_close(&bed);
 }
 
+static void turn_round(struct mir_udp *udp, const struct mir_endpoint *from, struct mir_buf *buf,
+                       void *arg)
+{
+    (void)arg;
+    check_int(mir_udp_send_buf(udp, from, buf), ==, 0);
+}
+
+/* The device that received it could do sums; the one it leaves by cannot. */
+static void test_turned_round(void)
+{
+    struct mir_endpoint local = {.ip = mir_ip_from_v4(0), .port = 7};
+    struct mir_ip ours = mir_ip_from_v4(TESTBED_IP), peer = mir_ip_from_v4(TESTBED_PEER_IP);
+    struct mir_udp *udp;
+    uint8_t frame[100];
+    tap_case("a received buffer that is sent again has a checksum of its own");
+    testbed_init(&bed, 5, 8 << 20, 0);
+    testbed_open(&bed, NULL);
+    check_int(mir_udp_open(bed.stack, &local, turn_round, NULL, &udp), ==, 0);
+    size_t len = testbed_make_udp(frame, 5555, 7, "payload", 7);
+    struct mir_buf *buf = mir_buf_alloc(&bed.bufs, MIR_BUF_HEADROOM);
+    memcpy(mir_buf_append(buf, (uint32_t)len), frame, len);
+    memcpy(buf->data + 40, "\0\1", 2); /* the host left it to the device */
+    buf->flags = MIR_BUF_CSUM_PARTIAL | MIR_BUF_CSUM_VALID;
+    buf->csum_start = 34;
+    buf->csum_offset = 6;
+    bed.dev.upper.rx(bed.dev.upper.arg, buf);
+    testdev_end_batch(&bed.dev);
+    const struct testdev_frame *sent = testdev_next(&bed.dev);
+    if (check(sent != NULL)) {
+        uint16_t sum = mir__csum_pseudo(&ours, &peer, 17, 15);
+        check_int(sent->flags, ==, 0);
+        check_int(mir__csum_add(sum, mir__csum_partial(sent->data + 34, 15)), ==, 0xffff);
+    }
+    testbed_close(&bed);
+}
+
 int main(void)
 {
     tap_begin("net_frames");
+    test_turned_round();
     test_split();
     test_jumbo();
     test_order();
