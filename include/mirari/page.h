@@ -26,6 +26,7 @@
 #define MIRARI_PAGE_H
 
 #include <mirari/base.h>
+#include <mirari/err.h>
 
 #define MIR_PAGE_SIZE  4096u
 #define MIR_PAGE_SHIFT 12
@@ -213,10 +214,22 @@ struct mir_view {
 };
 
 /** View of [offset, offset+len) of @page; takes a reference. Asserts that the range is inside. */
-struct mir_view mir_view_of_page(struct mir_io_page *page, uint32_t offset, uint32_t len);
+static inline struct mir_view mir_view_of_page(struct mir_io_page *page, uint32_t offset,
+                                               uint32_t len)
+{
+    MIR_ASSERT_OP(offset, <=, page->size_bytes);
+    MIR_ASSERT_OP(len, <=, page->size_bytes - offset);
+    return (struct mir_view){mir_page_acquire(page), page->base + offset, len};
+}
 
 /** A part of a view with a reference of its own; never outside @view (asserted). */
-struct mir_view mir_view_sub(const struct mir_view *view, uint32_t offset, uint32_t len);
+static inline struct mir_view mir_view_sub(const struct mir_view *view, uint32_t offset,
+                                           uint32_t len)
+{
+    MIR_ASSERT_OP(offset, <=, view->len);
+    MIR_ASSERT_OP(len, <=, view->len - offset);
+    return (struct mir_view){mir_page_acquire(view->page), view->data + offset, len};
+}
 
 /** Drop @len bytes at the front or the back; @len <= view->len (asserted). */
 static inline void mir_view_shrink_front(struct mir_view *view, uint32_t len)
@@ -372,7 +385,21 @@ static inline void mir_buf_pull(struct mir_buf *buf, uint32_t len)
 void mir_buf_trim(struct mir_buf *buf, uint32_t total);
 
 /** Add a payload view at the end (given). Returns 0, or -MIR_ELIMIT (view released). */
-int mir_buf_add_view(struct mir_buf *buf, MIR_GIVE struct mir_view view_given) MIR_CHECK;
+static inline MIR_CHECK int mir_buf_add_view(struct mir_buf *buf,
+                                             MIR_GIVE struct mir_view view_given)
+{
+    /* Devices need no empty views, and a total must fit its type. */
+    bool is_over =
+        buf->frag_count == MIR_BUF_FRAG_MAX || view_given.len > UINT32_MAX - mir_buf_total(buf);
+    if (view_given.len == 0 || is_over) {
+        int r = view_given.len == 0 ? 0 : -MIR_ELIMIT;
+        mir_view_release(&view_given);
+        return r;
+    }
+    buf->frag[buf->frag_count++] = view_given;
+    buf->frag_len += view_given.len;
+    return 0;
+}
 
 /** Copy @len bytes from @offset of the packet, views included. Returns 0 or -MIR_ERANGE. */
 int mir_buf_copy_out(const struct mir_buf *buf, uint32_t offset, void *out, uint32_t len) MIR_CHECK;

@@ -110,21 +110,6 @@ void mir_buf_trim(struct mir_buf *buf, uint32_t total)
     buf->len -= excess;
 }
 
-int mir_buf_add_view(struct mir_buf *buf, struct mir_view view_given)
-{
-    /* Devices need no empty views, and a total must fit its type. */
-    bool is_over =
-        buf->frag_count == MIR_BUF_FRAG_MAX || view_given.len > UINT32_MAX - mir_buf_total(buf);
-    if (view_given.len == 0 || is_over) {
-        int r = view_given.len == 0 ? 0 : -MIR_ELIMIT;
-        mir_view_release(&view_given);
-        return r;
-    }
-    buf->frag[buf->frag_count++] = view_given;
-    buf->frag_len += view_given.len;
-    return 0;
-}
-
 int mir_buf_copy_out(const struct mir_buf *buf, uint32_t offset, void *out, uint32_t len)
 {
     uint8_t *to = out;

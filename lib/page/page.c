@@ -168,17 +168,3 @@ void mir__page_free(struct mir_io_page *page)
     page->next_free = pool->free_list[page->class_index];
     pool->free_list[page->class_index] = page;
 }
-
-struct mir_view mir_view_of_page(struct mir_io_page *page, uint32_t offset, uint32_t len)
-{
-    MIR_ASSERT_OP(offset, <=, page->size_bytes);
-    MIR_ASSERT_OP(len, <=, page->size_bytes - offset);
-    return (struct mir_view){mir_page_acquire(page), page->base + offset, len};
-}
-
-struct mir_view mir_view_sub(const struct mir_view *view, uint32_t offset, uint32_t len)
-{
-    MIR_ASSERT_OP(offset, <=, view->len);
-    MIR_ASSERT_OP(len, <=, view->len - offset);
-    return (struct mir_view){mir_page_acquire(view->page), view->data + offset, len};
-}

@@ -2,9 +2,9 @@
 /* Internet checksum (RFC 1071): over bytes, views with ready block sums, and whole packets.
  *
  * The sum of 16-bit words with end-around carry does not care how wide the words are that it is
- * made from (RFC 1071 section 2 C). Blocks of 64 bytes go through two vectors of 64-bit lanes that
- * add 32-bit halves, so that no carry is ever lost nor looked at (2^36 bytes would be needed for
- * that); GCC and clang make SSE2 or NEON of them, and scalar code where there are no vector
+ * made from (RFC 1071 section 2 C). Blocks go through two vectors of 64-bit lanes, which together
+ * are sums of 32-bit halves, so that no carry is ever looked at (2^36 bytes would be needed for one
+ * to be lost); GCC and clang make SSE2 or NEON of them, and scalar code where there are no vector
  * registers. The rest goes into a 128-bit accumulator (add, add-with-carry). Folding to 16 bits
  * happens once. No byte outside the range is read.
  *
@@ -68,40 +68,50 @@ static inline uint64_t load_tail(const uint8_t *p, size_t len)
 
 typedef uint64_t lanes __attribute__((vector_size(16)));
 
-/* Sums of the low and of the high halves of 64-bit words. */
+/* Sums of 64-bit words, whose carries are lost, and of their high halves, which lose none: the low
+ * halves are what the first lacks of the second. */
 struct wide_sum {
-    lanes low;
+    lanes all;
     lanes high;
 };
 
-static inline void add_block(struct wide_sum *sum, const lanes w[4])
+static inline lanes load_lanes(const uint8_t *p)
 {
-    const lanes half = {UINT32_MAX, UINT32_MAX};
-    sum->low += (w[0] & half) + (w[1] & half) + (w[2] & half) + (w[3] & half);
-    sum->high += (w[0] >> 32) + (w[1] >> 32) + (w[2] >> 32) + (w[3] >> 32);
+    lanes w;
+    mir_memcpy(&w, p, sizeof w);
+    return w;
+}
+
+static inline void add(struct wide_sum *sum, lanes w)
+{
+    sum->all += w;
+    sum->high += w >> 32;
 }
 
 static inline sum128 finish(const struct wide_sum *sum)
 {
-    lanes both = sum->low + sum->high;
+    lanes both = (sum->all - (sum->high << 32)) + sum->high;
     return (sum128)both[0] + both[1];
 }
 
 uint16_t mir__csum_partial(const void *data, size_t len)
 {
     const uint8_t *p = data;
-    sum128 sum = 0;
-    if (len >= 64) {
-        struct wide_sum wide = {{0, 0}, {0, 0}};
-        for (; len >= 64; len -= 64, p += 64) {
-            lanes w[4];
-            mir_memcpy(w, p, 64);
-            add_block(&wide, w);
-        }
-        sum = finish(&wide);
+    struct wide_sum wide = {{0, 0}, {0, 0}};
+    for (; len >= 64; len -= 64, p += 64) {
+        add(&wide, load_lanes(p));
+        add(&wide, load_lanes(p + 16));
+        add(&wide, load_lanes(p + 32));
+        add(&wide, load_lanes(p + 48));
     }
-    for (; len >= 8; len -= 8, p += 8)
+    for (; len >= 16; len -= 16, p += 16)
+        add(&wide, load_lanes(p));
+    sum128 sum = finish(&wide);
+    if (len >= 8) {
         sum += load64(p);
+        len -= 8;
+        p += 8;
+    }
     return fold(sum + load_tail(p, len));
 }
 
@@ -110,11 +120,10 @@ uint16_t mir__csum_copy(void *out, const void *data, size_t len)
     const uint8_t *p = data;
     uint8_t *o = out;
     struct wide_sum wide = {{0, 0}, {0, 0}};
-    for (; len >= 64; len -= 64, p += 64, o += 64) {
-        lanes w[4];
-        mir_memcpy(w, p, 64);
-        mir_memcpy(o, w, 64);
-        add_block(&wide, w);
+    for (; len >= 16; len -= 16, p += 16, o += 16) {
+        lanes w = load_lanes(p);
+        mir_memcpy(o, &w, sizeof w);
+        add(&wide, w);
     }
     sum128 sum = finish(&wide);
     for (; len >= 8; len -= 8, p += 8, o += 8) {
