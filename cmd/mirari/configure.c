@@ -223,11 +223,15 @@ static void emit_manifest(struct str *out, const struct manifest *m)
 /* ---- stores -------------------------------------------------------------------------------------
  */
 
+/** More than crunch takes. Links to folders above could make a listing endless. */
+#define LISTING_DEPTH_MAX 40
+#define LISTING_NAMES_MAX 150000
+
 /* Names, sizes and times below @path, in order of names. Unreadable folders are crunch's to name.
- */
-static void add_listing(struct str *out, const char *path, unsigned depth)
+ * @left: names that may still be added; at 0 the listing says nothing. */
+static void add_listing(struct str *out, const char *path, unsigned depth, unsigned *left)
 {
-    DIR *dir = depth < 64 ? opendir(path) : NULL;
+    DIR *dir = depth < LISTING_DEPTH_MAX ? opendir(path) : NULL;
     if (dir == NULL)
         return;
     struct list names = {0};
@@ -237,6 +241,11 @@ static void add_listing(struct str *out, const char *path, unsigned depth)
     closedir(dir);
     list_sort(&names);
     for (size_t i = 0; i < names.count; i++) {
+        if (*left == 0) {
+            free(names.item[i]);
+            continue;
+        }
+        (*left)--;
         char *child = path_join(path, names.item[i]);
         struct stat st = {0};
         bool is_there = stat(child, &st) == 0;
@@ -244,7 +253,7 @@ static void add_listing(struct str *out, const char *path, unsigned depth)
         str_format(out, "%s%c%d %o %lld %lld.%09ld\n", names.item[i], 0, is_there, st.st_mode,
                    (long long)st.st_size, (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
         if (is_there && S_ISDIR(st.st_mode))
-            add_listing(out, child, depth + 1);
+            add_listing(out, child, depth + 1, left);
         str_text(out, "/\n");
         free(child);
         free(names.item[i]);
@@ -276,9 +285,10 @@ static int crunch_store(const struct common *common, const struct manifest *m,
     const char *epoch = getenv("SOURCE_DATE_EPOCH");
     str_format(&now, "%lld.%09ld %s %s\n", (long long)self.st_mtim.tv_sec, self.st_mtim.tv_nsec,
                epoch != NULL ? epoch : "-", dir);
-    add_listing(&now, dir, 0);
-    bool is_same = file_read(record, 256u << 20, &before) == 0 && before.len == now.len &&
-                   memcmp(before.data, now.data, now.len) == 0;
+    unsigned left = LISTING_NAMES_MAX;
+    add_listing(&now, dir, 0, &left);
+    bool is_same = left > 0 && file_read(record, 256u << 20, &before) == 0 &&
+                   before.len == now.len && memcmp(before.data, now.data, now.len) == 0;
     int result = 0;
     if (!is_same || !has_outputs(gen, kv->symbol)) {
         struct crunch_report report = {0};

@@ -79,6 +79,11 @@ has 'no C compiler "nocc"; install gcc' 'is said'
 printf '#!/bin/sh\nkill -9 $$\n' >killed-cc; chmod +x killed-cc
 says 'killed-cc" was ended by signal 9 ' 'a compiler that is killed is not passed over in silence' env CC="$PWD/killed-cc" "$mirari" build -C first
 says '"false" failed at .* with status 1' 'nor one that fails without a word' env CC=false "$mirari" build -C first
+mkdir -p looped/site; printf 'name = looped\nkv s { dir = site }\n' >looped/app.conf
+echo 'int mir_app_main(struct mir_app *app) { (void)app; return 0; }' | cat <(echo '#include <mirari/mirari.h>') - >looped/main.c
+echo hi >looped/site/index.html; ln -s . looped/site/l1; ln -s . looped/site/l2; ln -s . looped/site/l3
+exits 1 'links in a store that lead to its own folder' timeout 60 "$mirari" build -C looped
+has 'more than 32 folders deep \(a link to a folder above\?\)' 'are named, and soon'
 mkdir taken; mkdir -p taken/unix; touch taken/unix/precious
 exits 1 'results into a foreign folder' "$mirari" build -C mywebsite -o taken
 has 'has files that mirari did not make' 'are refused'
