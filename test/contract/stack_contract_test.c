@@ -523,6 +523,10 @@ static void test_udp(const char *kind)
     check_int(theirs.wrong, ==, 0);
     check_int(mir_udp_send(ours.udp, &bound, large, 65508), ==, -MIR_ETOOBIG);
     check_int(mir_udp_open(bed.server, &bound, on_datagram, &theirs, &other), ==, -MIR_EADDRINUSE);
+    tap_case("%s: a socket of IPv4 sends nothing to the last bytes of an IPv6 address", kind);
+    at = bound;
+    check_int(mir_ip_parse("2001:db8::7f00:1", 16, &at.ip), ==, 0);
+    check_int(mir_udp_send(theirs.udp, &at, large, 100), <, 0);
     mir_udp_close(ours.udp);
     mir_udp_close(theirs.udp);
     run_for(2000);

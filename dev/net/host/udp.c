@@ -167,11 +167,23 @@ static int after_send(struct mir__host_stack *stack, ssize_t n, int posix)
     return mir__host_error(posix);
 }
 
+/* A socket of IPv4 alone would take the end of an IPv6 address for an address. */
+static int check_family(const struct mir__host_udp *udp, const struct mir_endpoint *to)
+{
+    if (udp->family != AF_INET || mir_ip_is_v4(&to->ip) || mir_ip_is_any(&to->ip))
+        return 0;
+    mir__host_of(udp->head.stack)->count.udp_dropped++;
+    return -MIR_ENETUNREACH;
+}
+
 static int udp_send(struct mir_udp *head, const struct mir_endpoint *to, const void *data,
                     size_t len)
 {
     struct mir__host_udp *udp = udp_of(head);
     struct sockaddr_storage addr;
+    int r = check_family(udp, to);
+    if (r < 0)
+        return r;
     socklen_t addr_len = mir__host_sockaddr(to, udp->family, &addr);
     ssize_t n = sendto(udp->watch.fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL,
                        (const struct sockaddr *)&addr, addr_len);
@@ -185,6 +197,11 @@ static int udp_send_buf(struct mir_udp *head, const struct mir_endpoint *to,
     struct sockaddr_storage addr;
     struct iovec iov[1 + MIR_BUF_FRAG_MAX];
     struct msghdr msg = {.msg_name = &addr, .msg_iov = iov, .msg_iovlen = 1};
+    int r = check_family(udp, to);
+    if (r < 0) {
+        mir_buf_release(buf_given);
+        return r;
+    }
     msg.msg_namelen = mir__host_sockaddr(to, udp->family, &addr);
     iov[0] = (struct iovec){buf_given->data, buf_given->len};
     for (uint32_t i = 0; i < buf_given->frag_count; i++)
