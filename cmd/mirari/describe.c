@@ -12,16 +12,22 @@
 #include "cmd/mirari/tool.h"
 
 struct sizes {
-    uint64_t files, bytes;
+    uint64_t files, bytes, names;
 };
+
+/** As deep and as many as crunch takes: links to folders above could make it endless. */
+#define DEPTH_MAX 32
+#define NAMES_MAX 150000
 
 static void add_sizes(const char *path, unsigned depth, struct sizes *sizes)
 {
-    DIR *dir = depth < 64 ? opendir(path) : NULL;
+    DIR *dir = depth <= DEPTH_MAX ? opendir(path) : NULL;
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
         struct stat st;
         if (entry->d_name[0] == '.')
             continue;
+        if (++sizes->names > NAMES_MAX)
+            break;
         char *child = path_join(path, entry->d_name);
         if (stat(child, &st) == 0 && S_ISDIR(st.st_mode)) {
             add_sizes(child, depth + 1, sizes);

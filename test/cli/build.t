@@ -84,6 +84,7 @@ echo 'int mir_app_main(struct mir_app *app) { (void)app; return 0; }' | cat <(ec
 echo hi >looped/site/index.html; ln -s . looped/site/l1; ln -s . looped/site/l2; ln -s . looped/site/l3
 exits 1 'links in a store that lead to its own folder' timeout 60 "$mirari" build -C looped
 has 'more than 32 folders deep \(a link to a folder above\?\)' 'are named, and soon'
+is_ok 'and describe comes back' timeout 60 "$mirari" describe -C looped
 mkdir taken; mkdir -p taken/unix; touch taken/unix/precious
 exits 1 'results into a foreign folder' "$mirari" build -C mywebsite -o taken
 has 'has files that mirari did not make' 'are refused'
