@@ -452,7 +452,8 @@ struct mir_net_if_config {
  */
 int mir_net_open(const struct mir_net_config *config, struct mir_net **net) MIR_CHECK;
 
-/** Abort all connections, detach the interfaces, release everything. */
+/** Abort all connections, detach the interfaces, release everything. No handle of the stack may be
+ *  used afterwards, not even to close it. Not inside a handler. */
 void mir_net_close(struct mir_net *net);
 
 /** Attach @dev (lent until mir_net_close) and start it. Returns 0, -MIR_ELIMIT (8 interfaces) or

@@ -395,6 +395,52 @@ static void test_leaks(void)
     script_close(&s);
 }
 
+static void test_closed_window(void)
+{
+    struct mir_net_config config = {.tcp_rcvbuf_bytes = 2048};
+    struct mir_tcp_info info;
+
+    tap_case("our FIN is acknowledged by a probe of our closed window");
+    script_open(&s, &config);
+    s.reads = false;
+    script_accept(&s);
+    in(&s, "PA", 1, 1, 2048);
+    check(script_next(&s));
+    check_int(s.hdr.wnd, ==, 0);
+    check_int(mir_tcp_shutdown(s.tcp), ==, 0);
+    out(&s, "FA", 1, 2049, 0);
+    in(&s, "A", 2049, 2, 1);
+    mir_tcp_get_info(s.tcp, &info);
+    check_int(info.state, ==, MIR_TCP_S_FIN_WAIT_2);
+    out(&s, "A", 2, 2049, 0);
+    script_close(&s);
+
+    tap_case("closed by us, its window closed by the peer: not for ever");
+    script_open(&s, NULL);
+    script_accept(&s);
+    s.wnd = 0;
+    in(&s, "A", 1, 1, 0);
+    script_send(&s, 100);
+    mir_tcp_close(s.tcp);
+    s.tcp = NULL;
+    uint32_t probes = 0;
+    bool is_reset = false;
+    for (int i = 0; i < 180 && !is_reset; i++) {
+        script_wait(&s, 10100000);
+        while (script_next(&s)) {
+            is_reset = (s.hdr.flags & MIR__TCP_RST) != 0;
+            if (is_reset)
+                break;
+            in(&s, "A", 1, 1, 0);
+            probes++;
+        }
+    }
+    check(is_reset);
+    check_int(probes, >=, 10);
+    check_int(script_stat(&s, "connections"), ==, 0);
+    script_close(&s);
+}
+
 int main(void)
 {
     tap_begin("tcp_close");
@@ -404,5 +450,6 @@ int main(void)
     test_abort();
     test_time_wait();
     test_leaks();
+    test_closed_window();
     return tap_done();
 }

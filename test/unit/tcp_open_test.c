@@ -63,6 +63,55 @@ static void test_passive(void)
     check(script_events(&s) & MIR_TCP_READABLE);
     script_close(&s);
 
+    tap_case("a SYN-ACK echoes the newest SYN's timestamp");
+    script_open(&s, NULL);
+    s.ts = true;
+    s.tsval = 5000;
+    script_listen(&s, 0);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    check_int(s.opt.tsecr, ==, 5000);
+    s.tsval = 6000;
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    check_int(s.opt.tsecr, ==, 6000);
+    s.tsval = 5500; /* the older one comes late */
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    check_int(s.opt.tsecr, ==, 6000);
+    script_close(&s);
+
+    tap_case("half-open: a peer that began anew, its clock too, can reset the old request");
+    script_open(&s, NULL);
+    s.ts = true;
+    s.tsval = 5000;
+    script_listen(&s, 0);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    s.tsval = 1000;
+    in(&s, "S", 77777, 0, 0);
+    out(&s, "A", 1, 1, 0); /* the answer it needs for its RST */
+    check_int(script_stat(&s, "half_open"), ==, 1);
+    in(&s, "R", 1, 0, 0);
+    check_int(script_stat(&s, "half_open"), ==, 0);
+    in(&s, "S", 77777, 0, 0);
+    out(&s, "SA", 0, 77778, 0);
+    script_close(&s);
+
+    tap_case("half-open: challenges are limited in number");
+    script_open(&s, NULL);
+    script_listen(&s, 0);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    for (int i = 0; i < 3000; i++) {
+        in(&s, "S", 77777, 0, 0);
+        if (script_next(&s))
+            check_int(s.len, ==, 0);
+    }
+    check_int(script_stat(&s, "challenge_acks"), <=, 2 * 1500);
+    check_int(script_stat(&s, "challenge_acks_limited"), >=, 1500);
+    script_close(&s);
+
     tap_case("on_accept may close at once");
     script_open(&s, NULL);
     s.closes_on_accept = true;

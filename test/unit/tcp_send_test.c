@@ -2,6 +2,7 @@
 /* Sending: what leaves when, timers, loss recovery, windows of the peer. */
 #include <string.h>
 
+#include "lib/net/tcp/internal.h"
 #include "test/harness/tcp_script.h"
 
 static struct tcp_script s;
@@ -41,6 +42,17 @@ static void test_coalescing(void)
     out(&s, "A", 121, 1, 1460);
     quiet(&s);
     script_close(&s);
+
+    tap_case("Nagle: the first tail behind a full segment does not wait, whatever the ISN");
+    for (uint16_t i = 0; i < 16; i++) {
+        script_open(&s, NULL);
+        s.peer_port = (uint16_t)(40000 + i);
+        script_accept(&s);
+        script_send(&s, 1560);
+        out(&s, "A", 1, 1, 1460);
+        out(&s, "PA", 1461, 1, 100);
+        script_close(&s);
+    }
 
     tap_case("no delay: each step's writes leave");
     script_open(&s, NULL);
@@ -280,8 +292,71 @@ static void test_fast_retransmit(void)
     script_close(&s);
 }
 
+/* What lies more than 2^31 behind seems to lie ahead: move the marks there, as time would. */
+static void test_old_marks(void)
+{
+    tap_case("three duplicates count, however long ago the last loss was");
+    script_open(&s, NULL);
+    script_accept(&s);
+    script_send(&s, 10);
+    out(&s, "PA", 1, 1, 10);
+    pcb_of(s.tcp)->recover = pcb_of(s.tcp)->snd_una - 0x7ffffff0u;
+    in(&s, "A", 1, 11, 0);
+    script_send(&s, 14600);
+    for (uint32_t i = 0; i < 10; i++)
+        out(&s, "A", 11 + i * 1460, 1, 1460);
+    in(&s, "A", 1, 1471, 0);
+    for (int i = 0; i < 3; i++)
+        in(&s, "A", 1, 1471, 0);
+    out(&s, "A", 1471, 1, 1460);
+    check_int(info().fast_retransmits, ==, 1);
+    script_close(&s);
+
+    tap_case("a tail does not wait because of a small segment long ago");
+    script_open(&s, NULL);
+    script_accept(&s);
+    script_send(&s, 10);
+    out(&s, "PA", 1, 1, 10);
+    pcb_of(s.tcp)->small_end = pcb_of(s.tcp)->snd_una - 0x7ffffff0u;
+    in(&s, "A", 1, 11, 0);
+    script_send(&s, 1460);
+    out(&s, "PA", 11, 1, 1460);
+    in(&s, "A", 1, 1471, 0);
+    script_send(&s, 1560);
+    out(&s, "A", 1471, 1, 1460);
+    out(&s, "PA", 2931, 1, 100);
+    script_close(&s);
+}
+
 static void test_zero_window(void)
 {
+    tap_case("zero window: data lost behind it is probed for, however long");
+    script_open(&s, NULL);
+    script_accept(&s);
+    script_send(&s, 14600);
+    for (uint32_t i = 0; i < 10; i++)
+        out(&s, "A", 1 + i * 1460, 1, 1460);
+    s.wnd = 0;
+    in(&s, "A", 1, 1461, 0);
+    uint32_t lost_probes = 0;
+    for (int i = 0; i < 180; i++) {
+        script_wait(&s, 10100000);
+        while (script_next(&s)) {
+            check_int(s.hdr.seq - s.our_isn, ==, 1461);
+            check_int(s.len, <=, 1);
+            lost_probes++;
+            in(&s, "A", 1, 1461, 0);
+        }
+    }
+    check_int(lost_probes, >=, 28);
+    check_int(script_events(&s), ==, 0);
+    s.wnd = 65535;
+    in(&s, "A", 1, 1461, 0);
+    check(script_next(&s));
+    check_int(s.hdr.seq - s.our_isn, ==, 1461);
+    check_int(s.len, ==, 1460);
+    script_close(&s);
+
     tap_case("zero window: probes with growing intervals, never given up while answered");
     script_open(&s, NULL);
     script_accept(&s);
@@ -575,6 +650,7 @@ int main(void)
     test_rto();
     test_initial_window();
     test_fast_retransmit();
+    test_old_marks();
     test_zero_window();
     test_buffer();
     test_keepalive();

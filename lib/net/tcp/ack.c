@@ -69,12 +69,22 @@ static void drop_acked(struct mir__tcp_pcb *pcb, uint32_t ack)
     }
 }
 
+/* Marks that were passed long ago follow: 2 GiB behind, they would look as if they lay ahead. */
+static void keep_marks_near(struct mir__tcp_pcb *pcb)
+{
+    if (!pcb->in_recovery && seq_lt(pcb->recover, pcb->snd_una))
+        pcb->recover = pcb->snd_una - 1;
+    if (seq_lt(pcb->small_end, pcb->snd_una))
+        pcb->small_end = pcb->snd_una;
+}
+
 void mir__tcp_new_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg)
 {
     uint32_t acked = seg->hdr.ack - pcb->snd_una;
     bool was_first_partial = pcb->in_recovery && !pcb->partial_seen;
     take_rtt(pcb, seg);
     drop_acked(pcb, seg->hdr.ack);
+    keep_marks_near(pcb);
     pcb->rexmt_count = 0;
     pcb->soft_error = 0;
     pcb->progress_us = seg->now_us;

@@ -45,6 +45,16 @@ static bool take_token(struct mir__tcp_state *host, uint32_t *second, uint32_t *
     return true;
 }
 
+bool mir__tcp_may_challenge(struct mir__tcp_state *host)
+{
+    if (take_token(host, &host->challenge_s, &host->challenge_left, CHALLENGES_A_SECOND)) {
+        MIR__TCP_COUNT(host, challenge_acks);
+        return true;
+    }
+    MIR__TCP_COUNT(host, challenge_acks_limited);
+    return false;
+}
+
 void mir__tcp_challenge(struct mir__tcp_pcb *pcb)
 {
     struct mir__tcp_state *host = pcb->host;
@@ -53,13 +63,13 @@ void mir__tcp_challenge(struct mir__tcp_pcb *pcb)
         pcb->challenge_s = now_s;
         pcb->challenges = 0;
     }
-    if (pcb->challenges >= MIR__TCP_CHALLENGES ||
-        !take_token(host, &host->challenge_s, &host->challenge_left, CHALLENGES_A_SECOND)) {
+    if (pcb->challenges >= MIR__TCP_CHALLENGES) {
         MIR__TCP_COUNT(host, challenge_acks_limited);
         return;
     }
+    if (!mir__tcp_may_challenge(host))
+        return;
     pcb->challenges++;
-    MIR__TCP_COUNT(host, challenge_acks);
     mir__tcp_send_ack(pcb);
 }
 
@@ -207,6 +217,40 @@ static bool is_in_window(const struct mir__tcp_pcb *pcb, const struct mir__tcp_s
     return seq - pcb->rcv_nxt < wnd || seq + len - 1 - pcb->rcv_nxt < wnd;
 }
 
+/* Our FIN may have been acknowledged: move on. False: the connection is gone. */
+static bool after_ack(struct mir__tcp_pcb *pcb)
+{
+    bool is_fin_acked =
+        pcb->fin_queued && pcb->sendq.q.bytes == 0 && seq_gt(pcb->snd_una, pcb->sendq.seq);
+    if (!is_fin_acked)
+        return true;
+    switch (pcb->state) {
+    case MIR_TCP_S_FIN_WAIT_1:
+        pcb->state = MIR_TCP_S_FIN_WAIT_2;
+        if (pcb->is_detached)
+            mir__tcp_timer_set(pcb, MIR__TCP_T_KEEP, now_of(pcb->host) + MIR__TCP_FIN_WAIT_2_US);
+        return true;
+    case MIR_TCP_S_CLOSING:
+        pcb->state = MIR_TCP_S_TIME_WAIT;
+        return true;
+    case MIR_TCP_S_LAST_ACK:
+        mir__tcp_finish(pcb, 0);
+        return false;
+    default:
+        return true;
+    }
+}
+
+/* TIME_WAIT was entered: the last ACK, and a smaller entry takes over. */
+static void leave_to_time_wait(struct mir__tcp_pcb *pcb)
+{
+    if (pcb->state != MIR_TCP_S_TIME_WAIT)
+        return;
+    if (pcb->ack_now)
+        mir__tcp_send_ack(pcb);
+    mir__tcp_finish(pcb, 0);
+}
+
 /* The sequence number is not acceptable. */
 static void unacceptable(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg)
 {
@@ -220,8 +264,10 @@ static void unacceptable(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment
         (seg->hdr.flags & (MIR__TCP_SYN | MIR__TCP_ACK)) == MIR__TCP_ACK) {
         struct mir__tcp_segment bare = *seg;
         pcb->ack_now = true;
-        (void)mir__tcp_process_ack(pcb, &bare);
-        mir__tcp_mark(pcb);
+        if (!mir__tcp_process_ack(pcb, &bare) || after_ack(pcb)) {
+            mir__tcp_mark(pcb);
+            leave_to_time_wait(pcb);
+        }
         return;
     }
     if (seg->len > 0) {
@@ -264,30 +310,6 @@ static bool complete_handshake(struct mir__tcp_pcb *pcb, struct mir__tcp_segment
     return true;
 }
 
-/* Our FIN may have been acknowledged: move on. False: the connection is gone. */
-static bool after_ack(struct mir__tcp_pcb *pcb)
-{
-    bool is_fin_acked =
-        pcb->fin_queued && pcb->sendq.q.bytes == 0 && seq_gt(pcb->snd_una, pcb->sendq.seq);
-    if (!is_fin_acked)
-        return true;
-    switch (pcb->state) {
-    case MIR_TCP_S_FIN_WAIT_1:
-        pcb->state = MIR_TCP_S_FIN_WAIT_2;
-        if (pcb->is_detached)
-            mir__tcp_timer_set(pcb, MIR__TCP_T_KEEP, now_of(pcb->host) + MIR__TCP_FIN_WAIT_2_US);
-        return true;
-    case MIR_TCP_S_CLOSING:
-        pcb->state = MIR_TCP_S_TIME_WAIT;
-        return true;
-    case MIR_TCP_S_LAST_ACK:
-        mir__tcp_finish(pcb, 0);
-        return false;
-    default:
-        return true;
-    }
-}
-
 /* The tests are passed: acknowledgment, text, FIN. */
 static void accepted(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg)
 {
@@ -303,11 +325,7 @@ static void accepted(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg)
     mir__tcp_process_text(pcb, seg);
     if (pcb->ack_now)
         mir__tcp_mark(pcb);
-    if (pcb->state == MIR_TCP_S_TIME_WAIT) {
-        if (pcb->ack_now)
-            mir__tcp_send_ack(pcb);
-        mir__tcp_finish(pcb, 0);
-    }
+    leave_to_time_wait(pcb);
 }
 
 /* Header prediction: true if the segment was dealt with. */

@@ -682,6 +682,8 @@ void mir__tcp_input_pcb(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg);
 void mir__tcp_reply_reset(struct mir__tcp_state *host, const struct mir__tcp_segment *seg);
 /** A challenge ACK, if the rates allow (RFC 5961). */
 void mir__tcp_challenge(struct mir__tcp_pcb *pcb);
+/** May the stack send one more challenge ACK in this second? Counts the answer. */
+bool mir__tcp_may_challenge(struct mir__tcp_state *host) MIR_CHECK;
 
 /** Process SEG.ACK of a synchronized connection. False: drop the segment. */
 bool mir__tcp_process_ack(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg);

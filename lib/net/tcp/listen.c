@@ -421,8 +421,8 @@ static void challenge_half_open(struct mir__tcp_state *host, const struct mir__t
         .flags = MIR__TCP_ACK,
         .opt = &opt,
     };
-    MIR__TCP_COUNT(host, challenge_acks);
-    mir__tcp_send_control(host, &ctl);
+    if (mir__tcp_may_challenge(host))
+        mir__tcp_send_control(host, &ctl);
 }
 
 static void promote(struct mir__tcp_state *host, struct mir__tcp_half_open *half,
@@ -463,7 +463,9 @@ void mir__tcp_input_half_open(struct mir__tcp_state *host, struct mir__tcp_half_
     }
     if (half->node.has_ts && seg->opt.has_ts && !(hdr->flags & MIR__TCP_RST) &&
         seq_lt(seg->opt.tsval, half->ts_recent)) {
+        /* Answered (RFC 7323 5.3 R1): a peer that began anew learns that it must reset the old. */
         MIR__TCP_COUNT(host, drop_paws);
+        challenge_half_open(host, half);
         return;
     }
     if (hdr->seq - (half->irs + 1) >= wnd) {

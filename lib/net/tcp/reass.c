@@ -156,6 +156,7 @@ void mir__tcp_reass_pull(struct mir__tcp_pcb *pcb)
         }
         pcb->rcv_nxt += len - known;
         pcb->bytes_received += len - known;
+        pcb->host->counters.bytes_in += len - known;
     }
     if (r->first == NULL)
         mir__tcp_packer_release(&r->packer);

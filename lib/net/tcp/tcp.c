@@ -144,6 +144,7 @@ void mir__tcp_establish(struct mir__tcp_pcb *pcb)
 {
     pcb->state = pcb->fin_queued ? MIR_TCP_S_FIN_WAIT_1 : MIR_TCP_S_ESTABLISHED;
     pcb->syn_due = false;
+    pcb->small_end = pcb->iss;
     pcb->cc->init(pcb);
     if (pcb->syn_rexmitted && pcb->srtt_us == 0)
         pcb->rto_us = MIR__TCP_RTO_AFTER_SYN_US;
@@ -604,8 +605,11 @@ void mir__tcp_fini(struct mir_net *net)
     if (host == NULL)
         return;
     mir__tcp_listen_fini(host);
-    while (!mir_list_is_empty(&host->all))
-        tcp_abort(&MIR_CONTAINER_OF(host->all.next, struct mir__tcp_pcb, all)->tcp);
+    while (!mir_list_is_empty(&host->all)) {
+        struct mir__tcp_pcb *pcb = MIR_CONTAINER_OF(host->all.next, struct mir__tcp_pcb, all);
+        MIR_ASSERT_OP(pcb->in_use, ==, 0); /* called by a handler of this connection */
+        tcp_abort(&pcb->tcp);
+    }
     mir__tcp_time_wait_fini(host);
     mir_work_cancel(&host->flush_work);
     MIR_ASSERT_OP(host->memory_used, ==, 0);

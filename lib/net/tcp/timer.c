@@ -10,7 +10,8 @@
  * is at least 200 ms (a deviation allowed by its note in section 2.4, as everywhere) and at most 60
  * s. After MIR__TCP_R2_DATA times, or the user timeout, the connection fails. While the peer's
  * window is closed the same deadline means: probe (RFC 9293 3.8.6.1); a peer that answers probes
- * may keep its window closed for ever, unless a user timeout is set. DELACK  at most 40 ms after
+ * may keep its window closed for ever, unless a user timeout is set or the application has closed
+ * the connection: then MIR__TCP_R2_DATA probes are enough. DELACK  at most 40 ms after
  * data arrived (RFC 9293 section 3.8.6.3, MUST-58). KEEP    idle connections, if the application
  * asked for it (section 3.8.4); FIN_WAIT_2 of closed connections, whose peer may never send its
  * FIN. MEMORY  the application was refused memory and no acknowledgment will tell it when to go on.
@@ -124,7 +125,9 @@ static void persist_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
 {
     bool is_silent =
         pcb->rexmt_count >= MIR__TCP_R2_DATA && now_us - pcb->received_us > 2 * MIR__TCP_RTO_MAX_US;
-    if (is_silent || user_timeout_passed(pcb, now_us)) {
+    /* Nobody is left who could lose patience. */
+    bool is_orphan = pcb->is_detached && pcb->rexmt_count >= MIR__TCP_R2_DATA;
+    if (is_silent || is_orphan || user_timeout_passed(pcb, now_us)) {
         give_up(pcb);
         return;
     }
