@@ -17,6 +17,9 @@
  * The queue is limited by frames and bytes; beyond that frames are dropped and counted, and slirp's
  * TCP sends again.
  *
+ * The name server passes queries on to the first one in the host's /etc/resolv.conf as it was at
+ * the start.
+ *
  * slirp allocates from the C heap as connections come and go, and aborts the process when malloc
  * fails: its limit is the number of descriptors. It speaks no IPv6 here yet.
  */
@@ -29,9 +32,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include <mirari/bytes.h>
 #include <mirari/log.h>
 
 #include "dev/net/user/internal.h"
+#include "lib/wire/csum.h"
 
 #define ETH_HEADER     14u
 #define MTU_MAX        65520u
@@ -193,13 +198,14 @@ static struct in_addr in_addr_of(uint32_t addr)
 }
 
 /* Gateway and name server are the second and third address unless those are taken. */
-static Slirp *make_slirp(struct mir__user *user, uint32_t mask)
+static Slirp *make_slirp(struct mir__user *user, uint32_t mask, uint32_t *names_out)
 {
     const struct mir_user_config *config = &user->config;
     uint32_t gateway = config->gateway != 0 ? config->gateway : user->network + 2;
     uint32_t names = user->network + 3;
     while (names == user->ip || names == gateway)
         names++;
+    *names_out = names;
     SlirpConfig slirp_config = {
         .version = 4,
         .in_enabled = true,
@@ -212,6 +218,33 @@ static Slirp *make_slirp(struct mir__user *user, uint32_t mask)
         .if_mru = user->dev.info.mtu,
     };
     return slirp_new(&slirp_config, &mir__user_callbacks, user);
+}
+
+/* slirp reads /etc/resolv.conf when it first sees a datagram for its name server, and later only if
+ * the file has changed since its second look. By then a sandbox may be closed. So it sees two now,
+ * empty and with a TTL that ends at the first router, and between them it looks at the clock, which
+ * begins at zero: a second must have passed. */
+static void read_resolver(struct mir__user *user, uint32_t names)
+{
+    uint8_t frame[ETH_HEADER + 28] = {0};
+    uint8_t *ip = frame + ETH_HEADER;
+    memset(frame, 0xff, 6);
+    memcpy(frame + 6, user->config.mac, 6);
+    mir_put_be16(frame + 12, 0x0800);
+    mir_put_be16(ip, 0x4500);
+    mir_put_be16(ip + 2, 28);
+    mir_put_be16(ip + 8, 2 << 8 | 17); /* slirp takes one off */
+    mir_put_be32(ip + 12, user->ip);
+    mir_put_be32(ip + 16, names);
+    uint16_t check = (uint16_t)~mir__csum_partial(ip, 20);
+    memcpy(ip + 10, &check, sizeof check);
+    mir_put_be16(ip + 20, 53);
+    mir_put_be16(ip + 22, 53);
+    mir_put_be16(ip + 24, 8);
+    slirp_input(user->slirp, frame, (int)sizeof frame);
+    slirp_pollfds_poll(user->slirp, 1, NULL, NULL);
+    slirp_input(user->slirp, frame, (int)sizeof frame);
+    memset(&user->stats, 0, sizeof user->stats);
 }
 
 static const char *check_config(const struct mir_user_config *config, uint32_t ip, uint32_t bits)
@@ -247,7 +280,7 @@ int mir_user_open(const struct mir_user_config *config, struct mir_net_dev **dev
         snprintf(error, MIR_USER_ERROR_MAX, "user network: no memory");
         return -MIR_ENOMEM;
     }
-    uint32_t mask = UINT32_MAX << (32 - bits);
+    uint32_t mask = UINT32_MAX << (32 - bits), names = 0;
     user->config = *config;
     user->ip = ip;
     user->network = ip & mask;
@@ -257,12 +290,13 @@ int mir_user_open(const struct mir_user_config *config, struct mir_net_dev **dev
     user->dev.info.mtu = (uint16_t)(config->mtu != 0 ? MIR_MIN(config->mtu, MTU_MAX) : MTU_DEFAULT);
     user->dev.info.caps = MIR_NET_RX_CSUM;
     user->dev.info.kind = "user";
-    user->slirp = make_slirp(user, mask);
+    user->slirp = make_slirp(user, mask, &names);
     if (user->slirp == NULL) {
         snprintf(error, MIR_USER_ERROR_MAX, "user network: slirp refuses the configuration");
         free(user);
         return -MIR_EINVAL;
     }
+    read_resolver(user, names);
     *dev = &user->dev;
     return 0;
 }
