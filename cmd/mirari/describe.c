@@ -23,7 +23,7 @@ static void add_sizes(const char *path, unsigned depth, struct sizes *sizes)
 {
     DIR *dir = depth <= DEPTH_MAX ? opendir(path) : NULL;
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
-        struct stat st;
+        struct stat st = {0};
         if (entry->d_name[0] == '.')
             continue;
         if (++sizes->names > NAMES_MAX)

@@ -360,10 +360,10 @@ bool mir__http_is_too_much_to_drop(const struct mir_http_exchange *exchange)
 static bool wants_body(struct mir_http_exchange *exchange)
 {
     const struct mir__http_body *body = &exchange->body;
-    if (body->is_done || exchange->body_is_paused)
+    if (body->is_done)
         return false;
     if (exchange->answer != MIR__HTTP_ANSWER_DONE)
-        return exchange->on_body != NULL;
+        return exchange->on_body != NULL && !exchange->body_is_paused;
     /* Answered: the rest is in the way of the next request. */
     if (mir__http_is_too_much_to_drop(exchange))
         exchange->close_after = true;
@@ -475,8 +475,10 @@ static bool waits_to_send(const struct mir_http_exchange *exchange)
 
 static bool waits_for_body(const struct mir_http_exchange *exchange)
 {
-    return !exchange->body.is_done && !exchange->body_is_paused &&
-           (exchange->on_body != NULL || exchange->answer == MIR__HTTP_ANSWER_DONE);
+    if (exchange->body.is_done)
+        return false;
+    return exchange->answer == MIR__HTTP_ANSWER_DONE ||
+           (exchange->on_body != NULL && !exchange->body_is_paused);
 }
 
 /* When the connection has to have moved on. HEAD and LINGER have theirs from their beginning. */

@@ -712,6 +712,17 @@ static void test_answers_in_place_of_the_handler(void)
     check_int(status_of(fake_text(conn)), ==, 405);
     check(conn->is_closed && !conn->got_rst);
     fake_conn_free(conn);
+    tap_case("a handler that pauses its body and answers then does not block the connection");
+    conn = fake_connect(&fake);
+    pause_next = true;
+    fake_send_text(conn, REQ("PUT /upload", "Content-Length: 4\r\n") "ab");
+    check_int(mir_http_respond(taken, 507, NULL, "full", 4), ==, 0);
+    fake_run(&fake);
+    check_int(status_of(fake_text(conn)), ==, 507);
+    fake_clear(conn);
+    fake_send_text(conn, "cd" GET("/hello"));
+    check_int(status_of(fake_text(conn)), ==, 200);
+    fake_conn_free(conn);
     tap_case("an answer after which the connection ends says so");
     check(has(once(REQ("POST /hello", "Content-Length: 1000000\r\n") "abc"),
               "Connection: close\r\n"));
