@@ -2,8 +2,9 @@
 /* Gives up what the process no longer needs once its devices are open.
  *
  * Started as root (sudo, for a tap), it becomes the user behind sudo, else "nobody", without
- * groups and capabilities. Started with capabilities only, it loses those. Nothing brings them
- * back: no_new_privs is set, and the result is looked at rather than believed.
+ * groups and capabilities. Started with capabilities only, it loses those. The root of a user
+ * namespace that has nobody else (unshare -r) is an ordinary user and loses its capabilities too.
+ * Nothing brings them back: no_new_privs is set, and the result is looked at rather than believed.
  */
 #include "target/unix/internal.h"
 
@@ -32,9 +33,21 @@ static uint32_t id_of_environment(const char *name)
     return (uint32_t)id;
 }
 
+/* Is our root another user outside, and the only user here? Then there is nobody to become. */
+static bool is_lone_user(void)
+{
+    unsigned inside = 0, outside = 0, count = 0;
+    FILE *map = fopen("/proc/self/uid_map", "re");
+    if (map == NULL)
+        return false;
+    int fields = fscanf(map, "%u %u %u", &inside, &outside, &count);
+    fclose(map);
+    return fields == 3 && inside == 0 && outside != 0 && count == 1;
+}
+
 void mir__privilege_identity(struct mir__identity *identity)
 {
-    identity->is_root = geteuid() == 0;
+    identity->is_root = geteuid() == 0 && !is_lone_user();
     identity->uid = identity->is_root ? id_of_environment("SUDO_UID") : getuid();
     identity->gid = identity->is_root ? id_of_environment("SUDO_GID") : getgid();
 }
@@ -83,6 +96,8 @@ int mir__privilege_drop(const struct mir__identity *identity, bool keep_bind,
         raise(parent_death);
     return 0;
 err:
-    snprintf(error, MIR__ERROR_MAX, "cannot give up privileges (%s): %s", step, strerror(errno));
+    snprintf(error, MIR__ERROR_MAX,
+             "cannot give up privileges (%s): %s; start it as an ordinary user", step,
+             strerror(errno));
     return -MIR_EPERM;
 }

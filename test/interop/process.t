@@ -171,6 +171,31 @@ def test_no_descriptors():
     end(process)
 
 
+def test_user_namespace():
+    # The root of this namespace is an ordinary user outside, and alone.
+    name = "root of a user namespace with one user: starts and has no capability"
+    as_user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    command = (as_user if os.geteuid() == 0 else []) + ["unshare", "--user", "--map-root-user"]
+    try:
+        probe = subprocess.run([*command, WEBSITE, "--version"], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, check=False)
+    except FileNotFoundError:
+        probe = None
+    if probe is None or probe.returncode != 0:
+        check(True, name + " # SKIP no user namespace for an ordinary user, or it cannot run this")
+        return
+    process = subprocess.Popen([*command, os.path.abspath(WEBSITE)], stdout=subprocess.PIPE,
+                               stdin=subprocess.DEVNULL)
+    is_there = port_of(process) != 0
+    if is_there:
+        with open(f"/proc/{process.pid}/status", encoding="ascii") as f:
+            capabilities = [line.split()[1] for line in f if line.startswith(("CapPrm", "CapEff"))]
+        is_there = capabilities == ["0" * 16] * 2
+        process.send_signal(signal.SIGTERM)
+    check(status(process) == 0 and is_there, name)
+    end(process)
+
+
 if not os.access(WEBSITE, os.X_OK):
     print("1..0 # SKIP the website appliance is not built")
     sys.exit(0)
@@ -179,5 +204,6 @@ test_stuck_output()
 test_capture_into_pipe()
 test_closed_descriptors()
 test_no_descriptors()
+test_user_namespace()
 print(f"1..{count}")
 sys.exit(failures != 0)
