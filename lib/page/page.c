@@ -8,6 +8,10 @@
  * frame stays one. Free lists are LIFO: the next run is the one whose lines are still in the cache.
  * When nothing fresh is left, a request takes a free run of a larger class.
  *
+ * The last eighth of an arena of a megabyte or more is cut into the largest runs only. Small
+ * requests may use them, but they come back whole: a flood of small packets cannot leave the pool
+ * without a place for a 64 KiB frame for ever.
+ *
  * Descriptors are apart from the runs, which belong to their users to the last byte. They come by
  * the page from the same arena, fifty-odd at a time.
  *
@@ -47,9 +51,20 @@ void mir_page_pool_fail_at(struct mir_page_pool *pool, uint64_t nth)
     pool->fail_at = nth;
 }
 
-static uint8_t *take_fresh(struct mir_page_pool *pool, size_t size)
+#define LARGEST           (MIR_PAGE_CLASSES - 1u)
+#define RESERVE_ARENA_MIN ((size_t)1 << 20)
+
+/* Where the fresh part ends for runs of a class. */
+static size_t fresh_end(const struct mir_page_pool *pool, uint32_t class_index)
 {
-    if (pool->arena_size - pool->fresh_at < size)
+    if (class_index == LARGEST || pool->arena_size < RESERVE_ARENA_MIN)
+        return pool->arena_size;
+    return pool->arena_size - pool->arena_size / 8;
+}
+
+static uint8_t *take_fresh(struct mir_page_pool *pool, size_t size, size_t end)
+{
+    if (pool->fresh_at > end || end - pool->fresh_at < size)
         return NULL;
     uint8_t *base = pool->arena + pool->fresh_at;
     pool->fresh_at += size;
@@ -60,7 +75,8 @@ static uint8_t *take_fresh(struct mir_page_pool *pool, size_t size)
 static struct mir_io_page *take_descriptor(struct mir_page_pool *pool)
 {
     if (pool->spare == NULL) {
-        struct mir_io_page *pages = (struct mir_io_page *)(void *)take_fresh(pool, MIR_PAGE_SIZE);
+        struct mir_io_page *pages =
+            (struct mir_io_page *)(void *)take_fresh(pool, MIR_PAGE_SIZE, pool->arena_size);
         if (pages == NULL)
             return NULL;
         for (size_t i = MIR_PAGE_SIZE / sizeof *pages; i > 0; i--) {
@@ -76,10 +92,13 @@ static struct mir_io_page *take_descriptor(struct mir_page_pool *pool)
 static struct mir_io_page *cut_run(struct mir_page_pool *pool, uint32_t class_index)
 {
     size_t run_bytes = (size_t)class_pages[class_index] * MIR_PAGE_SIZE;
+    size_t end = fresh_end(pool, class_index);
+    if (pool->fresh_at > end || end - pool->fresh_at < run_bytes)
+        return NULL;
     struct mir_io_page *page = take_descriptor(pool);
     if (page == NULL)
         return NULL;
-    uint8_t *base = take_fresh(pool, run_bytes);
+    uint8_t *base = take_fresh(pool, run_bytes, end);
     if (base == NULL) {
         page->next_free = pool->spare;
         pool->spare = page;
@@ -94,7 +113,7 @@ static struct mir_io_page *cut_run(struct mir_page_pool *pool, uint32_t class_in
     return page;
 }
 
-/* A free run of the class, a fresh one, or a free one of a larger class. */
+/* A free run of the class, a fresh one, a free one of a larger class, or one of the reserve. */
 static struct mir_io_page *take_run(struct mir_page_pool *pool, uint32_t class_index)
 {
     if (pool->free_list[class_index] == NULL) {
@@ -109,7 +128,7 @@ static struct mir_io_page *take_run(struct mir_page_pool *pool, uint32_t class_i
             return page;
         }
     }
-    return NULL;
+    return cut_run(pool, LARGEST);
 }
 
 int mir_page_alloc(struct mir_page_pool *pool, size_t size_bytes, unsigned flags,

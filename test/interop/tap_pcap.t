@@ -21,7 +21,8 @@ is "$(read_capture -o ip.check_checksum:FALSE -o tcp.check_checksum:FALSE -Y '_w
 is "$(read_capture -Y 'tcp.analysis.retransmission || tcp.analysis.lost_segment || tcp.analysis.zero_window')" '' \
     'no retransmission, no lost segment, no zero window'
 is "$(read_capture -Y 'icmp.type == 0' | wc -l)" 3 'three echo replies, reassembled by tshark'
-read_capture -q -z 'follow,tcp,raw,0' | sed '1,/^Node 1/d; /^=/d' | tr -d ' \t\n' | xxd -r -p >"$WORK/stream"
+read_capture -q -z 'follow,tcp,raw,0' | sed '1,/^Node 1/d; /^=/d' | tr -d ' \t\n' |
+    perl -0ne 'print pack "H*", $_' >"$WORK/stream"
 grep -q 'HTTP/1.1 200' "$WORK/stream" && grep -q '<title>Mirari' "$WORK/stream"
 ok $? 'the page can be read out of the capture'
 is "$(capinfos -T -r -c "$capture" 2>/dev/null | cut -f 2)" "$packets" 'capinfos counts the same'

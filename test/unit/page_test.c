@@ -276,6 +276,22 @@ static void test_limits(void)
         mir_page_release(pages[i]);
     nothing_left();
 
+    tap_case("small frames that fill the arena once leave room for large ones afterwards");
+    setup(ARENA_PAGES);
+    check_int((long long)ARENA_PAGES * 4096, >=, 1 << 20);
+    for (count = 0; (pages[count] = take(4096, MIR_PAGE_OVERWRITE)) != NULL;)
+        count++;
+    check(take(65536, MIR_PAGE_OVERWRITE) == NULL);
+    for (uint32_t i = 0; i < count; i++)
+        mir_page_release(pages[i]);
+    nothing_left();
+    for (count = 0; (pages[count] = take(65536, MIR_PAGE_OVERWRITE)) != NULL;)
+        count++;
+    check_int(count, >=, 1); /* an eighth is 32 pages */
+    for (uint32_t i = 0; i < count; i++)
+        mir_page_release(pages[i]);
+    nothing_left();
+
     tap_case("the n-th request fails, once, and is counted");
     setup(64);
     for (uint64_t n = 1; n <= 4; n++) {
