@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <mirari/bytes.h>
+#include <mirari/log.h>
 #include <mirari/net.h>
 
 #include "dev/clock/host/clock.h"
@@ -295,6 +296,34 @@ static void test_plain(void)
     check_int(if_nametoindex("plain0"), ==, 0);
 }
 
+static uint32_t warnings;
+
+static void count_warnings(void *arg, enum mir_log_level level, const char *module,
+                           const char *line, size_t len)
+{
+    (void)arg;
+    (void)module;
+    (void)len;
+    warnings += level == MIR_WARN && strstr(line, "twin0") != NULL;
+}
+
+static void test_twin(void)
+{
+    char error[MIR_TAP_ERROR_MAX];
+    struct mir_net_dev *first, *second;
+    tap_case("a second tap with the address of the first is said, not a silent host");
+    struct mir_tap_config config = config_of("twin0");
+    mir_log_set_sink(count_warnings, NULL);
+    check_int(mir_tap_open(&config, &first, error), ==, 0);
+    check_int(warnings, ==, 0);
+    config.ifname = "twin1";
+    check_int(mir_tap_open(&config, &second, error), ==, 0);
+    check_int(warnings, ==, 1);
+    mir_log_set_sink(NULL, NULL);
+    mir_net_dev_close(second);
+    mir_net_dev_close(first);
+}
+
 int main(void)
 {
     tap_begin("dev_tap");
@@ -319,6 +348,7 @@ int main(void)
     mir_net_dev_close(dev);
     test_existing();
     test_plain();
+    test_twin();
     test_removed();
     tap_case("everything is given back");
     check_int(mir_pool_used(&bufs.pool), ==, 0);

@@ -12,11 +12,14 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <linux/if_tun.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include <mirari/log.h>
 
 #define VNET_HEADER_LEN 10
 
@@ -93,6 +96,25 @@ static int configure_step(int sock, unsigned long request, struct ifreq *ifr, co
     return err;
 }
 
+/* Two taps with one network: the host sends to the first only. Said, since the second looks dead.
+ */
+static void warn_of_twin(const struct mir__tap_host *host, uint32_t addr)
+{
+    struct ifaddrs *all;
+    if (getifaddrs(&all) < 0)
+        return;
+    for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
+        struct sockaddr_in in;
+        if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET)
+            continue;
+        memcpy(&in, i->ifa_addr, sizeof in);
+        if (ntohl(in.sin_addr.s_addr) == addr && strcmp(i->ifa_name, host->ifname) != 0)
+            MIR_LOG(DEV, WARN, "%s has the address of %s too: the host may not reach the appliance",
+                    i->ifa_name, host->ifname);
+    }
+    freeifaddrs(all);
+}
+
 /* MTU first: an interface that goes up with the wrong one announces it. */
 static int configure_new(int sock, const struct mir_tap_config *config, struct mir__tap_host *host,
                          char *error)
@@ -107,6 +129,7 @@ static int configure_new(int sock, const struct mir_tap_config *config, struct m
     if (r < 0)
         return r;
     if (config->has_host_ip) {
+        warn_of_twin(host, config->host_ip);
         uint32_t bits = config->host_prefix_len;
         set_sockaddr(&ifr.ifr_addr, config->host_ip);
         r = configure_step(sock, SIOCSIFADDR, &ifr, "the host's address", error);
