@@ -150,6 +150,7 @@ static int push(struct mir_http_exchange *exchange, struct mir_view view_given)
     else
         exchange->out_first = segment;
     exchange->out_last = segment;
+    mir__http_conn_kick(conn); /* sets the time limit */
     return 0;
 }
 

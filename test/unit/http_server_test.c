@@ -670,6 +670,15 @@ static void test_late_answers(void)
     check_int(mir_http_respond(held, 200, NULL, NULL, 0), ==, 0);
     fake_run(&fake);
     check(has(fake_text(conn), "Date: Sun, 06 Nov 1994 08:51:17 GMT\r\n"));
+    tap_case("a piece that does not fit, sent from outside, is under the time limit");
+    conn = fake_connect(&fake);
+    fake_send_text(conn, GET("/later"));
+    fake_set_room(conn, 1000);
+    check_int(mir_http_begin(held, 200, NULL, UINT64_MAX), ==, 0);
+    check_int(mir_http_send(held, big_bytes, 100000), ==, 0);
+    fake_advance(&fake, 31 * MIR_US_PER_S);
+    check(conn->got_rst);
+    check_int(last_error, ==, -MIR_ETIMEDOUT);
     tap_case("a body paused from outside of its callback is not the client's fault");
     conn = fake_connect(&fake);
     fake_send_text(conn, REQ("PUT /upload", "Content-Length: 4\r\n") "ab");

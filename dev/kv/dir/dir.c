@@ -8,6 +8,9 @@
  *
  * Pages are static in the sense of page.h: the map outlives every view, so references need not be
  * counted. They carry no block sums.
+ *
+ * Limit: files must not become shorter while the store is open. Replace them (a new file under the
+ * old name); what lies behind the end of a file that was cut in place is a SIGBUS when it is read.
  */
 #include "dev/kv/dir/dir.h"
 
