@@ -296,6 +296,28 @@ static void test_plain(void)
     check_int(if_nametoindex("plain0"), ==, 0);
 }
 
+static void test_removed_without_memory(void)
+{
+    char error[MIR_TAP_ERROR_MAX];
+    struct mir_net_dev *dev;
+    struct mir_buf_queue all = {0};
+    struct mir_clock *clock = mir_clock_host();
+    struct mir_net_upper upper = {.rx = on_rx, .link = on_link};
+    tap_case("the same while there is no buffer to read into");
+    struct mir_tap_config config = config_of("gone1");
+    link_downs = 0;
+    check_int(mir_tap_open(&config, &dev, error), ==, 0);
+    check_int(mir_net_dev_start(dev, &upper), ==, 0);
+    for (struct mir_buf *buf; (buf = mir_buf_alloc(&bufs, 0)) != NULL;)
+        mir_buf_queue_push(&all, buf);
+    check_int(system("ip link del gone1"), ==, 0);
+    for (int i = 0; i < 10 && link_downs == 0; i++)
+        mir__poll_wait(&poll_object, clock->monotonic(clock) + 10 * MIR_US_PER_MS);
+    check_int(link_downs, ==, 1);
+    mir_buf_queue_release(&all);
+    mir_net_dev_close(dev);
+}
+
 static uint32_t warnings;
 
 static void count_warnings(void *arg, enum mir_log_level level, const char *module,
@@ -350,6 +372,7 @@ int main(void)
     test_plain();
     test_twin();
     test_removed();
+    test_removed_without_memory();
     tap_case("everything is given back");
     check_int(mir_pool_used(&bufs.pool), ==, 0);
     mir_buf_pool_fini(&bufs);

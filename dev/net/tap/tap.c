@@ -152,12 +152,9 @@ static void take_frame(struct tap *tap, uint32_t len)
     tap->upper.rx(tap->upper.arg, buf);
 }
 
-/* Without memory a frame is read away, so that the tap's queue does not keep the loop awake. */
-static void discard_frame(struct tap *tap)
+static bool is_gone(int error)
 {
-    uint8_t nowhere[64];
-    if (read(tap->watch.fd, nowhere, sizeof nowhere) > 0)
-        tap->stats.rx_dropped++;
+    return error == EBADFD || error == ENODEV;
 }
 
 /* Somebody removed the interface. It does not come back under this descriptor, which would now be
@@ -169,6 +166,16 @@ static void lose_interface(struct tap *tap)
     tap->poll->ops->remove(tap->poll, &tap->watch);
     if (tap->upper.link != NULL)
         tap->upper.link(tap->upper.arg, false);
+}
+
+/* Without memory a frame is read away, so that the tap's queue does not keep the loop awake. */
+static void discard_frame(struct tap *tap)
+{
+    uint8_t nowhere[64];
+    if (read(tap->watch.fd, nowhere, sizeof nowhere) > 0)
+        tap->stats.rx_dropped++;
+    else if (is_gone(errno))
+        lose_interface(tap);
 }
 
 static void receive(struct tap *tap)
@@ -186,7 +193,7 @@ static void receive(struct tap *tap)
                 continue;
             if (errno != EAGAIN)
                 tap->stats.rx_errors++;
-            if (errno == EBADFD || errno == ENODEV)
+            if (is_gone(errno))
                 lose_interface(tap);
             break;
         }
