@@ -50,8 +50,8 @@ struct mir_http_text {
 /** Body bytes, borrowed; @is_last marks the end (len may be 0 then). */
 typedef void (*mir_http_body_fn)(struct mir_http_exchange *exchange, const uint8_t *data,
                                  size_t len, bool is_last, void *arg);
-/** The exchange is over. @error: 0 (answered), < 0 if the client left, or if its body was wrong, too
- *  long or too late, which the server has answered itself. Last call about it. */
+/** The exchange is over. @error: 0 (answered), < 0 if the client left, or if its body was wrong,
+ *  too long or too late, which the server has answered itself. Last call about it. */
 typedef void (*mir_http_end_fn)(struct mir_http_exchange *exchange, int error, void *arg);
 /** Room to send more of a streamed answer. */
 typedef void (*mir_http_writable_fn)(struct mir_http_exchange *exchange, void *arg);
