@@ -165,8 +165,8 @@ static void test_reassembly(void)
         if (i % 64 == 0)
             testdev_clear(&s.bed.dev);
     }
-    check_int(script_stat(&s, "drop_reass_limit"), ==, 2000 - 256);
-    check_int(script_stat(&s, "memory_used_bytes"), <=, 512);
+    check_int(script_stat(&s, "drop_reass_limit"), ==, 2000 - 1024);
+    check_int(script_stat(&s, "memory_used_bytes"), <=, 1024 * (1 + 64));
     testdev_clear(&s.bed.dev);
     in(&s, "A", 1, 1, 1400);
     in(&s, "A", 1401, 1, 1400);
@@ -284,6 +284,29 @@ static void test_window(void)
     script_close(&s);
 }
 
+static void test_full_window(void)
+{
+    tap_case("a whole window of 1 MiB behind one hole is kept");
+    script_open(&s, NULL);
+    s.ts = true;
+    s.wscale = 7;
+    script_accept(&s);
+    for (uint32_t i = 0; i < 20; i++)
+        in(&s, "A", 1 + i * 1448, 1, 1448); /* the window opens */
+    uint32_t first = 1 + 20 * 1448;
+    uint32_t last = first;
+    for (; last + 1448 <= first + 1000000; last += 1448)
+        if (last != first)
+            in_more(&s, "A", last, 1, 1448);
+    script_batch_end(&s);
+    testdev_clear(&s.bed.dev);
+    check_int(script_stat(&s, "drop_reass_limit"), ==, 0);
+    in(&s, "A", first, 1, 1448);
+    check(script_next(&s));
+    check_int(s.hdr.ack - s.peer_isn, ==, last);
+    script_close(&s);
+}
+
 static void test_memory(void)
 {
     tap_case("one byte in each frame pins no more than twice the window and a page");
@@ -374,6 +397,7 @@ int main(void)
     test_delayed_ack();
     test_reassembly();
     test_window();
+    test_full_window();
     test_memory();
     test_urgent();
     return tap_done();

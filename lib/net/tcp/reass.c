@@ -21,12 +21,13 @@ static uint32_t waste_of(const struct mir__tcp_early *early)
     return early->view.page->size_bytes - MIR_MIN(early->view.len, early->view.page->size_bytes);
 }
 
+/* What a piece costs the stack: the piece itself counts, for it may hold a single byte. */
 static void account(struct mir__tcp_pcb *pcb, const struct mir__tcp_early *early)
 {
     uint32_t waste = waste_of(early);
     pcb->reass.bytes += early->view.len;
     pcb->reass.waste += waste;
-    pcb->host->memory_used += early->view.len + waste;
+    pcb->host->memory_used += early->view.len + waste + sizeof *early;
 }
 
 static void unaccount(struct mir__tcp_pcb *pcb, const struct mir__tcp_early *early)
@@ -34,7 +35,7 @@ static void unaccount(struct mir__tcp_pcb *pcb, const struct mir__tcp_early *ear
     uint32_t waste = waste_of(early);
     pcb->reass.bytes -= early->view.len;
     pcb->reass.waste -= waste;
-    pcb->host->memory_used -= early->view.len + waste;
+    pcb->host->memory_used -= early->view.len + waste + sizeof *early;
 }
 
 static uint32_t end_of(const struct mir__tcp_early *early)
