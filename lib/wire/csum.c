@@ -197,16 +197,16 @@ uint16_t mir__csum_buf(const struct mir_buf *buf, uint32_t offset)
 uint16_t mir__csum_pseudo(const struct mir_ip *src, const struct mir_ip *dst, uint8_t protocol,
                           uint32_t len)
 {
-    sum128 sum;
-    if (mir_ip_is_v4(src)) {
-        uint32_t s, d;
-        mir_memcpy(&s, src->bytes + 12, sizeof s);
-        mir_memcpy(&d, dst->bytes + 12, sizeof d);
-        sum = (uint64_t)s + d;
-    } else {
-        sum = (sum128)load64(src->bytes) + load64(src->bytes + 8) + load64(dst->bytes) +
-              load64(dst->bytes + 8);
-    }
-    sum += (uint64_t)__builtin_bswap32(len) + ((uint32_t)protocol << 8);
-    return fold(sum);
+    uint64_t rest = (uint64_t)__builtin_bswap32(len) + ((uint32_t)protocol << 8);
+    if (!mir_ip_is_v4(src))
+        return fold((sum128)load64(src->bytes) + load64(src->bytes + 8) + load64(dst->bytes) +
+                    load64(dst->bytes + 8) + rest);
+    /* Four words of 32 bits need no more than 34. */
+    uint32_t s, d;
+    mir_memcpy(&s, src->bytes + 12, sizeof s);
+    mir_memcpy(&d, dst->bytes + 12, sizeof d);
+    rest += (uint64_t)s + d;
+    rest = (rest & 0xffff) + (rest >> 16 & 0xffff) + (rest >> 32);
+    rest = (rest & 0xffff) + (rest >> 16);
+    return (uint16_t)((rest & 0xffff) + (rest >> 16));
 }
