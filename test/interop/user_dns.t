@@ -32,4 +32,22 @@ ok $? 'the probe is built'
 timeout 20 "$WORK/dns" >"$WORK/dns.out" 2>&1
 is $? 0 'three queries in six seconds are answered in the sandbox'
 grep -q '^answer 3: 21 bytes' "$WORK/dns.out" || sed 's/^/# /' "$WORK/dns.out"
+
+# The look at resolv.conf must not be seen outside: the name server is now beyond a veth.
+ip link add v0 type veth peer name v1
+sysctl -q net.ipv6.conf.v0.disable_ipv6=1 net.ipv6.conf.v1.disable_ipv6=1
+ip addr add 10.99.0.2/24 dev v0
+ip link set v0 up
+ip link set v1 up
+ip neigh add 10.99.0.1 lladdr 02:00:00:00:00:01 dev v0
+echo 'nameserver 10.99.0.1' >"$WORK/resolv.conf"
+sent() { awk '$1 == "v0:" {print $11}' /proc/net/dev; }
+start=$(sent)
+ping -c 1 -W 1 10.99.0.1 >/dev/null
+is "$(sent)" "$((start + 1))" 'the counter counts'
+before=$(sent)
+timeout -s INT 2 "$B/examples/echo/unix/echo" --net user --log info >"$WORK/echo.out" 2>&1
+grep -q '^echo on port' "$WORK/echo.out"
+ok $? 'an appliance starts'
+is "$(sent)" "$before" 'and nothing has left the host'
 done_testing

@@ -3,6 +3,7 @@
 #ifndef DEV_NET_USER_INTERNAL_H
 #define DEV_NET_USER_INTERNAL_H
 
+#include <netinet/in.h>
 #include <slirp/libslirp.h>
 
 #include "dev/net/user/user.h"
@@ -34,6 +35,7 @@ struct mir__user {
     struct mir_net_dev dev; /* first */
     struct mir_user_config config;
     Slirp *slirp;
+    struct sockaddr_in outbound; /* what slirp binds its sockets to */
     uint32_t network, ip;
     struct mir_net_upper upper;
     struct mir_net_dev_stats stats;

@@ -216,14 +216,15 @@ static Slirp *make_slirp(struct mir__user *user, uint32_t mask, uint32_t *names_
         .vnameserver = in_addr_of(names),
         .if_mtu = user->dev.info.mtu,
         .if_mru = user->dev.info.mtu,
+        .outbound_addr = &user->outbound,
     };
     return slirp_new(&slirp_config, &mir__user_callbacks, user);
 }
 
 /* slirp reads /etc/resolv.conf when it first sees a datagram for its name server, and later only if
  * the file has changed since its second look. By then a sandbox may be closed. So it sees two now,
- * empty and with a TTL that ends at the first router, and between them it looks at the clock, which
- * begins at zero: a second must have passed. */
+ * and between them it looks at the clock, which begins at zero: a second must have passed. Its
+ * socket is bound to 127.0.0.1, from where the kernel lets nothing leave this host. */
 static void read_resolver(struct mir__user *user, uint32_t names)
 {
     uint8_t frame[ETH_HEADER + 28] = {0};
@@ -233,17 +234,19 @@ static void read_resolver(struct mir__user *user, uint32_t names)
     mir_put_be16(frame + 12, 0x0800);
     mir_put_be16(ip, 0x4500);
     mir_put_be16(ip + 2, 28);
-    mir_put_be16(ip + 8, 2 << 8 | 17); /* slirp takes one off */
+    mir_put_be16(ip + 8, 64 << 8 | 17);
     mir_put_be32(ip + 12, user->ip);
     mir_put_be32(ip + 16, names);
     uint16_t check = (uint16_t)~mir__csum_partial(ip, 20);
     memcpy(ip + 10, &check, sizeof check);
-    mir_put_be16(ip + 20, 53);
+    mir_put_be16(ip + 20, 9); /* a port no client uses: the socket lives on for some seconds */
     mir_put_be16(ip + 22, 53);
     mir_put_be16(ip + 24, 8);
+    user->outbound.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     slirp_input(user->slirp, frame, (int)sizeof frame);
     slirp_pollfds_poll(user->slirp, 1, NULL, NULL);
     slirp_input(user->slirp, frame, (int)sizeof frame);
+    user->outbound.sin_addr.s_addr = htonl(INADDR_ANY);
     memset(&user->stats, 0, sizeof user->stats);
 }
 
@@ -290,6 +293,7 @@ int mir_user_open(const struct mir_user_config *config, struct mir_net_dev **dev
     user->dev.info.mtu = (uint16_t)(config->mtu != 0 ? MIR_MIN(config->mtu, MTU_MAX) : MTU_DEFAULT);
     user->dev.info.caps = MIR_NET_RX_CSUM;
     user->dev.info.kind = "user";
+    user->outbound.sin_family = AF_INET;
     user->slirp = make_slirp(user, mask, &names);
     if (user->slirp == NULL) {
         snprintf(error, MIR_USER_ERROR_MAX, "user network: slirp refuses the configuration");
