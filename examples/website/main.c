@@ -52,6 +52,7 @@ static void put_server(struct text *text)
     put_counter(text, "connections_refused", stats.connections_refused);
     put_counter(text, "requests", stats.requests);
     put_counter(text, "responses_2xx", stats.responses_2xx);
+    put_counter(text, "responses_ready", stats.responses_ready);
     put_counter(text, "responses_3xx", stats.responses_3xx);
     put_counter(text, "responses_4xx", stats.responses_4xx);
     put_counter(text, "responses_5xx", stats.responses_5xx);

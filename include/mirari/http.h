@@ -192,6 +192,7 @@ void mir_http_abort(struct mir_http_exchange *exchange);
 
 struct mir_http_stats {
     uint64_t connections, requests, responses_2xx, responses_3xx, responses_4xx, responses_5xx;
+    uint64_t responses_ready; /**< of responses_2xx: to requests seen before, without parsing */
     uint64_t bytes_out, timeouts, connections_refused;
     uint32_t connections_open;
 };

@@ -561,7 +561,7 @@ static bool step(struct mir__http_conn *conn, uint32_t *burst)
             mir_loop_post(conn->server->stack->loop, &conn->work);
             return false;
         }
-        return begin_exchange(conn);
+        return mir__http_ready_answer(conn) || begin_exchange(conn);
     case MIR__HTTP_HEAD:
         return step_head(conn);
     case MIR__HTTP_EXCHANGE:

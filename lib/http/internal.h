@@ -8,6 +8,7 @@
  *   out.c       bytes to the connection: copies, views, the queue of what did not fit
  *   respond.c   answers of handlers: whole, streamed, error pages
  *   static.c    answers from a store
+ *   ready.c     the same for requests that were seen before
  *
  * A connection that is idle is one struct mir__http_conn; everything about a request is in an
  * exchange, which exists from the first byte of the request to the last byte of the answer.
@@ -146,6 +147,7 @@ struct mir_http_server {
     struct mir_io_page *page; /* this structure lives in it */
     uint8_t *out;             /* scratch, MIR__HTTP_OUT_BYTES */
     struct mir_io_page *out_page;
+    struct mir_io_page *ready_page; /* ready.c; NULL: no store, or no memory */
     uint32_t route_count;
     uint32_t running; /* connections whose run() is on the stack */
     struct mir__http_route route[MIR__HTTP_ROUTES_MAX];
@@ -225,6 +227,13 @@ void mir__http_out_release(struct mir_http_exchange *exchange);
 void mir__http_respond_error(struct mir_http_exchange *exchange, unsigned status, unsigned allow);
 /** "Allow: GET, HEAD\r\n" */
 void mir__http_put_allow(struct mir__http_text_out *out, unsigned methods);
+
+/** Remember a request that is about to be answered with 200 and exchange->value. */
+void mir__http_ready_learn(const struct mir_http_exchange *exchange);
+/** Answer what is in conn->in, if it is one request that is known; true if it was. */
+bool mir__http_ready_answer(struct mir__http_conn *conn);
+/** The routes have changed: forget everything; get the table's memory if a store is served. */
+void mir__http_ready_reset(struct mir_http_server *server);
 
 /** Answer from the route's store. */
 void mir__http_static_begin(struct mir_http_exchange *exchange,

@@ -33,6 +33,7 @@ static int add_route(struct mir_http_server *server, const struct mir__http_rout
         server->route[i] = server->route[i - 1];
     server->route[at] = *route;
     server->route_count++;
+    mir__http_ready_reset(server);
     return 0;
 }
 

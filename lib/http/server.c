@@ -101,6 +101,8 @@ static void release(struct mir_http_server *server)
     mir_pool_fini(&server->segment_pool);
     mir_pool_fini(&server->exchange_pool);
     mir_pool_fini(&server->conn_pool);
+    if (server->ready_page != NULL)
+        mir_page_release(server->ready_page);
     mir_page_release(server->out_page);
     mir_page_release(server->page);
 }

@@ -321,6 +321,7 @@ static void serve(struct mir_http_exchange *exchange, const struct mir_kv_entry 
         send_unsatisfiable(exchange);
         break;
     case MIR__HTTP_RANGE_IGNORE:
+        mir__http_ready_learn(exchange);
         send_whole(exchange, 200);
         break;
     }
