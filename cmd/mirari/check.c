@@ -212,9 +212,11 @@ bool mode_is(const char *mode, const char *kind)
 
 bool valid_mode(const char *text, struct why *why)
 {
-    static const char *const modes[] = {"user", "tap", "socket", "pipe"};
-    if (strncmp(text, "tap:", 4) == 0) {
-        const char *name = text + 4;
+    static const char *const modes[] = {"user", "tap", "packet", "socket", "pipe"};
+    if (mode_is(text, "packet") && strchr(text, ':') == NULL)
+        return fail(why, "mode packet needs an interface of this machine; write packet:INTERFACE");
+    if (strncmp(text, "tap:", 4) == 0 || strncmp(text, "packet:", 7) == 0) {
+        const char *name = strchr(text, ':') + 1;
         size_t len = strlen(name);
         bool good = len >= 1 && len <= 15 && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
         for (size_t i = 0; i < len && good; i++)
@@ -231,7 +233,7 @@ bool valid_mode(const char *text, struct why *why)
                 did_you_mean(text, modes, LEN(modes)),
                 nearest(text, modes, LEN(modes)) != NULL
                     ? ""
-                    : "; write user, tap, tap:INTERFACE, socket or pipe");
+                    : "; write user, tap, tap:INTERFACE, packet:INTERFACE, socket or pipe");
 }
 
 bool valid_mac(const char *text, uint8_t mac[6], struct why *why)

@@ -48,7 +48,7 @@ static const struct command commands[] = {
      "      --no-build      run what is there\n"
      "      --dry-run       print the command, run nothing\n"
      "Options of every appliance (NAME= chooses a network, else the first):\n"
-     "      --net [NAME=]user|tap[:IF]|socket     how it is connected\n"
+     "      --net [NAME=]user|tap[:IF]|packet:IF|socket  how it is connected\n"
      "      --ip [NAME=]ADDR/LEN|dhcp             its address\n"
      "      --gateway [NAME=]ADDR                 its router\n"
      "      --mac [NAME=]MAC, --mtu [NAME=]N      hardware address, largest packet\n"

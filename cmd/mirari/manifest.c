@@ -115,9 +115,27 @@ static struct field field_of(struct reader *r, const struct conf_node *node)
 
 /* ---- net ------------------------------------------------------------------------------------- */
 
+/* `mode = packet; interface = eth0` is packet:eth0. */
+static void join_interface(struct reader *r, struct manifest_net *net, struct field *interface)
+{
+    const char *mode = net->mode.text != NULL ? net->mode.text : "";
+    if (interface->text == NULL)
+        return;
+    if (strcmp(mode, "tap") == 0 || strcmp(mode, "packet") == 0) {
+        char *joined = need_format("%s:%s", mode, interface->text);
+        free(net->mode.text);
+        net->mode.text = joined;
+    } else {
+        diag_error(r->diag, interface->line,
+                   "interface needs mode = tap or mode = packet, without a name of its own");
+    }
+    free(interface->text);
+}
+
 static void read_net(struct reader *r, const struct conf_node *section, const char *name)
 {
-    static const char *const keys[] = {"mode", "ip", "gateway", "mac", "mtu", "forward"};
+    static const char *const keys[] = {"mode", "ip",        "gateway", "mac",
+                                       "mtu",  "interface", "forward"};
     struct manifest *m = r->manifest;
     struct why why;
     if (!valid_label(name, &why)) {
@@ -138,7 +156,9 @@ static void read_net(struct reader *r, const struct conf_node *section, const ch
     }
     struct manifest_net *net = &m->net[m->net_count++];
     *net = (struct manifest_net){.name = need_text(name, strlen(name)), .line = section->line};
-    struct field *const fields[] = {&net->mode, &net->ip, &net->gateway, &net->mac, &net->mtu};
+    struct field interface = {0};
+    struct field *const fields[] = {&net->mode, &net->ip,  &net->gateway,
+                                    &net->mac,  &net->mtu, &interface};
     for (const struct conf_node *node = section->child; node != NULL; node = node->next) {
         size_t i = 0;
         while (i < LEN(keys) && strcmp(node->key, keys[i]) != 0)
@@ -165,6 +185,7 @@ static void read_net(struct reader *r, const struct conf_node *section, const ch
             net->forward = (struct field){.text = text.data, .line = node->line};
         }
     }
+    join_interface(r, net, &interface);
 }
 
 /* `net { }` is the net "net0"; `net NAME { }` another, or many. */

@@ -32,7 +32,7 @@ struct mir_param {
 /** A network of the manifest. Texts are as in app.conf and can be overridden at run time. */
 struct mir_manifest_net {
     const char *name;
-    const char *mode;    /**< "user", "tap", "socket", "pipe": default of the target */
+    const char *mode;    /**< "user", "tap", "packet:IF", "socket", "pipe": default of the target */
     const char *ip;      /**< "dhcp", "10.0.0.2/24", or NULL: default of the mode */
     const char *gateway; /**< "10.0.0.1" or NULL */
     const char *mac;     /**< "02:…" or NULL: derived from the name */

@@ -68,23 +68,26 @@ static int refuse(const struct source *source, struct text value, const char *ex
 
 static int set_mode(const struct source *source, uint32_t net, struct text value)
 {
-    static const char *const modes[] = {"user", "tap", "socket", "pipe"};
+    static const char *const modes[] = {"user", "tap", "packet", "socket", "pipe"};
     struct mir__app_net *n = &source->options->net[net];
     size_t colon = find(value, ':');
     struct text mode = {value.at, colon};
     for (size_t i = 0; i < MIR_ARRAY_LEN(modes); i++) {
         if (!text_is(mode, modes[i]))
             continue;
-        if (colon < value.len && !text_is(mode, "tap"))
-            return refuse(source, value, "valid: only tap takes an interface name");
+        bool is_packet = text_is(mode, "packet");
+        if (colon < value.len && !is_packet && !text_is(mode, "tap"))
+            return refuse(source, value, "valid: only tap and packet take an interface name");
         if (colon < value.len && (value.len - colon - 1 == 0 || value.len - colon - 1 > 15))
-            return refuse(source, value, "tap:IFNAME with a name of 1 to 15 letters");
+            return refuse(source, value, "MODE:IFNAME with a name of 1 to 15 letters");
+        if (colon == value.len && is_packet)
+            return refuse(source, value, "complete: packet:IFNAME says on which interface");
         n->mode = value.at;
         n->mode_len = colon;
         n->ifname = colon < value.len ? value.at + colon + 1 : NULL;
         return 0;
     }
-    return refuse(source, value, "a network mode: user, tap, tap:IFNAME, socket");
+    return refuse(source, value, "a network mode: user, tap, tap:IFNAME, packet:IFNAME, socket");
 }
 
 static int set_ip(const struct source *source, uint32_t net, struct text value)
@@ -307,7 +310,7 @@ struct option {
 
 static const struct option option_table[] = {
     {"--net", NULL, TAKES_VALUE, set_mode, NULL,
-     "[NAME=]MODE|how it is connected: user, tap, tap:IFNAME, socket"},
+     "[NAME=]MODE|how it is connected: user, tap[:IFNAME], packet:IFNAME, socket"},
     {"--ip", NULL, TAKES_VALUE, set_ip, NULL, "[NAME=]ADDR/LEN|own address, or dhcp"},
     {"--gateway", NULL, TAKES_VALUE, set_gateway, NULL, "[NAME=]ADDR|default route"},
     {"--mac", NULL, TAKES_VALUE, set_mac, NULL, "[NAME=]MAC|own hardware address"},

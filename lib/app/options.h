@@ -23,7 +23,7 @@ struct mir__app_net {
     const char *name;
     const char *mode; /**< [mode_len] bytes, not NUL-terminated; NULL = the target's default */
     size_t mode_len;
-    const char *ifname; /**< what follows "tap:", NULL = choose */
+    const char *ifname; /**< what follows "tap:" or "packet:", NULL = choose */
     bool use_dhcp;
     bool has_ip;
     struct mir_ip ip;

@@ -9,6 +9,7 @@
  *   user  10.0.2.15/24, gateway 10.0.2.2 (slirp's own)
  *   tap   10.0.0.2/24; the host's side of a new tap gets the gateway's address, or the first of the
  *         network, and is the gateway
+ *   packet  none: the network is there already, so --ip (or dhcp) says who we are in it
  *
  * Everything is opened before privileges are dropped and the sandbox closes.
  */
@@ -22,6 +23,7 @@
 #include <mirari/format.h>
 
 #include "dev/net/fault/fault.h"
+#include "dev/net/packet/packet.h"
 #include "dev/net/pcap/pcap.h"
 #include "dev/net/tap/tap.h"
 #include "dev/net/trace/trace.h"
@@ -38,12 +40,14 @@ struct row {
 
 static int open_user(struct mir__unix *u, struct mir__unix_net *net, char error[MIR__ERROR_MAX]);
 static int open_tap(struct mir__unix *u, struct mir__unix_net *net, char error[MIR__ERROR_MAX]);
+static int open_packet(struct mir__unix *u, struct mir__unix_net *net, char error[MIR__ERROR_MAX]);
 static int open_socket(struct mir__unix *u, struct mir__unix_net *net, char error[MIR__ERROR_MAX]);
 
 /* The first row is the default. */
 static const struct row table[] = {
     {"user", open_user, MIR__SANDBOX_USER},
     {"tap", open_tap, MIR__SANDBOX_TAP},
+    {"packet", open_packet, MIR__SANDBOX_PACKET},
     {"socket", open_socket, MIR__SANDBOX_SOCKET},
 };
 
@@ -148,6 +152,29 @@ static int open_tap(struct mir__unix *u, struct mir__unix_net *net, char error[M
     int r = mir_tap_open(&config, &net->dev, error);
     if (r == 0)
         net->host_name = mir_tap_ifname(net->dev);
+    return r;
+}
+
+static int open_packet(struct mir__unix *u, struct mir__unix_net *net, char error[MIR__ERROR_MAX])
+{
+    const struct mir__app_net *options = net->options;
+    struct mir_packet_config config = {
+        .poll = &u->poll.base,
+        .bufs = &u->bufs,
+        .ifname = options->ifname,
+        .mtu = options->mtu,
+        .is_plain = options->fault != NULL,
+    };
+    if (!options->has_ip && !options->use_dhcp) {
+        snprintf(error, MIR__ERROR_MAX,
+                 "mode packet joins a network that is there: --ip ADDR/LEN or --ip dhcp is needed");
+        return -MIR_EINVAL;
+    }
+    choose_mac(u, options, config.mac);
+    set_address(net, 0, 0);
+    int r = mir_packet_open(&config, &net->dev, error);
+    if (r == 0)
+        net->host_name = mir_packet_ifname(net->dev);
     return r;
 }
 

@@ -95,6 +95,7 @@ enum mir__sandbox_needs {
     MIR__SANDBOX_TAP = 1,    /* nothing beyond the base */
     MIR__SANDBOX_USER = 2,   /* libslirp: sockets, memory */
     MIR__SANDBOX_SOCKET = 4, /* the host's stack: sockets */
+    MIR__SANDBOX_PACKET = 8, /* sending and receiving on a socket that is open */
 };
 
 /** Confine the process. Returns 0, or a negative error with a line in @error. */

@@ -7,8 +7,8 @@
  * little: no memory becomes executable, sockets are TCP, UDP or ICMP over IPv4 or IPv6, and ioctl
  * is for sockets only.
  *
- * On top, Landlock takes away the whole file system (and, in mode tap, binding and connecting TCP
- * sockets) on kernels that have it; one that has not is no error.
+ * On top, Landlock takes away the whole file system (and, in modes tap and packet, binding and
+ * connecting TCP sockets) on kernels that have it; one that has not is no error.
  *
  * The list is printed with --log target=debug. Under AddressSanitizer, which needs much more, there
  * is no confinement, and a warning.
@@ -30,7 +30,7 @@
 
 #include <mirari/format.h>
 
-#define BASE           (MIR__SANDBOX_TAP | MIR__SANDBOX_USER | MIR__SANDBOX_SOCKET)
+#define BASE           (MIR__SANDBOX_TAP | MIR__SANDBOX_PACKET | SOCKETS)
 #define SOCKETS        (MIR__SANDBOX_USER | MIR__SANDBOX_SOCKET)
 #define TEXT_MAX       900u
 #define LINE_MAX_WORDS 300u
@@ -65,10 +65,11 @@ static const struct row allowed[] = {
     {SCMP_SYS(shutdown), SOCKETS, ANY},
     {SCMP_SYS(getsockname), SOCKETS, ANY},
     {SCMP_SYS(getpeername), SOCKETS, ANY},
-    {SCMP_SYS(getsockopt), SOCKETS, ANY},
+    {SCMP_SYS(getsockopt), SOCKETS | MIR__SANDBOX_PACKET, ANY},
     {SCMP_SYS(setsockopt), SOCKETS, ANY},
     {SCMP_SYS(sendto), SOCKETS, ANY},
-    {SCMP_SYS(recvfrom), SOCKETS, ANY},
+    {SCMP_SYS(recvfrom), SOCKETS | MIR__SANDBOX_PACKET, ANY},
+    {SCMP_SYS(sendmmsg), MIR__SANDBOX_PACKET, ANY},
     {SCMP_SYS(sendmsg), SOCKETS, ANY},
     {SCMP_SYS(recvmsg), SOCKETS, ANY},
     {SCMP_SYS(readv), SOCKETS, ANY},

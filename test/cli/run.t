@@ -30,6 +30,7 @@ wrong '"300.1.1.1" is not an IPv4 address' 'a bad address' --ip 300.1.1.1/24
 wrong 'mtu "10" is not usable' 'a bad mtu' --mtu two=10
 wrong 'is a multicast MAC' 'a bad mac' --mac 01:00:00:00:00:00
 wrong 'unknown network mode "tpa"; did you mean "tap"' 'a bad mode' --net tpa
+wrong 'mode packet needs an interface' 'mode packet without interface' --net packet
 wrong '"0" is not a port' 'a bad port' -p 0:80
 wrong 'port 8080/tcp of this machine is forwarded twice' 'a port of the manifest again' -p two=8080:80
 wrong '"many" is not a whole number' 'a bad int' --count many

@@ -2,8 +2,9 @@
 /* One contract, every network device: what mirari/dev_net.h promises holds for each of them.
  *
  * A subject opens a device and knows how to provoke frames to it (the other end of a pipe, a packet
- * socket on the host's side of a tap, ARP requests that slirp answers) and how to count frames that
- * came out. A tap needs root: the test makes a network namespace of its own, and skips without.
+ * socket on the host's side of a tap or the other end of a veth pair, ARP requests that slirp
+ * answers) and how to count frames that came out. Taps and packet sockets need root: the test makes
+ * a network namespace of its own, and skips without.
  */
 #include <errno.h>
 #include <linux/if_packet.h>
@@ -21,6 +22,7 @@
 
 #include "dev/clock/host/clock.h"
 #include "dev/net/fault/fault.h"
+#include "dev/net/packet/packet.h"
 #include "dev/net/pcap/pcap.h"
 #include "dev/net/pipe/pipe.h"
 #include "dev/net/tap/tap.h"
@@ -44,7 +46,7 @@ struct fixture {
     struct mir__poll poll;
     struct mir_net_dev *dev;
     struct mir_net_dev *peer; /* other end of a pipe, or NULL */
-    int packet_fd;            /* host's side of a tap, or -1 */
+    int packet_fd;            /* host's side of a tap, other end of a veth pair, or -1 */
     uint32_t rx, rx_ends, tx_readys, link_ups, wrong;
     uint32_t peer_rx;
     bool stop_in_rx;
@@ -231,26 +233,47 @@ static uint32_t seen_pipe(struct fixture *f)
 /* ---- tap
  * ------------------------------------------------------------------------------------------ */
 
+/* A network namespace of the test's own, without the frames that IPv6 sends by itself. */
+static bool enter_namespace(void)
+{
+    static bool is_inside;
+    if (is_inside)
+        return true;
+    if (unshare(CLONE_NEWNET) < 0)
+        return false;
+    is_inside = true;
+    FILE *file = fopen("/proc/sys/net/ipv6/conf/default/disable_ipv6", "w");
+    if (file != NULL) {
+        (void)fputs("1", file);
+        fclose(file);
+    }
+    return true;
+}
+
+/* A socket for the test's frames on interface @ifname. */
+static void open_other_side(struct fixture *f, const char *ifname)
+{
+    f->packet_fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, htons(TEST_TYPE));
+    struct sockaddr_ll addr = {.sll_family = AF_PACKET,
+                               .sll_protocol = htons(TEST_TYPE),
+                               .sll_ifindex = (int)if_nametoindex(ifname)};
+    check_int(bind(f->packet_fd, (struct sockaddr *)&addr, sizeof addr), ==, 0);
+}
+
 static const char *open_tap(struct fixture *f)
 {
-    static bool has_namespace;
     char error[MIR_TAP_ERROR_MAX];
     struct mir_tap_config config = {
         .poll = &f->poll.base, .bufs = &f->bufs, .mac = {2, 0, 0, 0, 0, 1}, .mtu = 1500};
-    if (!has_namespace && unshare(CLONE_NEWNET) < 0)
+    if (!enter_namespace())
         return "needs root: no network namespace";
-    has_namespace = true;
     int r = mir_tap_open(&config, &f->dev, error);
     if (r == -MIR_ENOTSUP || r == -MIR_EPERM)
         return "this host gives no tap";
     check_int(r, ==, 0);
     if (r < 0)
         return error[0] != '\0' ? strdup(error) : "?";
-    f->packet_fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, htons(TEST_TYPE));
-    struct sockaddr_ll addr = {.sll_family = AF_PACKET,
-                               .sll_protocol = htons(TEST_TYPE),
-                               .sll_ifindex = (int)if_nametoindex(mir_tap_ifname(f->dev))};
-    check_int(bind(f->packet_fd, (struct sockaddr *)&addr, sizeof addr), ==, 0);
+    open_other_side(f, mir_tap_ifname(f->dev));
     return NULL;
 }
 
@@ -273,6 +296,41 @@ static uint32_t seen_tap(struct fixture *f)
         len = sizeof from;
     }
     return f->peer_rx;
+}
+
+/* ---- packet
+ * --------------------------------------------------------------------------------------- */
+
+static const uint8_t our_mac[6] = {2, 0, 0, 0, 0, 1};
+
+static int open_packet_on(struct fixture *f, const char *ifname, char *error)
+{
+    struct mir_packet_config config = {
+        .poll = &f->poll.base, .bufs = &f->bufs, .ifname = ifname, .mtu = 1500};
+    memcpy(config.mac, our_mac, 6);
+    return mir_packet_open(&config, &f->dev, error);
+}
+
+/* A veth pair, new for each fixture: "pk0" for the device, "pk1" for the other side. */
+static const char *open_packet(struct fixture *f)
+{
+    char error[MIR_PACKET_ERROR_MAX];
+    if (!enter_namespace())
+        return "needs root: no network namespace";
+    /* The kernel lets frames through some time after both ends are up: it is asked until then. */
+    if (system("ip link delete pk0 2>/dev/null; ip link add pk0 type veth peer name pk1 && "
+               "ip link set pk0 up && ip link set pk1 up && for try in $(seq 300); do "
+               "test $(ip -br link | grep -c '^pk[01].* UP ') = 2 && exit 0; sleep 0.01; done; "
+               "exit 1") != 0)
+        return "this host gives no veth pair";
+    int r = open_packet_on(f, "pk0", error);
+    if (r == -MIR_ENOTSUP)
+        return "this host gives no packet ring";
+    check_int(r, ==, 0);
+    if (r < 0)
+        return strdup(error);
+    open_other_side(f, "pk1");
+    return NULL;
 }
 
 /* ---- user
@@ -322,6 +380,7 @@ static const struct subject subjects[] = {
     {"fault(pipe)", open_fault, provoke_pipe, seen_pipe},
     {"trace(pipe)", open_trace, provoke_pipe, seen_pipe},
     {"tap", open_tap, provoke_tap, seen_tap},
+    {"packet", open_packet, provoke_tap, seen_tap},
     {"user", open_user, provoke_user, seen_user},
 };
 
@@ -360,6 +419,7 @@ static void check_largest(struct fixture *f)
     mir_net_dev_stats(f->dev, &before);
     check_int(mir_net_dev_tx(f->dev, make_frame(f, f->dev->info.mtu + 14u, 1)), ==, 0);
     check_int(mir_net_dev_tx(f->dev, make_frame(f, f->dev->info.mtu + 15u, 1)), ==, -MIR_ETOOBIG);
+    mir_net_dev_flush(f->dev);
     mir_net_dev_stats(f->dev, &after);
     check_int(after.tx_frames - before.tx_frames, ==, 1);
     check_int(after.tx_errors - before.tx_errors, ==, 1);
@@ -486,7 +546,8 @@ static void test_no_memory(const struct subject *s)
 {
     struct fixture f;
     struct mir_net_dev_stats before, after;
-    /* A tap keeps one buffer back for small frames: the ACK that frees memory must come through. */
+    /* A tap and a packet socket keep one buffer back for small frames: the ACK that frees memory
+     * must come through. */
     uint32_t saved = s->provoke == provoke_tap ? 1 : 0;
     fixture_init(&f);
     tap_case(
@@ -520,6 +581,194 @@ static void test_no_memory(const struct subject *s)
     close_fixture(&f);
 }
 
+/* Only what is for us comes through the filter: our MAC, broadcast, multicast. */
+static void test_packet_filter(void)
+{
+    static const struct {
+        uint8_t mac[6];
+        bool is_ours;
+    } cases[] = {{{2, 0, 0, 0, 0, 1}, true},
+                 {{2, 0, 0, 0, 0, 2}, false},
+                 {{2, 1, 0, 0, 0, 1}, false},
+                 {{2, 0, 0, 1, 0, 1}, false},
+                 {{1, 0, 0x5e, 0, 0, 1}, true},
+                 {{0x33, 0x33, 0, 0, 0, 1}, true},
+                 {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, true}};
+    uint8_t frame[FRAME_LEN] = {0};
+    struct fixture f;
+    fixture_init(&f);
+    tap_case("packet: frames for others and our own stay out");
+    const char *skip = open_packet(&f);
+    if (skip != NULL) {
+        tap_skip(skip);
+        close_fixture(&f);
+        return;
+    }
+    check_int(start(&f), ==, 0);
+    mir_put_be16(frame + 12, TEST_TYPE);
+    for (size_t i = 0; i < MIR_ARRAY_LEN(cases); i++) {
+        uint32_t rx = f.rx;
+        memcpy(frame, cases[i].mac, 6);
+        check_int(send(f.packet_fd, frame, sizeof frame, 0), ==, FRAME_LEN);
+        if (cases[i].is_ours)
+            run_until(&f, rx + 1);
+        else
+            settle(&f);
+        check_int(f.rx - rx, ==, cases[i].is_ours);
+    }
+    uint32_t rx = f.rx;
+    check_int(mir_net_dev_tx(f.dev, make_frame(&f, FRAME_LEN, 1)), ==, 0);
+    mir_net_dev_flush(f.dev);
+    settle(&f);
+    check_int(f.rx, ==, rx);
+    close_fixture(&f);
+}
+
+/* More than the ring has slots while nobody looks: dropped and counted; then it goes on. */
+static void test_packet_overrun(void)
+{
+    struct mir_net_dev_stats stats;
+    struct fixture f;
+    fixture_init(&f);
+    tap_case("packet: what a full ring drops is counted, and the ring goes on");
+    const char *skip = open_packet(&f);
+    if (skip != NULL) {
+        tap_skip(skip);
+        close_fixture(&f);
+        return;
+    }
+    check_int(start(&f), ==, 0);
+    provoke_tap(&f, 1500);
+    run_until(&f, 1024);
+    settle(&f);
+    mir_net_dev_stats(f.dev, &stats);
+    check_int(f.rx, ==, 1024);
+    check_int(stats.rx_dropped, ==, 1500 - 1024);
+    provoke_tap(&f, 1000);
+    run_until(&f, 2024);
+    check_int(f.rx, ==, 2024);
+    close_fixture(&f);
+}
+
+/* A slow queue behind the device: frames charged to the socket fill it. */
+static void test_packet_full(void)
+{
+    struct mir_net_dev_stats stats;
+    struct fixture f;
+    int r = 0;
+    fixture_init(&f);
+    tap_case("packet: a full socket drops, counts, and tells when there is room");
+    const char *skip = open_packet(&f);
+    if (skip == NULL && system("tc qdisc add dev pk0 root tbf rate 1mbit burst 64kb limit 64mb "
+                               "2>/dev/null") != 0)
+        skip = "this host gives no tbf queue";
+    if (skip != NULL) {
+        tap_skip(skip);
+        close_fixture(&f);
+        return;
+    }
+    check_int(start(&f), ==, 0);
+    for (uint32_t i = 0; i < 50000 && r == 0; i++)
+        r = mir_net_dev_tx(f.dev, make_frame(&f, 1514, i));
+    check_int(r, ==, -MIR_EAGAIN);
+    check_int(mir_net_dev_tx_room(f.dev), ==, 0);
+    mir_net_dev_stats(f.dev, &stats);
+    check_int(stats.tx_dropped, >=, 1);
+    check_int(stats.tx_errors, ==, 0);
+    check_int(f.tx_readys, ==, 0);
+    check_int(system("tc qdisc delete dev pk0 root"), ==, 0); /* and the frames in it */
+    mir_time_us end_us = f.clock->monotonic(f.clock) + WAIT_US;
+    while (f.tx_readys == 0 && f.clock->monotonic(f.clock) < end_us)
+        mir__poll_wait(&f.poll, f.clock->monotonic(f.clock) + 10 * MIR_US_PER_MS);
+    check_int(f.tx_readys, ==, 1);
+    check_int(mir_net_dev_tx_room(f.dev), >, 0);
+    check_int(mir_net_dev_tx(f.dev, make_frame(&f, FRAME_LEN, 1)), ==, 0);
+    mir_net_dev_flush(f.dev);
+    close_fixture(&f);
+}
+
+/* The host's news come when they come. */
+static void wait_for_link_ups(struct fixture *f, uint32_t count)
+{
+    mir_time_us now_us = f->clock->monotonic(f->clock), end_us = now_us + 3 * WAIT_US;
+    while (f->link_ups < count && now_us < end_us) {
+        mir__poll_wait(&f->poll, now_us + 10 * MIR_US_PER_MS);
+        now_us = f->clock->monotonic(f->clock);
+    }
+    check_int(f->link_ups, ==, count);
+}
+
+/* A watch that is ready forever would be called at every look; late news are a few. */
+static void check_rests(struct fixture *f)
+{
+    uint64_t events = f->poll.events;
+    for (int i = 0; i < 4; i++)
+        settle(f);
+    check_int(f->poll.events - events, <, 8);
+}
+
+/* Down, up, removed: told once each, and nothing spins or crashes. */
+static void test_packet_link(void)
+{
+    struct fixture f;
+    fixture_init(&f);
+    tap_case("packet: an interface that goes down, comes back and is removed");
+    const char *skip = open_packet(&f);
+    if (skip != NULL) {
+        tap_skip(skip);
+        close_fixture(&f);
+        return;
+    }
+    check_int(start(&f), ==, 0);
+    check_int(f.link_ups, ==, 1);
+    check_int(system("ip link set pk0 down"), ==, 0);
+    settle(&f);
+    check_int(mir_net_dev_tx(f.dev, make_frame(&f, FRAME_LEN, 1)), ==, -MIR_EIO);
+    check_rests(&f);
+    check_int(system("ip link set pk0 up"), ==, 0);
+    wait_for_link_ups(&f, 2);
+    /* The other end may be ready later. */
+    for (int tries = 0; tries < 500 && f.rx == 0; tries++) {
+        provoke_tap(&f, 1);
+        settle(&f);
+        mir__poll_wait(&f.poll, f.clock->monotonic(f.clock) + 10 * MIR_US_PER_MS);
+    }
+    check_int(f.rx, >=, 1);
+    check_int(system("ip link delete pk0"), ==, 0);
+    settle(&f);
+    check_int(mir_net_dev_tx(f.dev, make_frame(&f, FRAME_LEN, 1)), ==, -MIR_EIO);
+    check_rests(&f);
+    mir_net_dev_stop(f.dev);
+    check_int(start(&f), ==, -MIR_EIO);
+    close_fixture(&f);
+}
+
+static void test_packet_refusals(void)
+{
+    char error[MIR_PACKET_ERROR_MAX];
+    struct fixture f;
+    fixture_init(&f);
+    tap_case("packet: an interface that is absent, not Ethernet or has our MAC is refused");
+    const char *skip = open_packet(&f);
+    if (skip != NULL) {
+        tap_skip(skip);
+        close_fixture(&f);
+        return;
+    }
+    struct mir_net_dev *dev = f.dev;
+    check_int(open_packet_on(&f, "absent0", error), ==, -MIR_EINVAL);
+    check(strstr(error, "no such interface") != NULL);
+    check_int(open_packet_on(&f, "lo", error), ==, -MIR_EINVAL);
+    check(strstr(error, "not an Ethernet") != NULL);
+    check_int(open_packet_on(&f, "sixteen-letters-", error), ==, -MIR_EINVAL);
+    check_int(open_packet_on(&f, NULL, error), ==, -MIR_EINVAL);
+    check_int(system("ip link set pk1 address 02:00:00:00:00:01"), ==, 0);
+    check_int(open_packet_on(&f, "pk1", error), ==, -MIR_EINVAL);
+    check(strstr(error, "MAC") != NULL);
+    f.dev = dev;
+    close_fixture(&f);
+}
+
 static void test_middleware_output(void)
 {
     struct fixture f;
@@ -549,6 +798,12 @@ int main(void)
     test_full_pipe();
     test_no_memory(&subjects[4]);
     test_no_memory(&subjects[5]);
+    test_no_memory(&subjects[6]);
+    test_packet_filter();
+    test_packet_overrun();
+    test_packet_full();
+    test_packet_link();
+    test_packet_refusals();
     test_middleware_output();
     return tap_done();
 }

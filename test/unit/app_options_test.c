@@ -89,6 +89,16 @@ static void test_networks(void)
     check_str(o.net[0].pcap, "/tmp/a=b.pcapng");
     check_str(o.net[1].fault, "loss=1%,seed=7");
     check(o.net[1].is_traced && !o.net[0].is_traced);
+    tap_case("mode packet names its interface");
+    check_int(parse("--net packet:eth0 --net back=packet:veth-12345678901"), ==, -MIR_EINVAL);
+    check_int(parse("--net packet:eth0 --net back=packet:veth-1234567890"), ==, 0);
+    check(mir__app_net_is(&o.net[0], "packet"));
+    check_str(o.net[0].ifname, "eth0");
+    check_str(o.net[1].ifname, "veth-1234567890");
+    check_int(parse("--net packet"), ==, -MIR_EINVAL);
+    check(strstr(o.error, "packet:IFNAME") != NULL);
+    check_int(parse("--net packet:"), ==, -MIR_EINVAL);
+    check_int(parse("--net socket:eth0"), ==, -MIR_EINVAL);
     tap_case("a fault specification is not taken for a name");
     check_int(parse("--fault loss=1%"), ==, 0);
     check_str(o.net[0].fault, "loss=1%");
@@ -164,8 +174,9 @@ static void test_mistakes(void)
     check_int(parse("--mac 00:00:00:00:00:00"), ==, -MIR_EINVAL);
     check_int(parse("--ip 10.0.0.1/0"), ==, -MIR_EINVAL);
     check_error("--mtu 100", "--mtu: \"100\" is not an MTU of 576 to 65535");
-    check_error("--net wifi",
-                "--net: \"wifi\" is not a network mode: user, tap, tap:IFNAME, socket");
+    check_error(
+        "--net wifi",
+        "--net: \"wifi\" is not a network mode: user, tap, tap:IFNAME, packet:IFNAME, socket");
     check_int(parse("--net tap:abcdefghijklmnop"), ==, -MIR_EINVAL);
     check_int(parse("--memory 1"), ==, -MIR_EINVAL);
     check_int(parse("--spin x"), ==, -MIR_EINVAL);

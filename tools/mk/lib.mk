@@ -7,7 +7,7 @@
 find_src = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c) $(wildcard $(d)/*/*.c) $(wildcard $(d)/*/*/*.c)))
 
 # Devices that call the host. Everything else in dev/ is portable.
-DEV_HOSTED := dev/net/user dev/net/tap dev/net/host dev/clock/host dev/entropy/host \
+DEV_HOSTED := dev/net/user dev/net/tap dev/net/packet dev/net/host dev/clock/host dev/entropy/host \
               dev/console/host dev/kv/dir
 
 LIB_C   := $(call find_src,lib)
