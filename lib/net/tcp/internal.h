@@ -50,7 +50,8 @@
 #define MIR__TCP_KEEP_COUNT       9u
 #define MIR__TCP_MEMORY_RETRY_US  (50 * MIR_US_PER_MS)
 #define MIR__TCP_COPY_MAX         128u  /* smaller payloads are copied rather than referenced */
-#define MIR__TCP_REASS_SEGS_MAX   1024u /* early pieces of a connection: a window of 1 MiB */
+#define MIR__TCP_REASS_SEGS_MIN   1024u /* early pieces of a connection: a window of 1 MiB */
+#define MIR__TCP_REASS_SEGS_MAX   4096u /* of one with a larger window */
 #define MIR__TCP_PAWS_IDLE_MS     (24u * 86400u * 1000u) /* RFC 7323 section 5.5 */
 #define MIR__TCP_CHALLENGES       5u                     /* a second and connection; RFC 5961 7 */
 #define MIR__TCP_PMTU_MIN         576u

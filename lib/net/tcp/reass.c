@@ -14,6 +14,13 @@
  */
 #include "lib/net/tcp/internal.h"
 
+/* All full segments that fit the window: fewer, and one loss in it would cost what follows too. */
+static uint32_t pieces_max(const struct mir__tcp_pcb *pcb)
+{
+    uint32_t fit = pcb->rcv_limit / MIR_MAX((uint32_t)pcb->adv_mss, MIR__TCP_MSS_MIN);
+    return MIR_MIN(MIR_MAX(fit, MIR__TCP_REASS_SEGS_MIN), MIR__TCP_REASS_SEGS_MAX);
+}
+
 static uint32_t waste_of(const struct mir__tcp_early *early)
 {
     if (!early->is_sparse)
@@ -74,7 +81,7 @@ static struct mir__tcp_early *store(struct mir__tcp_pcb *pcb, const struct mir__
         uint32_t n = kept.view.len;
         if (!merge(pcb, before, seq, &kept)) {
             struct mir__tcp_early *early =
-                r->count < MIR__TCP_REASS_SEGS_MAX ? mir_pool_alloc(&pcb->host->earlies) : NULL;
+                r->count < pieces_max(pcb) ? mir_pool_alloc(&pcb->host->earlies) : NULL;
             if (early == NULL) {
                 mir_view_release(&kept.view);
                 MIR__TCP_COUNT(pcb->host, drop_reass_limit);
