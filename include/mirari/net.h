@@ -111,6 +111,7 @@ struct mir_tcp_info {
     uint32_t segs_out, segs_in, retransmits, timeouts, fast_retransmits, dup_acks_in;
     uint8_t snd_wscale, rcv_wscale;
     bool timestamps;
+    const char *congestion; /**< name of the algorithm; NULL = not known (the host's stack) */
 };
 
 /** RFC 9293 section 3.3.2. */
@@ -430,6 +431,7 @@ struct mir_net_config {
     uint32_t tcp_sndbuf_bytes;     /**< per connection; 0 = 1 MiB */
     uint32_t tcp_rcvbuf_bytes;     /**< per connection; 0 = 1 MiB */
     uint64_t tcp_memory_max_bytes; /**< queued data of all connections; 0 = half the page pool */
+    const char *congestion;        /**< "cubic" (RFC 9438, 9406; also NULL) or "reno" (5681) */
     uint32_t udp_sockets_max;      /**< 0 = 256 */
     uint32_t arp_entries_max;      /**< 0 = 1024 */
     uint32_t reassembly_max_bytes; /**< 0 = 1 MiB in all */
@@ -447,7 +449,7 @@ struct mir_net_if_config {
 /**
  * mir_net_open() - make a direct stack; its memory comes from config->pages.
  *
- * Returns 0, -MIR_EINVAL, -MIR_ENOMEM.
+ * Returns 0, -MIR_EINVAL (an unknown @config->congestion included), -MIR_ENOMEM.
  * Source  none
  */
 int mir_net_open(const struct mir_net_config *config, struct mir_net **net) MIR_CHECK;

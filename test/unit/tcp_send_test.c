@@ -6,6 +6,8 @@
 #include "test/harness/tcp_script.h"
 
 static struct tcp_script s;
+/* Where the numbers are NewReno's. */
+static const struct mir_net_config reno = {.congestion = "reno"};
 
 static struct mir_tcp_info info(void)
 {
@@ -136,7 +138,7 @@ static void test_rto(void)
     script_close(&s);
 
     tap_case("RTO: go back and slow-start");
-    script_open(&s, NULL);
+    script_open(&s, &reno);
     script_accept(&s);
     script_send(&s, 14600);
     for (uint32_t i = 0; i < 10; i++)
@@ -221,7 +223,7 @@ static void test_initial_window(void)
 
 static void start_ten(void)
 {
-    script_open(&s, NULL);
+    script_open(&s, &reno);
     script_accept(&s);
     script_send(&s, 29200);
     for (uint32_t i = 0; i < 10; i++)

@@ -35,6 +35,17 @@ static void take_rtt(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *se
     }
 }
 
+/* A sample for each ACK, where timestamps allow: too coarse for srtt, what rounds of congestion
+ * control look for. */
+static void tell_rtt(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg)
+{
+    if (pcb->cc->on_rtt == NULL || !pcb->has_ts || !seg->opt.has_ts || seg->opt.tsecr == 0)
+        return;
+    uint32_t rtt_ms = mir__tcp_tsval(pcb, seg->now_us) - seg->opt.tsecr;
+    if (rtt_ms < MIR__TCP_RTO_MAX_US / MIR_US_PER_MS)
+        pcb->cc->on_rtt(pcb, MIR_MAX(rtt_ms * (uint32_t)MIR_US_PER_MS, 1u));
+}
+
 static void recovery_ack(struct mir__tcp_pcb *pcb, uint32_t acked)
 {
     if (seq_ge(pcb->snd_una, pcb->recover)) {
@@ -83,6 +94,7 @@ void mir__tcp_new_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *s
     uint32_t acked = seg->hdr.ack - pcb->snd_una;
     bool was_first_partial = pcb->in_recovery && !pcb->partial_seen;
     take_rtt(pcb, seg);
+    tell_rtt(pcb, seg);
     drop_acked(pcb, seg->hdr.ack);
     keep_marks_near(pcb);
     pcb->rexmt_count = 0;

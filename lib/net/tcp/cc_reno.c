@@ -12,13 +12,12 @@
  * A window that is not used does not grow (RFC 7661's concern): on_ack() looks at is_cwnd_limited,
  * which output sets when cwnd, not the application or the peer, ended a burst.
  *
- * Everything is behind struct mir__tcp_cc; CUBIC and others take the same place.
+ * Everything is behind struct mir__tcp_cc; CUBIC (cc_cubic.c) and others take the same place. Which
+ * one a stack uses is in its configuration.
  */
 #include "lib/net/tcp/internal.h"
 
-#define CWND_MAX (1u << 30)
-
-static uint32_t initial_window(const struct mir__tcp_pcb *pcb)
+uint32_t mir__tcp_initial_window(const struct mir__tcp_pcb *pcb)
 {
     uint32_t mss = pcb->mss;
     return MIR_MIN(MIR__TCP_INITIAL_SEGMENTS * mss, MIR_MAX(2 * mss, 14600u));
@@ -27,14 +26,14 @@ static uint32_t initial_window(const struct mir__tcp_pcb *pcb)
 static void reno_init(struct mir__tcp_pcb *pcb)
 {
     /* A lost SYN or SYN-ACK: begin with one segment (RFC 5681 section 3.1). */
-    pcb->cwnd = pcb->syn_rexmitted ? pcb->mss : initial_window(pcb);
-    pcb->ssthresh = CWND_MAX;
+    pcb->cwnd = pcb->syn_rexmitted ? pcb->mss : mir__tcp_initial_window(pcb);
+    pcb->ssthresh = MIR__TCP_CWND_MAX;
     pcb->cc_acked = 0;
 }
 
 static void reno_on_ack(struct mir__tcp_pcb *pcb, uint32_t acked)
 {
-    if (!pcb->is_cwnd_limited || pcb->cwnd >= CWND_MAX)
+    if (!pcb->is_cwnd_limited || pcb->cwnd >= MIR__TCP_CWND_MAX)
         return;
     if (pcb->cwnd < pcb->ssthresh) {
         uint32_t grown = MIR_MIN(acked, pcb->ssthresh - pcb->cwnd);
@@ -76,11 +75,11 @@ static void reno_on_timeout(struct mir__tcp_pcb *pcb, uint32_t flight, bool agai
 
 static void reno_on_idle(struct mir__tcp_pcb *pcb)
 {
-    pcb->cwnd = MIR_MIN(pcb->cwnd, initial_window(pcb));
+    pcb->cwnd = MIR_MIN(pcb->cwnd, mir__tcp_initial_window(pcb));
 }
 
 const struct mir__tcp_cc mir__tcp_cc_reno = {
-    .name = "newreno",
+    .name = "reno",
     .init = reno_init,
     .on_ack = reno_on_ack,
     .on_loss = reno_on_loss,
@@ -88,3 +87,19 @@ const struct mir__tcp_cc mir__tcp_cc_reno = {
     .on_timeout = reno_on_timeout,
     .on_idle = reno_on_idle,
 };
+
+static bool is_name(const char *a, const char *b)
+{
+    while (*a != '\0' && *a == *b) {
+        a++;
+        b++;
+    }
+    return *a == *b;
+}
+
+const struct mir__tcp_cc *mir__tcp_cc_find(const char *name)
+{
+    if (name == NULL || is_name(name, mir__tcp_cc_cubic.name))
+        return &mir__tcp_cc_cubic;
+    return is_name(name, mir__tcp_cc_reno.name) ? &mir__tcp_cc_reno : NULL;
+}

@@ -10,7 +10,8 @@
  *   timer.c    retransmission, persist, delayed ACK, keep-alive, FIN_WAIT_2
  *   window.c   receive window, send window updates, silly windows
  *   options.c  what is offered and agreed        isn.c    ISN, timestamp offsets, ports, secrets
- *   cc_reno.c  NewReno behind struct mir__tcp_cc viewq.c  queue of views and packed pages
+ *   cc_reno.c  NewReno behind cc.h              viewq.c  queue of views and packed pages
+ *   cc_cubic.c CUBIC, the default                hystart.c  how its first slow start ends
  *   sendq.c    bytes from write to acknowledgment recvq.c bytes from in-order arrival to read
  *   reass.c    bytes that came too early          listen.c listeners, half-open entries
  *   cookie.c   SYN cookies                        time_wait.c  what is left of a connection
@@ -28,6 +29,7 @@
 #include <mirari/run.h>
 
 #include "lib/net/internal.h"
+#include "lib/net/tcp/cc.h"
 #include "lib/wire/tcp.h"
 
 /* ---- constants ------------------------------------------------------------------------------ */
@@ -99,6 +101,7 @@
     X(retransmits)                                                                                 \
     X(timeouts)                                                                                    \
     X(fast_retransmits)                                                                            \
+    X(hystart_exits)                                                                               \
     X(partial_acks)                                                                                \
     X(persist_probes)                                                                              \
     X(keepalive_probes)                                                                            \
@@ -263,24 +266,6 @@ struct mir__tcp_reass {
 
 struct mir__tcp_pcb;
 
-/** Congestion control: decides cwnd and ssthresh; loss detection and recovery are in ack.c. */
-struct mir__tcp_cc {
-    const char *name;
-    /** The connection is established and mss is known. */
-    void (*init)(struct mir__tcp_pcb *pcb);
-    /** @acked bytes were acknowledged outside of recovery. */
-    void (*on_ack)(struct mir__tcp_pcb *pcb, uint32_t acked);
-    /** Loss was detected by duplicate acknowledgments; @flight bytes were outstanding. */
-    void (*on_loss)(struct mir__tcp_pcb *pcb, uint32_t flight);
-    /** Recovery is over. */
-    void (*on_recovered)(struct mir__tcp_pcb *pcb, uint32_t flight);
-    /** The retransmission timer went off, for the first time for this data or @again. */
-    void (*on_timeout)(struct mir__tcp_pcb *pcb, uint32_t flight, bool again);
-    /** Nothing was sent for longer than a retransmission timeout. */
-    void (*on_idle)(struct mir__tcp_pcb *pcb);
-};
-extern const struct mir__tcp_cc mir__tcp_cc_reno;
-
 enum mir__tcp_timer {
     MIR__TCP_T_REXMT,  /* retransmission, or persist when is_persist */
     MIR__TCP_T_DELACK, /* delayed acknowledgment */
@@ -352,6 +337,9 @@ struct mir__tcp_pcb {
     uint32_t cc_acked; /* congestion avoidance: bytes counted towards the next mss */
     uint32_t recover;
     const struct mir__tcp_cc *cc;
+    union { /* what the algorithm remembers beyond cwnd and ssthresh */
+        struct mir__tcp_cubic cubic;
+    } cc_state;
 
     uint32_t srtt_us;
     uint32_t rttvar_us;
@@ -398,7 +386,8 @@ struct mir__tcp_pcb {
     uint64_t bytes_acked;
     uint64_t bytes_received;
 };
-_Static_assert(sizeof(struct mir__tcp_pcb) <= 672, "six connections a page");
+_Static_assert(sizeof(((struct mir__tcp_pcb *)0)->cc_state) <= 64, "algorithms share this room");
+_Static_assert(sizeof(struct mir__tcp_pcb) <= 816, "five connections a page");
 
 /** A connection request that was answered; becomes a connection with the peer's ACK. */
 struct mir__tcp_half_open {
@@ -471,6 +460,7 @@ struct mir__tcp_state {
     uint8_t cookie_key[16];
     uint8_t ts_key[16];
 
+    const struct mir__tcp_cc *cc; /* of new connections */
     uint32_t sndbuf;
     uint32_t rcvbuf;
     uint64_t memory_used; /* queued bytes and waste, both directions, all connections */

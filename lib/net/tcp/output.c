@@ -133,8 +133,11 @@ static bool has_room(struct mir__tcp_pcb *pcb)
 static void sent(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t end)
 {
     mir_time_us now_us = now_of(pcb->host);
-    if (pcb->snd_una == pcb->snd_max)
+    if (pcb->snd_una == pcb->snd_max) {
         pcb->progress_us = now_us;
+        if (pcb->cc->on_restart != NULL)
+            pcb->cc->on_restart(pcb);
+    }
     if (seq_lt(seq, pcb->snd_max)) {
         pcb->retransmits++;
         MIR__TCP_COUNT(pcb->host, retransmits);
@@ -256,6 +259,15 @@ static bool send_some(struct mir__tcp_pcb *pcb)
     return space > 0;
 }
 
+/* All that was written is on its way and the window has room: the application is the limit. In slow
+ * start half a window is use enough, since the next one will be twice as large. */
+static void judge_use(struct mir__tcp_pcb *pcb)
+{
+    uint32_t full = pcb->cwnd < pcb->ssthresh ? pcb->cwnd / 2 : pcb->cwnd - pcb->mss;
+    if (seq_ge(pcb->snd_nxt, sendq_end(pcb)) && flight_of(pcb) < full && pcb->cwnd > pcb->mss)
+        pcb->is_cwnd_limited = false;
+}
+
 /* SYN, or SYN-ACK of a simultaneous open. */
 static void send_syn(struct mir__tcp_pcb *pcb)
 {
@@ -333,6 +345,7 @@ void mir__tcp_output(struct mir__tcp_pcb *pcb)
     }
     while (send_some(pcb))
         continue;
+    judge_use(pcb);
     if (pcb->ack_now && !pcb->is_blocked && has_room(pcb))
         mir__tcp_send_ack(pcb);
     watch_window(pcb);

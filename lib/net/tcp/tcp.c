@@ -23,7 +23,7 @@
  * stop opening, early segments are dropped and writers wait, except that an empty queue may always
  * take a page, so that everybody makes progress.
  *
- * What this TCP does not do yet: SACK, RACK-TLP, CUBIC, ECN, Fast Open, buffer auto-tuning.
+ * What this TCP does not do yet: SACK, RACK-TLP, ECN, Fast Open, buffer auto-tuning.
  */
 #include <mirari/log.h>
 
@@ -51,7 +51,7 @@ struct mir__tcp_pcb *mir__tcp_pcb_new(struct mir__tcp_state *host,
     *pcb = (struct mir__tcp_pcb){
         .tcp = {.ops = &mir__tcp_ops, .stack = host->stack},
         .host = host,
-        .cc = &mir__tcp_cc_reno,
+        .cc = host->cc,
         .rto_us = MIR__TCP_RTO_INITIAL_US,
         .quick_acks = MIR__TCP_QUICK_ACKS,
         .keep_count = MIR__TCP_KEEP_COUNT,
@@ -500,6 +500,7 @@ static void tcp_info(const struct mir_tcp *tcp, struct mir_tcp_info *info)
         .snd_wscale = pcb->snd_wscale,
         .rcv_wscale = pcb->node.rcv_wscale,
         .timestamps = pcb->has_ts,
+        .congestion = pcb->cc->name,
     };
 }
 
@@ -567,6 +568,9 @@ int mir__tcp_init(struct mir_net *net, const struct mir_net_config *config)
 {
     struct mir_io_page *page;
     struct mir_stack *stack = mir_net_stack(net);
+    const struct mir__tcp_cc *cc = mir__tcp_cc_find(config->congestion);
+    if (cc == NULL)
+        return -MIR_EINVAL;
     int r = mir_page_alloc(stack->pages, sizeof(struct mir__tcp_state), MIR_PAGE_ZERO, &page);
     if (r < 0)
         return r;
@@ -576,6 +580,7 @@ int mir__tcp_init(struct mir_net *net, const struct mir_net_config *config)
     host->stack = stack;
     host->loop = stack->loop;
     host->rng = mir__net_rng(net);
+    host->cc = cc;
     host->sndbuf = config->tcp_sndbuf_bytes != 0 ? config->tcp_sndbuf_bytes : 1u << 20;
     host->rcvbuf = config->tcp_rcvbuf_bytes != 0 ? config->tcp_rcvbuf_bytes : 1u << 20;
     host->rcvbuf = MIR_MAX(host->rcvbuf, 2048u);
