@@ -38,6 +38,8 @@ struct mir__sim_slot {
     struct mir_sim_event *event;
 };
 
+struct mir__sim_trace;
+
 struct mir_sim {
     uint64_t now_ns;
     uint64_t next_order;
@@ -56,6 +58,7 @@ struct mir_sim {
     uint32_t node_count, plug_count, wire_count;
     struct mir__sim_frame *free_frames[MIR__SIM_FRAME_CLASSES];
     struct mir_sim_stats stats;
+    struct mir__sim_trace *trace; /* NULL: none is wanted */
 };
 
 /* ---- sim.c -------------------------------------------------------------------------------- */
@@ -104,6 +107,13 @@ void mir__sim_pcap_write(struct mir__sim_pcap *pcap, unsigned direction, mir_tim
                          struct mir__sim_frame *frame);
 /** Returns 0 or -MIR_EIO (not all of it was written). */
 int mir__sim_pcap_close(struct mir__sim_pcap *pcap);
+
+/* ---- trace.c ------------------------------------------------------------------------------ */
+
+/** A line for each connection of @node of which something has changed. */
+void mir__sim_trace_node(struct mir__sim_trace *trace, const struct mir_sim_node *node);
+/** Returns 0 or -MIR_EIO (not all of it was written). */
+int mir__sim_trace_close(struct mir__sim_trace *trace);
 
 /* ---- switch.c ----------------------------------------------------------------------------- */
 

@@ -187,6 +187,8 @@ void mir__sim_node_step(struct mir_sim_node *node)
     mir_loop_step(&node->loop, now_us, &next_us);
     node->steps++;
     sim->stats.steps++;
+    if (sim->trace != NULL)
+        mir__sim_trace_node(sim->trace, node);
     if (next_us == MIR_TIME_NEVER) {
         mir__sim_unschedule(sim, &node->wake);
         return;

@@ -200,6 +200,8 @@ int mir_sim_open(const struct mir_sim_config *config, struct mir_sim **out)
 size_t mir_sim_close(struct mir_sim *sim)
 {
     size_t left_bytes = 0;
+    if (sim->trace != NULL && mir__sim_trace_close(sim->trace) < 0)
+        fprintf(stderr, "sim: the trace of connections is not complete\n");
     mir_list_for_each (link, &sim->nodes) {
         mir__sim_node_stop(MIR_CONTAINER_OF(link, struct mir_sim_node, link));
     }

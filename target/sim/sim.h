@@ -201,6 +201,7 @@ struct mir_sim_wire_config {
     uint32_t delay_us;        /**< propagation */
     uint32_t jitter_us;       /**< up to so much more, order kept */
     uint32_t loss_ppm;        /**< independent loss */
+    uint32_t loss_every;      /**< each so-manyth frame is lost; 0 = none */
     uint32_t burst_enter_ppm; /**< Gilbert-Elliott: chance to enter the bad state, per frame */
     uint32_t burst_leave_ppm; /**< chance to leave it, per frame */
     uint32_t burst_loss_ppm;  /**< loss in the bad state; 0 = all */
@@ -265,6 +266,17 @@ void mir_sim_wire_tap(struct mir_sim_wire *wire, mir_sim_tap_fn tap, void *arg);
 /** Write every frame a wire is offered to a capture file (pcapng), until the world is closed.
  *  Returns 0 or -MIR_EIO (the file cannot be written). */
 int mir_sim_wire_pcap(struct mir_sim_wire *wire, const char *path) MIR_CHECK;
+
+/**
+ * mir_sim_trace_tcp() - write what congestion control does, on every node, until the world is
+ * closed: comma-separated values, in bytes, microseconds and seconds (trace.c says which).
+ *
+ * @path  is overwritten; tools/plot-tcp draws it
+ *
+ * Returns 0, -MIR_EBUSY (there is a trace), -MIR_EIO (the file cannot be written), -MIR_ENOMEM.
+ * Source  none
+ */
+int mir_sim_trace_tcp(struct mir_sim *sim, const char *path) MIR_CHECK;
 
 /** A switch that learns addresses; floods what it does not know. Returns 0 or -MIR_ENOMEM. */
 int mir_sim_add_switch(struct mir_sim *sim, const char *name,

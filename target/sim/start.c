@@ -42,6 +42,7 @@ struct run {
     struct mir_sim_call stop_call;
     uint64_t seed;
     uint64_t duration_s;
+    const char *trace_tcp;
     uint16_t peer_port;
     bool has_ended;
     int status;
@@ -115,6 +116,12 @@ static bool set_peer(struct run *run, const char *value)
     return mir__sim_peer_parse(value, &run->peer) == 0;
 }
 
+static bool set_trace_tcp(struct run *run, const char *value)
+{
+    run->trace_tcp = value;
+    return value[0] != '\0';
+}
+
 static const struct {
     const char *name;
     bool (*set)(struct run *run, const char *value);
@@ -130,6 +137,8 @@ static const struct {
     {"--seed", set_seed, "a number", "N            of all chance in the run (1)"},
     {"--duration", set_duration, "a number of seconds",
      "S        virtual seconds, then the appliance is asked to end (60)"},
+    {"--trace-tcp", set_trace_tcp, "a file's name",
+     "FILE    a line for each change of a connection's window, see tools/plot-tcp"},
     {"--wire", set_wire,
      "words such as rate=10m,delay=20ms,jitter=1ms,loss=1%,burst=1%/30%,reorder=2%/5ms,dup=1%,"
      "corrupt=0.1%,queue=64k,mtu=1400",
@@ -340,6 +349,8 @@ static void open_world(struct run *run)
     int r = mir_sim_open(&(struct mir_sim_config){.seed = run->seed}, &run->sim);
     if (r == 0)
         r = mir_sim_add_node(run->sim, &config, &run->node);
+    if (r == 0 && run->trace_tcp != NULL)
+        r = mir_sim_trace_tcp(run->sim, run->trace_tcp);
     config.name = "peer";
     if (r == 0)
         r = mir_sim_add_node(run->sim, &config, &run->peer.node);

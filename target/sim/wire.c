@@ -155,7 +155,8 @@ static bool is_lost(struct direction *way)
         way->stats.burst_lost++;
         return true;
     }
-    if (chance(way, way->config.loss_ppm)) {
+    bool is_nth = way->config.loss_every != 0 && way->stats.frames % way->config.loss_every == 0;
+    if (is_nth || chance(way, way->config.loss_ppm)) {
         way->stats.lost++;
         return true;
     }

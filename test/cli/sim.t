@@ -41,6 +41,15 @@ is_ok 'with a capture' "$echo" --peer echo --pcap wire.pcapng
 [ "$(head -c 4 wire.pcapng | od -An -tx1 | tr -d ' ')" = 0a0d0d0a ]; report $? 'it is pcapng'
 exits 69 'a capture that cannot be written' "$echo" --peer echo --pcap /nowhere/x.pcapng
 
+# Traces of connections.
+is_ok 'with a trace of connections' "$echo" --peer echo --trace-tcp trace.csv
+[ "$(head -n 1 trace.csv | cut -d, -f1-7)" = time_s,node,connection,cwnd,ssthresh,srtt_us,flight ]
+report $? 'it has a heading'
+[ "$(cut -d, -f2 trace.csv | sort -u | tr '\n' ' ')" = 'aecho node peer ' ]; report $? 'both ends'
+is_ok 'a plot of it' "$root/tools/plot-tcp" -o trace.svg trace.csv
+python3 -c 'import xml.dom.minidom; xml.dom.minidom.parse("trace.svg")'; report $? 'it is XML'
+exits 69 'a trace that cannot be written' "$echo" --peer echo --trace-tcp /nowhere/x.csv
+
 # Mistakes.
 exits 64 'an unknown peer' "$echo" --peer bad
 has 'is not none, http:/PATH, echo or udp-echo' 'says what there is'
