@@ -34,7 +34,7 @@ static enum mir__packet_link read_message(const struct nlmsghdr *message, int if
     bool is_link = message->nlmsg_type == RTM_NEWLINK || message->nlmsg_type == RTM_DELLINK;
     if (!is_link || message->nlmsg_len < NLMSG_LENGTH(sizeof info))
         return MIR__PACKET_LINK_SAME;
-    memcpy(&info, NLMSG_DATA(message), sizeof info);
+    memcpy(&info, (const uint8_t *)message + NLMSG_HDRLEN, sizeof info);
     /* A bridge tells of its ports in messages of its own family; leaving it is no removal. */
     if (info.ifi_index != ifindex || info.ifi_family != AF_UNSPEC)
         return MIR__PACKET_LINK_SAME;
