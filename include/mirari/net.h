@@ -431,6 +431,7 @@ struct mir_net_config {
     uint32_t tcp_sndbuf_bytes;     /**< per connection; 0 = 1 MiB */
     uint32_t tcp_rcvbuf_bytes;     /**< per connection; 0 = 1 MiB */
     uint64_t tcp_memory_max_bytes; /**< queued data of all connections; 0 = half the page pool */
+    bool tcp_no_sack;              /**< neither offer nor accept selective acknowledgment */
     const char *congestion;        /**< "cubic" (RFC 9438, 9406; also NULL) or "reno" (5681) */
     uint32_t udp_sockets_max;      /**< 0 = 256 */
     uint32_t arp_entries_max;      /**< 0 = 1024 */

@@ -54,6 +54,11 @@ static void segment(struct input *in)
     uint32_t len = take(in) * take(in) % 9000;
     s.wnd = (uint16_t)(take(in) << 8 | take(in));
     s.tsval += take(in) - 16;
+    for (uint32_t i = flags & 0x40 ? 1 + take(in) % 4 : 0; i > 0; i--) {
+        uint32_t left = near_by(in, (uint32_t)info.bytes_acked + 1);
+        s.sack_block[s.sack_count][0] = left;
+        s.sack_block[s.sack_count++][1] = near_by(in, left + 1);
+    }
     script_in_more(&s, text, seq, ack, len);
 }
 
@@ -152,6 +157,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     script_open_caps(&s, &config,
                      setup & 4 ? MIR_NET_TX_SG | MIR_NET_TX_CSUM | MIR_NET_TX_TSO4 : 0);
     s.ts = (setup & 8) != 0;
+    s.sack = (setup & 24) != 16;
     s.wscale = setup & 16 ? 7 : -1;
     s.mss = setup & 32 ? 100 : 1460;
     if (setup & 64) {

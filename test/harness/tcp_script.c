@@ -148,7 +148,15 @@ void script_in_more(struct tcp_script *s, const char *flags, uint32_t seq, uint3
         opt.mss = (uint16_t)s->mss;
         opt.has_wscale = s->wscale >= 0;
         opt.wscale = (uint8_t)s->wscale;
+        opt.sack_permitted = s->sack;
     }
+    for (; opt.sack_count < s->sack_count; opt.sack_count++) {
+        opt.sack[opt.sack_count].left = s->our_isn + s->sack_block[opt.sack_count][0];
+        opt.sack[opt.sack_count].right = s->our_isn + s->sack_block[opt.sack_count][1];
+    }
+    s->sack_count = 0;
+    while (mir__tcp_options_len(&opt) > MIR__TCP_OPTIONS_MAX)
+        opt.sack_count--;
     if (hdr.flags & MIR__TCP_ACK)
         hdr.ack = s->raw ? ack : s->our_isn + ack;
     hdr.hdr_len = (uint8_t)(MIR__TCP_HEADER_BYTES + mir__tcp_options_len(&opt));

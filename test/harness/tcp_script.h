@@ -39,11 +39,14 @@ struct tcp_script {
     uint32_t peer_isn;
     uint32_t our_isn;
     uint16_t wnd;
-    bool ts;           /* segments carry timestamps */
-    uint32_t tsval;    /* of the next segment */
-    uint32_t tsecr;    /* UINT32_MAX: echo what we saw last */
-    int mss;           /* of SYNs; 0 = no option */
-    int wscale;        /* of SYNs; -1 = no option */
+    bool ts;            /* segments carry timestamps */
+    uint32_t tsval;     /* of the next segment */
+    uint32_t tsecr;     /* UINT32_MAX: echo what we saw last */
+    int mss;            /* of SYNs; 0 = no option */
+    int wscale;         /* of SYNs; -1 = no option */
+    bool sack;          /* SYNs say SACK permitted */
+    uint8_t sack_count; /* blocks of the next segment only, numbers of our stream */
+    uint32_t sack_block[4][2];
     uint16_t flags_in; /* buffer flags of injected frames */
     bool raw;          /* in(): numbers are absolute */
     uint8_t fill;      /* added to payload bytes */

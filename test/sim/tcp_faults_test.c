@@ -160,6 +160,9 @@ static void draw_world(struct world *w, uint64_t seed)
     w->is_resting = one_in(w, 3);
     w->is_cut = one_in(w, 5);
     w->is_short = one_in(w, 6);
+    /* Now and then one side does without SACK. */
+    if (seed % 8 < 2)
+        w->config.node[seed % 8].net.tcp_no_sack = true;
 }
 
 /* ---- the run

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* What an acknowledgment means: round-trip time, send queue, congestion window, loss recovery.
+/* What an acknowledgment means: round-trip time, send queue, congestion window, and loss recovery
+ * of peers without SACK (of others: recovery.c).
  *
  * NewReno (RFC 5681 section 3.2, RFC 6582):
  *
@@ -17,7 +18,7 @@
  * A duplicate ACK is one without data, SYN, FIN, that acknowledges snd_una again while something is
  * outstanding, and does not change the window (RFC 5681 section 2).
  */
-#include "lib/net/tcp/internal.h"
+#include "lib/net/tcp/loss.h"
 
 static void take_rtt(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg)
 {
@@ -89,6 +90,15 @@ static void keep_marks_near(struct mir__tcp_pcb *pcb)
         pcb->small_end = pcb->snd_una;
 }
 
+/* The scoreboard goes when nothing is outstanding, unless an answer about a probe may come. */
+static void rest_board(struct mir__tcp_pcb *pcb)
+{
+    if (pcb->snd_una != pcb->snd_max || pcb->loss->has_probe)
+        mir__tcp_probe_schedule(pcb);
+    else
+        mir__tcp_board_close(pcb);
+}
+
 void mir__tcp_new_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg)
 {
     uint32_t acked = seg->hdr.ack - pcb->snd_una;
@@ -100,7 +110,9 @@ void mir__tcp_new_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *s
     pcb->rexmt_count = 0;
     pcb->soft_error = 0;
     pcb->progress_us = seg->now_us;
-    if (pcb->in_recovery) {
+    if (pcb->loss != NULL) {
+        mir__tcp_recovery_ack(pcb, seg, acked);
+    } else if (pcb->in_recovery) {
         recovery_ack(pcb, acked);
     } else {
         pcb->dup_acks = 0;
@@ -110,10 +122,12 @@ void mir__tcp_new_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *s
         mir__tcp_timer_stop(pcb, MIR__TCP_T_REXMT);
         pcb->is_persist = false;
         pcb->is_cwnd_limited = false;
-    } else if (!pcb->in_recovery || was_first_partial) {
+    } else if (pcb->loss != NULL || !pcb->in_recovery || was_first_partial) {
         pcb->partial_seen = pcb->in_recovery;
         mir__tcp_timer_rexmt(pcb);
     }
+    if (pcb->loss != NULL)
+        rest_board(pcb);
     mir__tcp_mark(pcb);
 }
 
@@ -157,6 +171,21 @@ static void window_changed(struct mir__tcp_pcb *pcb)
     mir__tcp_mark(pcb);
 }
 
+/* SACK blocks of an ACK that acknowledges nothing new. */
+static void take_sack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg)
+{
+    struct mir__tcp_block dsack;
+    if (!pcb->has_sack ||
+        (seg->opt.sack_count == 0 && (pcb->loss == NULL || !pcb->loss->has_probe)))
+        return;
+    if (pcb->loss == NULL) {
+        (void)mir__tcp_rack_dsack(pcb, seg, &dsack);
+        return;
+    }
+    mir__tcp_recovery_ack(pcb, seg, 0);
+    rest_board(pcb);
+}
+
 bool mir__tcp_process_ack(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg)
 {
     uint32_t ack = seg->hdr.ack;
@@ -166,8 +195,10 @@ bool mir__tcp_process_ack(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg
         mir__tcp_challenge(pcb);
         return false;
     }
-    if (seq_lt(ack, pcb->snd_una))
+    if (seq_lt(ack, pcb->snd_una)) {
+        take_sack(pcb, seg);
         return true;
+    }
     bool is_same_wnd = (uint32_t)seg->hdr.wnd << pcb->snd_wscale == pcb->snd_wnd;
     bool is_new = seq_gt(ack, pcb->snd_una);
     if (is_new)
@@ -175,7 +206,9 @@ bool mir__tcp_process_ack(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg
     bool is_changed = mir__tcp_window_take(pcb, seg);
     if (is_changed || pcb->is_persist)
         window_changed(pcb);
-    if (!is_new && seg->len == 0 && !(seg->hdr.flags & MIR__TCP_FIN) &&
+    if (!is_new)
+        take_sack(pcb, seg);
+    if (pcb->loss == NULL && !is_new && seg->len == 0 && !(seg->hdr.flags & MIR__TCP_FIN) &&
         pcb->snd_una != pcb->snd_max && !pcb->is_persist && is_same_wnd)
         duplicate_ack(pcb);
     return true;

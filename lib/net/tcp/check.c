@@ -4,9 +4,10 @@
  *   snd_una <= snd_nxt <= snd_max        the send queue begins at snd_una, except for SYN and FIN
  *   rcv_nxt <= rcv_adv                   nothing received lies beyond what was promised
  *   queues count what they hold          early pieces are sorted, apart, and above rcv_nxt
+ *   the scoreboard, if there is one, covers exactly what is outstanding, and its sums are true
  *   outstanding data has a timer         or nobody would ever send it again
  */
-#include "lib/net/tcp/internal.h"
+#include "lib/net/tcp/loss.h"
 
 #ifdef MIR_DEBUG_BUILD
 
@@ -45,6 +46,32 @@ static void check_reass(const struct mir__tcp_pcb *pcb)
     MIR_ASSERT_OP(count, <=, MIR__TCP_REASS_SEGS_MAX);
 }
 
+static void check_board(const struct mir__tcp_pcb *pcb)
+{
+    const struct mir__tcp_loss *loss = pcb->loss;
+    uint32_t sum[5] = {0};
+    uint32_t count = 0;
+    uint32_t at = pcb->snd_una;
+    if (loss == NULL)
+        return;
+    MIR_ASSERT(pcb->has_sack && pcb->snd_nxt == pcb->snd_max);
+    for (const struct mir__tcp_range *range = loss->first; range != NULL; range = range->next) {
+        MIR_ASSERT_OP(range->seq, ==, at);
+        MIR_ASSERT(seq_gt(range->end, range->seq));
+        MIR_ASSERT(range->next != NULL || range == loss->last);
+        at = range->end;
+        for (uint32_t bit = 1; bit <= MIR__TCP_R_AGAIN; bit *= 2)
+            sum[bit] += range->flags & bit ? range->end - range->seq : 0;
+        count++;
+    }
+    MIR_ASSERT_OP(at, ==, pcb->snd_max);
+    MIR_ASSERT_OP(count, ==, loss->count);
+    MIR_ASSERT_OP(sum[MIR__TCP_R_SACKED], ==, loss->sacked);
+    MIR_ASSERT_OP(sum[MIR__TCP_R_LOST], ==, loss->lost);
+    MIR_ASSERT_OP(sum[MIR__TCP_R_AGAIN], ==, loss->again);
+    MIR_ASSERT_OP(loss->sacked + loss->lost, <=, pcb->snd_max - pcb->snd_una);
+}
+
 void mir__tcp_check(const struct mir__tcp_pcb *pcb)
 {
     if (pcb->state == MIR_TCP_S_CLOSED)
@@ -65,6 +92,7 @@ void mir__tcp_check(const struct mir__tcp_pcb *pcb)
     MIR_ASSERT(pcb->cwnd >= pcb->mss || pcb->cwnd > 0);
     MIR_ASSERT(pcb->snd_una == pcb->snd_max || mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT));
     check_reass(pcb);
+    check_board(pcb);
 }
 
 #endif

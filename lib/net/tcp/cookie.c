@@ -2,7 +2,7 @@
 /* SYN cookies: a SYN-ACK whose acknowledgment tells us all we did not remember.
  *
  *   ISN of the SYN-ACK    | 24 bits of SipHash | 8 bits: slot (2), MSS index (3), 0 (3), masked |
- *   its timestamp         | clock of 1 ms, low 6 bits: window scale (4), 1 (2)                   |
+ *   its timestamp         | clock of 1 ms, low 6 bits: window scale (4), SACK (1), 1 (1)         |
  *
  * The hash covers a secret, both endpoints, the peer's ISN, the full slot number, the MSS index
  * and, if timestamps are used, the six bits. A slot is 64 s; the present and the last one are
@@ -10,14 +10,16 @@
  * that time. A blind guess has one chance in 2^23 per segment.
  *
  * What does not fit is lost: the MSS is rounded down to one of eight, and a peer without timestamps
- * gets no window scale. Cookies are the fallback when the backlog is full, never the normal case.
+ * gets no window scale and no SACK. Cookies are the fallback when the backlog is full, never the
+ * normal case.
  */
 #include "lib/net/tcp/internal.h"
 
-#define SLOT_US    (64 * MIR_US_PER_S)
-#define TS_BITS    6u
-#define TS_MASK    ((1u << TS_BITS) - 1)
-#define COOKIE_TAG 3u
+#define SLOT_US (64 * MIR_US_PER_S)
+#define TS_BITS 6u
+#define TS_MASK ((1u << TS_BITS) - 1)
+#define TS_TAG  1u
+#define TS_SACK 2u
 
 static const uint16_t mss_of_index[8] = {88, 216, 536, 1220, 1380, 1440, 1460, 8960};
 
@@ -63,7 +65,7 @@ void mir__tcp_cookie_make(const struct mir__tcp_state *host, const struct mir__t
                               ? MIR_MIN(syn->opt.wscale, (uint8_t)MIR__TCP_WSCALE_MAX)
                               : MIR__TCP_NO_WSCALE;
         uint32_t clock = ms_of(now_of(host)) + mir__tcp_ts_offset(host, tuple);
-        ts_bits = wscale << 2 | COOKIE_TAG;
+        ts_bits = wscale << 2 | (syn->opt.sack_permitted ? TS_SACK : 0) | TS_TAG;
         *tsval = (clock & ~TS_MASK) | ts_bits;
         if (seq_gt(*tsval, clock)) /* never ahead of the clock that goes on from here */
             *tsval -= 1u << TS_BITS;
@@ -91,6 +93,7 @@ bool mir__tcp_cookie_check(const struct mir__tcp_state *host, const struct mir__
         .wscale = ack->opt.has_ts ? (uint8_t)(ts_bits >> 2) : MIR__TCP_NO_WSCALE,
         .ts_recent = ack->opt.has_ts ? ack->opt.tsval : 0,
         .wnd = ack->hdr.wnd,
+        .has_sack = ack->opt.has_ts && (ts_bits & TS_SACK) != 0,
     };
     half->node.has_ts = ack->opt.has_ts;
     return true;

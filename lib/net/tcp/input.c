@@ -24,7 +24,7 @@
  * Answers to segments that do not belong here are limited in number per second, per connection and
  * for the stack, so that two confused peers or one attacker cannot make us talk for ever.
  */
-#include "lib/net/tcp/internal.h"
+#include "lib/net/tcp/loss.h"
 
 #define CHALLENGES_A_SECOND 1000u
 #define RESETS_A_SECOND     1000u
@@ -99,6 +99,8 @@ static void trim(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg)
     if (seq_lt(seg->seq, pcb->rcv_nxt)) {
         uint32_t known = MIR_MIN(pcb->rcv_nxt - seg->seq, seg->len);
         pcb->host->counters.duplicate_bytes_in += known;
+        if (known > 0)
+            mir__tcp_sack_repeated(pcb, seg->seq, seg->seq + known);
         seg->skip += known;
         seg->seq += known;
         seg->len -= known;
@@ -272,6 +274,8 @@ static void unacceptable(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment
     }
     if (seg->len > 0) {
         pcb->host->counters.duplicate_bytes_in += seg->len;
+        if (seq_lt(seg->seq, pcb->rcv_nxt) && pcb->rcv_nxt - seg->seq >= seg->len)
+            mir__tcp_sack_repeated(pcb, seg->seq, seg->seq + seg->len);
         mir__tcp_send_ack(pcb);
     } else {
         mir__tcp_challenge(pcb);
@@ -512,7 +516,10 @@ static void path_mtu_is(struct mir__tcp_pcb *pcb, uint16_t mtu)
     mir__tcp_update_mss(pcb);
     /* What was too big is sent again, smaller, at once; this is no sign of congestion
      * (RFC 1191 section 6.5). */
-    pcb->snd_nxt = pcb->snd_una;
+    if (pcb->loss != NULL)
+        mir__tcp_board_all_lost(pcb, false);
+    else
+        pcb->snd_nxt = pcb->snd_una;
     pcb->is_timing = false;
     mir__tcp_mark(pcb);
 }

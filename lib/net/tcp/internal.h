@@ -4,7 +4,8 @@
  *   tcp.c      life of a connection object, the mir_tcp operations, statistics
  *   table.c    (addresses, ports) -> connection | half-open entry | TIME_WAIT entry
  *   input.c    a segment arrives: RFC 9293 section 3.10.7
- *   ack.c      what its acknowledgment means: RTT, send queue, loss recovery
+ *   ack.c      what its acknowledgment means: RTT, send queue; recovery without SACK
+ *   loss.h     recovery with SACK: sack.c, scoreboard.c, rack.c, recovery.c
  *   text.c     what its data means: in order, out of order, FIN, when to acknowledge
  *   output.c   which segments to send now, and how they are built
  *   timer.c    retransmission, persist, delayed ACK, keep-alive, FIN_WAIT_2
@@ -29,6 +30,7 @@
 #include <mirari/run.h>
 
 #include "lib/net/internal.h"
+#include "lib/net/tcp/seq.h"
 #include "lib/net/tcp/cc.h"
 #include "lib/wire/tcp.h"
 
@@ -101,6 +103,15 @@
     X(retransmits)                                                                                 \
     X(timeouts)                                                                                    \
     X(fast_retransmits)                                                                            \
+    X(reordering_in)                                                                               \
+    X(rack_losses)                                                                                 \
+    X(probes_out)                                                                                  \
+    X(probes_repaired)                                                                             \
+    X(dsacks_in)                                                                                   \
+    X(dsacks_out)                                                                                  \
+    X(sack_blocks_invalid)                                                                         \
+    X(sack_reneged)                                                                                \
+    X(sack_range_limit)                                                                            \
     X(hystart_exits)                                                                               \
     X(partial_acks)                                                                                \
     X(persist_probes)                                                                              \
@@ -134,30 +145,6 @@ struct mir__tcp_counters {
     MIR__TCP_COUNTERS(MIR__X)
 #undef MIR__X
 };
-
-/* ---- sequence numbers (RFC 9293 section 3.4): comparison modulo 2^32 ---------------------------
- */
-
-static inline bool seq_lt(uint32_t a, uint32_t b)
-{
-    return (int32_t)(a - b) < 0;
-}
-static inline bool seq_le(uint32_t a, uint32_t b)
-{
-    return (int32_t)(a - b) <= 0;
-}
-static inline bool seq_gt(uint32_t a, uint32_t b)
-{
-    return (int32_t)(a - b) > 0;
-}
-static inline bool seq_ge(uint32_t a, uint32_t b)
-{
-    return (int32_t)(a - b) >= 0;
-}
-static inline uint32_t seq_max(uint32_t a, uint32_t b)
-{
-    return seq_gt(a, b) ? a : b;
-}
 
 /* ---- table ---------------------------------------------------------------------------------- */
 
@@ -262,11 +249,27 @@ struct mir__tcp_reass {
     struct mir__tcp_packer packer;
 };
 
+/** A piece of sequence space. */
+struct mir__tcp_block {
+    uint32_t left;
+    uint32_t right;
+};
+
+/** What our ACKs report (sack.c). */
+struct mir__tcp_sack {
+    struct mir__tcp_block block[MIR__TCP_SACK_BLOCKS]; /* the youngest first */
+    struct mir__tcp_block repeated;
+    uint8_t count;
+    bool has_repeated;
+};
+
 /* ---- connection ----------------------------------------------------------------------------- */
 
 struct mir__tcp_pcb;
+struct mir__tcp_loss;
 
 enum mir__tcp_timer {
+    MIR__TCP_T_LOSS,   /* reordering window or tail loss probe; before REXMT, which it replaces */
     MIR__TCP_T_REXMT,  /* retransmission, or persist when is_persist */
     MIR__TCP_T_DELACK, /* delayed acknowledgment */
     MIR__TCP_T_KEEP,   /* keep-alive, or FIN_WAIT_2 after close */
@@ -319,6 +322,8 @@ struct mir__tcp_pcb {
     bool has_wscale : 1;
     bool syn_rexmitted : 1;
     bool is_blocked : 1; /* in host->blocked */
+    bool has_sack : 1;
+    bool reordering_seen : 1;
 
     /* Sending (RFC 9293 section 3.3.1). snd_max is the highest snd_nxt ever was. */
     uint32_t iss;
@@ -336,6 +341,9 @@ struct mir__tcp_pcb {
     uint32_t ssthresh;
     uint32_t cc_acked; /* congestion avoidance: bytes counted towards the next mss */
     uint32_t recover;
+    struct mir__tcp_loss *loss; /* NULL: nothing in flight, or recovery without SACK */
+    uint8_t reo_extra;          /* RFC 8985: reo_wnd_mult - 1 */
+    uint8_t reo_persist;
     const struct mir__tcp_cc *cc;
     union { /* what the algorithm remembers beyond cwnd and ssthresh */
         struct mir__tcp_cubic cubic;
@@ -370,6 +378,7 @@ struct mir__tcp_pcb {
     struct mir__tcp_sendq sendq;
     struct mir__tcp_recvq recvq;
     struct mir__tcp_reass reass;
+    struct mir__tcp_sack sack;
     struct mir__route route;
 
     uint32_t keep_idle_s;
@@ -402,6 +411,7 @@ struct mir__tcp_half_open {
     uint16_t mss;        /* of the peer */
     uint8_t wscale;      /* of the peer, MIR__TCP_NO_WSCALE = none */
     uint8_t retries;
+    bool has_sack;
 };
 #define MIR__TCP_NO_WSCALE 15u
 
@@ -438,6 +448,8 @@ struct mir__tcp_state {
 
     struct mir_pool pcbs;
     struct mir_pool half_opens;
+    struct mir_pool losses;
+    struct mir_pool ranges;
     struct mir_pool time_waits;
     struct mir_pool listeners;
     struct mir_pool chunks;
@@ -462,6 +474,7 @@ struct mir__tcp_state {
 
     const struct mir__tcp_cc *cc; /* of new connections */
     uint32_t sndbuf;
+    bool no_sack;
     uint32_t rcvbuf;
     uint64_t memory_used; /* queued bytes and waste, both directions, all connections */
     uint64_t memory_max;

@@ -170,6 +170,7 @@ static void send_syn_ack(struct mir__tcp_state *host, const struct mir__tcp_tupl
         .mss = mir__tcp_offer_mss(&route),
         .has_wscale = half->wscale != MIR__TCP_NO_WSCALE,
         .wscale = mir__tcp_wscale_for(host->rcvbuf),
+        .sack_permitted = half->has_sack,
         .has_ts = half->node.has_ts,
         .tsval = tsval,
         .tsecr = half->ts_recent,
@@ -257,6 +258,7 @@ static void answer_with_cookie(struct mir__tcp_listener *listener,
         .irs = syn->hdr.seq,
         .ts_recent = syn->opt.tsval,
         .wscale = syn->opt.has_ts && syn->opt.has_wscale ? syn->opt.wscale : MIR__TCP_NO_WSCALE,
+        .has_sack = syn->opt.has_ts && syn->opt.sack_permitted && !host->no_sack,
     };
     half.node.has_ts = syn->opt.has_ts;
     mir__tcp_cookie_make(host, tuple, syn, &half.iss, &tsval);
@@ -290,6 +292,7 @@ static void syn_arrived(struct mir__tcp_listener *listener, const struct mir__tc
         .mss = mir__tcp_peer_mss(&syn->opt),
         .wscale = syn->opt.has_wscale ? MIR_MIN(syn->opt.wscale, (uint8_t)MIR__TCP_WSCALE_MAX)
                                       : (uint8_t)MIR__TCP_NO_WSCALE,
+        .has_sack = syn->opt.sack_permitted && !host->no_sack,
     };
     if (isn_floor != 0 && seq_le(half->iss, isn_floor))
         half->iss = isn_floor + 65536 + mir_rng_below(host->rng, 65536);
@@ -317,6 +320,7 @@ static struct mir__tcp_pcb *make_connection(struct mir__tcp_listener *listener,
         .mss = half->mss,
         .has_wscale = half->wscale != MIR__TCP_NO_WSCALE,
         .wscale = half->wscale,
+        .sack_permitted = half->has_sack,
         .has_ts = half->node.has_ts,
         .tsval = half->ts_recent,
     };

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /* Which options are offered and what they come to mean for a connection.
  *
- * Our SYN offers MSS, window scale and timestamps. A SYN-ACK, and a SYN in a simultaneous open,
- * repeats only what the peer offered; a retransmission carries the same options, because the peer
- * may have seen nothing before. Both sides must have sent window scale, and both timestamps, for
- * either to be used (RFC 7323 sections 2.2, 3.2).
+ * Our SYN offers MSS, window scale, SACK and timestamps. A SYN-ACK, and a SYN in a simultaneous
+ * open, repeats only what the peer offered; a retransmission carries the same options, because the
+ * peer may have seen nothing before. Both sides must have sent window scale, and both timestamps,
+ * for either to be used (RFC 7323 sections 2.2, 3.2).
  *
  * MSS: no option means 536 (RFC 9293 section 3.7.1, MUST-15). An offer below 88 is raised to 88:
  * segments of a few bytes would only serve an attacker. The effective mss is what the peer takes,
@@ -43,6 +43,7 @@ void mir__tcp_syn_options(const struct mir__tcp_pcb *pcb, struct mir__tcp_option
         .mss = pcb->adv_mss,
         .has_wscale = !is_answer || pcb->has_wscale,
         .wscale = pcb->node.rcv_wscale,
+        .sack_permitted = is_answer ? pcb->has_sack : !pcb->host->no_sack,
         .has_ts = !is_answer || pcb->has_ts,
         .tsval = mir__tcp_tsval(pcb, now_of(pcb->host)),
         .tsecr = is_answer ? pcb->ts_recent : 0,
@@ -57,6 +58,7 @@ void mir__tcp_agree(struct mir__tcp_pcb *pcb, const struct mir__tcp_options *opt
         pcb->snd_wscale = MIR_MIN(opt->wscale, (uint8_t)MIR__TCP_WSCALE_MAX);
     else
         pcb->node.rcv_wscale = 0;
+    pcb->has_sack = opt->sack_permitted && !pcb->host->no_sack;
     pcb->has_ts = opt->has_ts;
     if (opt->has_ts) {
         pcb->ts_recent = opt->tsval;

@@ -22,11 +22,14 @@
  * slow start; snd_max remembers how far we had been. Fast retransmit sends one segment at snd_una
  * and leaves snd_nxt alone (ack.c).
  *
+ * With SACK a scoreboard knows what is where (loss.h). Then pipe takes the place of snd_nxt -
+ * snd_una under cwnd, what is lost is sent before anything new, and snd_nxt stays at snd_max.
+ *
  * Payload is referenced, not copied: a segment is a buffer with headers in its linear part and
  * sub-views of the send queue. When the device is full the connection waits in host->blocked and
  * mir__tcp_tx_ready() takes it up again.
  */
-#include "lib/net/tcp/internal.h"
+#include "lib/net/tcp/loss.h"
 
 static struct mir__ip_params ip_params_of(const struct mir__tcp_pcb *pcb)
 {
@@ -65,10 +68,12 @@ static void acknowledged(struct mir__tcp_pcb *pcb)
     mir__tcp_timer_stop(pcb, MIR__TCP_T_DELACK);
 }
 
-/* Fill the header and hand the segment to IP. */
-static void hand_over(struct mir__tcp_pcb *pcb, struct mir_buf *buf, uint32_t seq, uint8_t flags)
+/* Fill the header, with SACK blocks if @sack is not NULL, and hand the segment to IP. */
+static void hand_over(struct mir__tcp_pcb *pcb, struct mir_buf *buf, uint32_t seq, uint8_t flags,
+                      const struct mir__tcp_options *sack)
 {
     struct mir__tcp_state *host = pcb->host;
+    uint32_t sack_len = sack != NULL ? mir__tcp_options_len(sack) : 0;
     struct mir__tcp_header hdr = {
         .src_port = pcb->node.local_port,
         .dst_port = pcb->node.remote_port,
@@ -76,7 +81,7 @@ static void hand_over(struct mir__tcp_pcb *pcb, struct mir_buf *buf, uint32_t se
         .ack = pcb->rcv_nxt,
         .wnd = mir__tcp_window_to_send(pcb),
         .flags = flags,
-        .hdr_len = (uint8_t)header_len(pcb),
+        .hdr_len = (uint8_t)(header_len(pcb) + sack_len),
     };
     mir__tcp_header_emit(buf->data, &hdr);
     if (pcb->has_ts) {
@@ -87,6 +92,8 @@ static void hand_over(struct mir__tcp_pcb *pcb, struct mir_buf *buf, uint32_t se
         };
         mir__tcp_options_emit(buf->data + MIR__TCP_HEADER_BYTES, &opt);
     }
+    if (sack_len > 0)
+        mir__tcp_options_emit(buf->data + header_len(pcb), sack);
     acknowledged(pcb);
     pcb->segs_out++;
     MIR__TCP_COUNT(host, segs_out);
@@ -152,10 +159,14 @@ static void sent(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t end)
             pcb->rtt_start_us = now_us;
         }
     }
+    if (pcb->has_sack)
+        mir__tcp_board_sent(pcb, seq, end);
     pcb->snd_max = seq_max(pcb->snd_max, end);
     pcb->sent_us = now_us;
     if (!mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT) || pcb->is_persist)
         mir__tcp_timer_rexmt(pcb);
+    if (pcb->loss != NULL)
+        mir__tcp_probe_schedule(pcb);
 }
 
 /* Send bytes [seq, seq + len) and perhaps FIN. Returns sequence space sent, 0 if it failed. */
@@ -187,7 +198,7 @@ static uint32_t transmit(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t len, b
         pcb->small_end = seq + got;
     uint32_t space = got + (with_fin ? 1 : 0);
     sent(pcb, seq, seq + space);
-    hand_over(pcb, buf, seq, flags);
+    hand_over(pcb, buf, seq, flags, NULL);
     return space;
 }
 
@@ -206,7 +217,9 @@ static uint32_t segment_max(const struct mir__tcp_pcb *pcb)
 static uint32_t usable_window(struct mir__tcp_pcb *pcb)
 {
     uint32_t cwnd = pcb->cwnd;
-    if (!pcb->in_recovery && pcb->dup_acks > 0)
+    if (pcb->loss != NULL)
+        cwnd += flight_of(pcb) - mir__tcp_pipe(pcb); /* what is not in the network takes no room */
+    else if (!pcb->in_recovery && pcb->dup_acks > 0)
         cwnd += MIR_MIN(pcb->dup_acks, 2u) * pcb->mss; /* limited transmit, RFC 3042 */
     uint32_t wnd = MIR_MIN(pcb->snd_wnd, cwnd);
     uint32_t flight = flight_of(pcb);
@@ -244,6 +257,8 @@ static uint32_t next_len(struct mir__tcp_pcb *pcb, uint32_t unsent, uint32_t usa
 /* Send one segment from snd_nxt; false when there is nothing (more) to send. */
 static bool send_some(struct mir__tcp_pcb *pcb)
 {
+    if (pcb->loss != NULL && pcb->loss->lost > 0)
+        return false; /* that comes first */
     uint32_t end = sendq_end(pcb);
     uint32_t unsent = seq_gt(end, pcb->snd_nxt) ? end - pcb->snd_nxt : 0;
     bool has_fin = pcb->fin_queued && seq_le(pcb->snd_nxt, end);
@@ -256,7 +271,68 @@ static bool send_some(struct mir__tcp_pcb *pcb)
         return false;
     uint32_t space = transmit(pcb, pcb->snd_nxt, len, with_fin);
     pcb->snd_nxt += space;
+    if (pcb->loss != NULL)
+        pcb->snd_nxt = pcb->snd_max;
     return space > 0;
+}
+
+/* Send what was lost again, as much as one segment to the device takes; false when there is nothing
+ * (more) to send. */
+static bool resend_some(struct mir__tcp_pcb *pcb)
+{
+    const struct mir__tcp_range *range = pcb->loss != NULL ? mir__tcp_board_next_lost(pcb) : NULL;
+    if (range == NULL)
+        return false;
+    uint32_t pipe = mir__tcp_pipe(pcb);
+    uint32_t usable = pcb->cwnd > pipe ? pcb->cwnd - pipe : 0;
+    uint32_t before = range->seq - pcb->snd_una;
+    uint32_t promised = pcb->snd_wnd > before ? pcb->snd_wnd - before : 0;
+    uint32_t end = sendq_end(pcb);
+    bool has_fin = seq_gt(range->end, end); /* the FIN takes the last number */
+    uint32_t len = (has_fin ? end : range->end) - range->seq;
+    bool with_fin = has_fin && promised > len;
+    len = MIR_MIN(MIR_MIN(len, promised), segment_max(pcb));
+    if (usable < MIR_MIN(MIR_MAX(len, 1u), (uint32_t)pcb->mss)) {
+        pcb->is_cwnd_limited = true;
+        return false;
+    }
+    len = MIR_MIN(len, usable);
+    if (len > pcb->mss)
+        len -= len % pcb->mss;
+    with_fin = with_fin && range->seq + len == end;
+    if ((len == 0 && !with_fin) || !has_room(pcb))
+        return false;
+    return transmit(pcb, range->seq, len, with_fin) > 0;
+}
+
+/* A tail loss probe: one new segment, though cwnd may be used up, or the last one again. */
+static void send_tail_probe(struct mir__tcp_pcb *pcb)
+{
+    uint32_t end = sendq_end(pcb);
+    uint32_t flight = flight_of(pcb);
+    uint32_t room = pcb->snd_wnd > flight ? pcb->snd_wnd - flight : 0;
+    uint32_t unsent = seq_gt(end, pcb->snd_nxt) ? end - pcb->snd_nxt : 0;
+    uint32_t len = MIR_MIN(MIR_MIN(unsent, room), (uint32_t)pcb->mss);
+    bool is_again = len == 0 || (len < unsent && len < pcb->mss);
+    uint32_t seq = pcb->snd_nxt;
+    if (!has_room(pcb))
+        return;
+    pcb->loss->probe_due = false;
+    if (pcb->loss->sacked > 0 || pcb->loss->lost > 0 || pcb->snd_una == pcb->snd_max)
+        return;
+    if (is_again) {
+        seq = pcb->snd_max - pcb->snd_una > pcb->mss ? pcb->snd_max - pcb->mss : pcb->snd_una;
+        len = MIR_MIN(pcb->snd_max - seq, seq_gt(end, seq) ? end - seq : 0);
+    }
+    bool with_fin = pcb->fin_queued && seq + len == end && (!is_again || pcb->snd_max == end + 1);
+    if (transmit(pcb, seq, len, with_fin) == 0 || pcb->loss == NULL)
+        return;
+    MIR__TCP_COUNT(pcb->host, probes_out);
+    pcb->snd_nxt = pcb->snd_max;
+    pcb->loss->has_probe = true;
+    pcb->loss->probe_is_again = is_again;
+    pcb->loss->probe_end = pcb->snd_max;
+    mir__tcp_probe_schedule(pcb);
 }
 
 /* All that was written is on its way and the window has room: the application is the limit. In slow
@@ -312,7 +388,12 @@ static void watch_window(struct mir__tcp_pcb *pcb)
 {
     bool has_more = seq_gt(sendq_end(pcb), pcb->snd_nxt) ||
                     (pcb->fin_queued && seq_le(pcb->snd_nxt, sendq_end(pcb)));
-    if (!has_more || pcb->snd_una != pcb->snd_nxt || pcb->is_blocked || pcb->is_persist)
+    bool has_flight = pcb->snd_una != pcb->snd_nxt;
+    if (pcb->loss != NULL) {
+        has_flight = mir__tcp_pipe(pcb) > 0;
+        has_more |= pcb->loss->lost > 0;
+    }
+    if (!has_more || has_flight || pcb->is_blocked || pcb->is_persist)
         return;
     /* Behind a closed window retransmission sends nothing: what was in flight needs probes too. */
     if (mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT) && pcb->snd_una != pcb->snd_max &&
@@ -343,10 +424,12 @@ void mir__tcp_output(struct mir__tcp_pcb *pcb)
         pcb->rexmt_first = false;
         (void)transmit(pcb, pcb->snd_una, len, pcb->fin_queued && pcb->snd_una + len == end);
     }
-    while (send_some(pcb))
+    while (resend_some(pcb) || send_some(pcb))
         continue;
+    if (pcb->loss != NULL && pcb->loss->probe_due)
+        send_tail_probe(pcb);
     judge_use(pcb);
-    if (pcb->ack_now && !pcb->is_blocked && has_room(pcb))
+    if ((pcb->ack_now || pcb->sack.has_repeated) && !pcb->is_blocked && has_room(pcb))
         mir__tcp_send_ack(pcb);
     watch_window(pcb);
     mir__tcp_check(pcb);
@@ -356,19 +439,24 @@ void mir__tcp_send_ack(struct mir__tcp_pcb *pcb)
 {
     if (!refresh_route(pcb))
         return;
+    struct mir__tcp_options sack = {0};
     struct mir_buf *buf = new_segment(pcb);
     if (buf == NULL)
         return;
+    if (pcb->sack.count > 0 || pcb->sack.has_repeated) {
+        mir__tcp_sack_fill(pcb, &sack);
+        (void)mir_buf_append(buf, mir__tcp_options_len(&sack));
+    }
     /* Behind everything sent, or a peer that has it all would think the segment old. A probe's byte
      * may not have been taken. */
-    hand_over(pcb, buf, pcb->is_persist ? pcb->snd_nxt : pcb->snd_max, MIR__TCP_ACK);
+    hand_over(pcb, buf, pcb->is_persist ? pcb->snd_una : pcb->snd_max, MIR__TCP_ACK, &sack);
 }
 
 void mir__tcp_send_probe(struct mir__tcp_pcb *pcb)
 {
     struct mir_buf *buf = refresh_route(pcb) ? new_segment(pcb) : NULL;
     if (buf != NULL)
-        hand_over(pcb, buf, pcb->snd_una - 1, MIR__TCP_ACK);
+        hand_over(pcb, buf, pcb->snd_una - 1, MIR__TCP_ACK, NULL);
 }
 
 void mir__tcp_send_persist(struct mir__tcp_pcb *pcb)
@@ -386,10 +474,15 @@ void mir__tcp_send_persist(struct mir__tcp_pcb *pcb)
     bool with_fin = pcb->fin_queued && unsent == 0;
     uint32_t stop = seq + got + (with_fin ? 1 : 0);
     /* snd_nxt stays: if the byte is not taken it is sent again with what follows. */
+    if (pcb->loss != NULL) {
+        mir__tcp_board_probed(pcb, stop);
+        if (pcb->loss != NULL)
+            pcb->snd_nxt = seq_max(pcb->snd_max, stop);
+    }
     pcb->snd_max = seq_max(pcb->snd_max, stop);
     pcb->is_timing = false;
     pcb->sent_us = now_of(pcb->host);
-    hand_over(pcb, buf, seq, (uint8_t)(MIR__TCP_ACK | (with_fin ? MIR__TCP_FIN : 0)));
+    hand_over(pcb, buf, seq, (uint8_t)(MIR__TCP_ACK | (with_fin ? MIR__TCP_FIN : 0)), NULL);
 }
 
 void mir__tcp_send_reset(struct mir__tcp_pcb *pcb)
@@ -397,7 +490,7 @@ void mir__tcp_send_reset(struct mir__tcp_pcb *pcb)
     struct mir__tcp_tuple tuple = tuple_of(&pcb->node);
     struct mir__tcp_control ctl = {
         .tuple = &tuple,
-        .seq = pcb->is_persist ? pcb->snd_nxt : pcb->snd_max,
+        .seq = pcb->is_persist ? pcb->snd_una : pcb->snd_max,
         .ack = pcb->rcv_nxt,
         .flags = MIR__TCP_RST | MIR__TCP_ACK,
     };

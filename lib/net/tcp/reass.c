@@ -12,7 +12,7 @@
  *
  * A FIN that came early is remembered by its sequence number.
  */
-#include "lib/net/tcp/internal.h"
+#include "lib/net/tcp/loss.h"
 
 /* All full segments that fit the window: fewer, and one loss in it would cost what follows too. */
 static uint32_t pieces_max(const struct mir__tcp_pcb *pcb)
@@ -133,9 +133,12 @@ void mir__tcp_reass_add(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment 
         if (next != NULL && seq_lt(seq, end)) {
             uint32_t covered = MIR_MIN(end_of(next) - seq, end - seq);
             pcb->host->counters.reass_overlap_bytes += covered;
+            mir__tcp_sack_repeated(pcb, seq, seq + covered);
             seq += covered;
         }
     }
+    if (seq_gt(end, seg->seq))
+        mir__tcp_sack_held(pcb, seg->seq, end);
 }
 
 void mir__tcp_reass_pull(struct mir__tcp_pcb *pcb)
@@ -166,6 +169,7 @@ void mir__tcp_reass_pull(struct mir__tcp_pcb *pcb)
         pcb->bytes_received += len - known;
         pcb->host->counters.bytes_in += len - known;
     }
+    mir__tcp_sack_passed(pcb);
     if (r->first == NULL)
         mir__tcp_packer_release(&r->packer);
 }
@@ -181,6 +185,7 @@ void mir__tcp_reass_release(struct mir__tcp_pcb *pcb)
         mir_pool_free(&pcb->host->earlies, early);
     }
     r->last = NULL;
+    pcb->sack.count = 0;
     r->count = 0;
     r->has_fin = false;
     mir__tcp_packer_release(&r->packer);

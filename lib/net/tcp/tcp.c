@@ -23,11 +23,11 @@
  * stop opening, early segments are dropped and writers wait, except that an empty queue may always
  * take a page, so that everybody makes progress.
  *
- * What this TCP does not do yet: SACK, RACK-TLP, ECN, Fast Open, buffer auto-tuning.
+ * What this TCP does not do yet: ECN, Fast Open, buffer auto-tuning.
  */
 #include <mirari/log.h>
 
-#include "lib/net/tcp/internal.h"
+#include "lib/net/tcp/loss.h"
 
 #define FLUSH_PASSES 4u
 
@@ -117,6 +117,7 @@ void mir__tcp_finish(struct mir__tcp_pcb *pcb, int err)
         mir__tcp_time_wait_enter(pcb);
     MIR__TCP_COUNT(host, closed);
     mir__tcp_timer_stop_all(pcb);
+    mir__tcp_board_close(pcb);
     mir__tcp_sendq_release(pcb);
     mir__tcp_reass_release(pcb);
     mir_list_remove(&pcb->pending);
@@ -547,6 +548,12 @@ static int init_pools(struct mir__tcp_state *host, const struct mir_net_config *
     int r = mir_pool_init(&host->pcbs, "tcp connections", pages, sizeof(struct mir__tcp_pcb),
                           connections);
     if (r == 0)
+        r = mir_pool_init(&host->losses, "tcp scoreboards", pages, sizeof(struct mir__tcp_loss),
+                          connections);
+    if (r == 0)
+        r = mir_pool_init(&host->ranges, "tcp ranges", pages, sizeof(struct mir__tcp_range),
+                          MIR__TCP_RANGES_ALL);
+    if (r == 0)
         r = mir_pool_init(&host->half_opens, "tcp half-open", pages,
                           sizeof(struct mir__tcp_half_open), MIR__TCP_HALF_OPEN_MAX);
     if (r == 0)
@@ -580,6 +587,7 @@ int mir__tcp_init(struct mir_net *net, const struct mir_net_config *config)
     host->stack = stack;
     host->loop = stack->loop;
     host->rng = mir__net_rng(net);
+    host->no_sack = config->tcp_no_sack;
     host->cc = cc;
     host->sndbuf = config->tcp_sndbuf_bytes != 0 ? config->tcp_sndbuf_bytes : 1u << 20;
     host->rcvbuf = config->tcp_rcvbuf_bytes != 0 ? config->tcp_rcvbuf_bytes : 1u << 20;
@@ -620,6 +628,8 @@ void mir__tcp_fini(struct mir_net *net)
     MIR_ASSERT_OP(host->memory_used, ==, 0);
     mir__tcp_table_fini(host);
     mir_pool_fini(&host->pcbs);
+    mir_pool_fini(&host->losses);
+    mir_pool_fini(&host->ranges);
     mir_pool_fini(&host->half_opens);
     mir_pool_fini(&host->time_waits);
     mir_pool_fini(&host->listeners);

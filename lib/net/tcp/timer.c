@@ -15,10 +15,11 @@
  * data arrived (RFC 9293 section 3.8.6.3, MUST-58). KEEP    idle connections, if the application
  * asked for it (section 3.8.4); FIN_WAIT_2 of closed connections, whose peer may never send its
  * FIN. MEMORY  the application was refused memory and no acknowledgment will tell it when to go on.
+ * LOSS    the reordering window of RACK, or a tail loss probe, which comes before REXMT (rack.c).
  *
  * RTT samples: one segment at a time is timed in microseconds, retransmitted ones never (Karn).
  */
-#include "lib/net/tcp/internal.h"
+#include "lib/net/tcp/loss.h"
 
 static void fire(void *arg);
 
@@ -166,7 +167,10 @@ static void rexmt_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
         pcb->in_recovery = false;
         pcb->rexmt_first = false;
         pcb->dup_acks = 0;
-        pcb->snd_nxt = pcb->snd_una;
+        if (pcb->loss != NULL)
+            mir__tcp_recovery_timeout(pcb);
+        else
+            pcb->snd_nxt = pcb->snd_una;
     }
     mir__tcp_timer_rexmt(pcb);
     mir__tcp_mark(pcb);
@@ -212,6 +216,9 @@ static void memory_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
 static void fire_one(struct mir__tcp_pcb *pcb, enum mir__tcp_timer which, mir_time_us now_us)
 {
     switch (which) {
+    case MIR__TCP_T_LOSS:
+        mir__tcp_recovery_timer(pcb, now_us);
+        break;
     case MIR__TCP_T_REXMT:
         rexmt_fired(pcb, now_us);
         break;

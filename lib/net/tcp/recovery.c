@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: ISC */
+/* Recovery with a scoreboard: what news and timers do to the window, the state and the timers.
+ *
+ *   open        nothing is lost; output sends while pipe < cwnd, which is limited transmit too
+ *   recovery    RACK found a loss: ssthresh by the congestion control, once for all that was
+ *               outstanding then (`recover`); cwnd follows PRR; ends when `recover` is acknowledged
+ *   timeout     RTO: all is lost and SACKs are forgotten; slow start from one segment; what proves
+ *               to have arrived after all is not sent again; further losses only count as lost
+ *
+ * PRR (RFC 6937): while pipe is above ssthresh, as much is sent per byte delivered as brings pipe
+ * down to ssthresh in one round trip; below it, the window grows back by what is delivered and one
+ * segment more (slow start reduction bound), unless the same ACK showed new losses.
+ *
+ * What is sent next is decided in output.c: the first lost range, else new data, while pipe leaves
+ * room under cwnd. snd_nxt does not go back while there is a scoreboard.
+ */
+#include "lib/net/tcp/loss.h"
+
+/* RFC 6937 section 3.1 */
+static void reduce(struct mir__tcp_pcb *pcb, bool has_new_loss, bool is_first)
+{
+    struct mir__tcp_loss *loss = pcb->loss;
+    uint32_t pipe = mir__tcp_pipe(pcb);
+    uint32_t ahead = loss->prr_delivered > loss->prr_out ? loss->prr_delivered - loss->prr_out : 0;
+    uint32_t may_send;
+    if (pipe > pcb->ssthresh) {
+        uint64_t share = (uint64_t)loss->prr_delivered * pcb->ssthresh;
+        share = (share + loss->prr_flight - 1) / loss->prr_flight;
+        may_send = share > loss->prr_out ? (uint32_t)(share - loss->prr_out) : 0;
+    } else {
+        uint32_t limit = MIR_MAX(ahead, loss->delivered) + (has_new_loss ? 0 : pcb->mss);
+        may_send = MIR_MIN(pcb->ssthresh - pipe, limit);
+    }
+    if (is_first)
+        may_send = MIR_MAX(may_send, pcb->mss); /* the retransmission itself */
+    pcb->cwnd = MIR_MAX(pipe + may_send, (uint32_t)pcb->mss);
+}
+
+static void enter(struct mir__tcp_pcb *pcb)
+{
+    struct mir__tcp_loss *loss = pcb->loss;
+    uint32_t flight = pcb->snd_max - pcb->snd_una;
+    /* Waiting for the reordering window sends more than limited transmit would: that does not
+     * count. */
+    pcb->cc->on_loss(pcb, MIR_MIN(flight, pcb->cwnd + 3u * pcb->mss));
+    pcb->recover = pcb->snd_max;
+    pcb->in_recovery = true;
+    pcb->is_timing = false;
+    pcb->fast_retransmits++;
+    MIR__TCP_COUNT(pcb->host, fast_retransmits);
+    loss->prr_delivered = loss->delivered;
+    loss->prr_out = 0;
+    loss->prr_flight = MIR_MAX(flight, 1u);
+    loss->has_probe = false;
+    mir__tcp_timer_rexmt(pcb);
+    reduce(pcb, false, true);
+}
+
+/* `recover` is acknowledged. */
+static void leave(struct mir__tcp_pcb *pcb)
+{
+    struct mir__tcp_loss *loss = pcb->loss;
+    if (pcb->in_recovery)
+        /* PRR has brought pipe there already: no burst can follow. */
+        pcb->cc->on_recovered(pcb, MIR_MAX(mir__tcp_pipe(pcb), pcb->ssthresh));
+    pcb->in_recovery = false;
+    loss->in_timeout = false;
+    mir__tcp_rack_recovered(pcb);
+}
+
+/* Look for losses and act on them. */
+static void look_for_losses(struct mir__tcp_pcb *pcb, mir_time_us now_us)
+{
+    struct mir__tcp_loss *loss = pcb->loss;
+    uint32_t lost = mir__tcp_rack_detect(pcb, now_us);
+    if (lost > 0) {
+        MIR__TCP_COUNT(pcb->host, rack_losses);
+        pcb->is_timing = false;
+    }
+    if (pcb->in_recovery) {
+        loss->prr_delivered += loss->delivered;
+        if (lost > 0 || loss->delivered > 0)
+            reduce(pcb, lost > 0, false);
+    } else if (lost > 0 && !loss->in_timeout) {
+        enter(pcb);
+    }
+}
+
+/* The flight is acknowledged whole and nothing was ever unusual about it: the end of most of them.
+ */
+static bool is_plain(const struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg)
+{
+    const struct mir__tcp_loss *loss = pcb->loss;
+    return pcb->snd_una == pcb->snd_max && seg->opt.sack_count == 0 && !pcb->in_recovery &&
+           !loss->in_timeout && !loss->has_probe && loss->first != NULL &&
+           loss->sacked + loss->lost + loss->again == 0;
+}
+
+void mir__tcp_recovery_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg,
+                           uint32_t acked)
+{
+    struct mir__tcp_loss *loss = pcb->loss;
+    struct mir__tcp_block dsack;
+    if (is_plain(pcb, seg)) {
+        pcb->cc->on_ack(pcb, acked);
+        mir__tcp_board_drop(pcb);
+        return;
+    }
+    bool was_recovering = pcb->in_recovery;
+    bool has_dsack = false;
+    loss->delivered = 0;
+    mir__tcp_board_acked(pcb, seg);
+    if (seg->opt.sack_count > 0) {
+        has_dsack = mir__tcp_rack_dsack(pcb, seg, &dsack);
+        mir__tcp_board_sack(pcb, seg);
+    }
+    if (loss->has_probe)
+        mir__tcp_probe_acked(pcb, seg, has_dsack ? &dsack : NULL);
+    if (acked == 0 && loss->delivered > 0) {
+        pcb->dup_acks_in++;
+        MIR__TCP_COUNT(pcb->host, dup_acks_in);
+    }
+    if ((pcb->in_recovery || loss->in_timeout) && seq_ge(pcb->snd_una, pcb->recover))
+        leave(pcb);
+    if (acked > 0 && !was_recovering)
+        pcb->cc->on_ack(pcb, acked);
+    if (acked > 0 && pcb->in_recovery)
+        MIR__TCP_COUNT(pcb->host, partial_acks);
+    look_for_losses(pcb, seg->now_us);
+    mir__tcp_mark(pcb);
+}
+
+void mir__tcp_recovery_timeout(struct mir__tcp_pcb *pcb)
+{
+    struct mir__tcp_loss *loss = pcb->loss;
+    if (loss->first != NULL && (loss->first->flags & MIR__TCP_R_SACKED))
+        MIR__TCP_COUNT(pcb->host, sack_reneged);
+    mir__tcp_board_all_lost(pcb, true);
+    loss->in_timeout = true;
+    loss->fack = pcb->snd_una; /* what is SACKed a second time was not overtaken */
+    loss->has_probe = false;
+    loss->probe_due = false;
+    loss->is_reordering = false;
+    mir__tcp_timer_stop(pcb, MIR__TCP_T_LOSS);
+}
+
+void mir__tcp_recovery_timer(struct mir__tcp_pcb *pcb, mir_time_us now_us)
+{
+    struct mir__tcp_loss *loss = pcb->loss;
+    if (loss == NULL || pcb->is_persist)
+        return;
+    if (loss->is_reordering) {
+        loss->delivered = 0;
+        look_for_losses(pcb, now_us);
+    } else if (loss->sacked == 0 && loss->lost == 0 && loss->first != NULL && !loss->has_probe) {
+        loss->probe_due = true;
+        mir__tcp_timer_rexmt(pcb); /* the probe comes first, whichever was due first */
+    }
+    mir__tcp_mark(pcb);
+}
