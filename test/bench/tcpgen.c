@@ -31,6 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -347,8 +348,11 @@ static int serve(void)
         pid_t child = fork();
         if (child < 0)
             give_up("fork");
-        if (child == 0)
+        if (child == 0) {
+            /* Nobody else ends it when the parent is ended. */
+            prctl(PR_SET_PDEATHSIG, SIGTERM);
             serve_port(role);
+        }
     }
     pause();
     return 0;
