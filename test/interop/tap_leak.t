@@ -13,7 +13,8 @@ in_use() {
     stats | tr ',{}' '\n' |
         grep -E '"(connections_open|arp_entries|udp_sockets|buffers_used|tcp_connections|tcp_half_open|tcp_time_wait|tcp_memory_used_bytes)"'
 }
-# Pages: pools keep what they have carved, so the figure after a first load of the same kind is the one to hold.
+# Pages: pools keep what they have carved, so what counts is the growth after a first load of the same kind. The peak of
+# 64 connections differs by some pages from run to run; the smallest thing that can leak has more than two bytes.
 pages() { counter page_bytes_used; }
 
 in_use >"$WORK/idle"
@@ -29,7 +30,8 @@ quiet() {
 }
 wait_until 75 quiet # our TIME_WAIT lasts a minute
 ok $? 'connections, buffers and queued bytes in use are as before' || diff "$WORK/idle" "$WORK/after" | sed 's/^/# /'
-[ "$(pages)" -le "$warm" ]
-ok $? "pages in use have not grown: $(pages) bytes, $warm after the first 20,000"
+grown=$(($(pages) - warm))
+[ "$grown" -lt $((2 * ${COUNT:-100000})) ]
+ok $? "pages have grown by less than two bytes a connection: $grown bytes, from $warm after the first 20,000"
 app_stop_ok
 done_testing
