@@ -1,47 +1,15 @@
 /* SPDX-License-Identifier: ISC */
-/* ARP: IPv4 neighbours on Ethernet (RFC 826), announcements and conflicts (RFC 5227).
- *
- *              first packet: ask by broadcast                    answer
- *     (none) ──────────────────────────────> INCOMPLETE ───────────────────> KNOWN <──┐
- *                                              │     ^                     (stale      │ answer
- *                              3 asked in vain │     │ 3 asked in vain      after 60 s)│
- *                                              v     │                        │ use    │
- *                                           FAILED   └──────────────────── PROBE ──────┘
- *                                     (5 s: refused)                  asked by unicast
+/* ARP: questions and answers about IPv4 neighbours on Ethernet (RFC 826), announcements and
+ * conflicts (RFC 5227). The table and its states are in neigh.c.
  *
  * What a stranger can do. Replies that nobody asked for are dropped. A request for our address
- * makes an entry only while the table is at most three quarters full, so a flood never pushes out a
- * neighbour we talk to. When our own traffic needs an entry in a full table, a clock hand finds one
- * that was not used lately (second chance). At most four packets wait for an answer; the oldest
- * gives way. The number of entries, and so of waiting packets, is bounded.
- *
- * A KNOWN entry holds a ready Ethernet header: the fast path (mir__ip4_send) is one comparison
- * with fresh_until_us and one copy. Routes keep pointers to entries: removing one changes the
- * route generation. Entries do not age away while the table has room; a stale one is verified by
- * unicast when it is used next, and its packets go out meanwhile.
+ * makes an entry while the table has room for strangers. An entry counts as reachable for 60
+ * seconds from the last ARP packet of the neighbour; when it is used later it is asked again by
+ * unicast, and its packets go out meanwhile (RFC 1122 section 2.3.2.1, method 2).
  *
  * Not done: proxy ARP, reverse ARP.
  */
 #include "lib/net/net_state.h"
-
-static struct mir_list *bucket_of(const struct mir_net *net, uint32_t ip)
-{
-    /* Keyed multiplicative hash: a peer cannot aim at one bucket without knowing the key. */
-    uint32_t h = (ip ^ net->arp.hash_key) * 0x9e3779b1u;
-    return &net->arp.buckets[(h ^ h >> 15) >> 8 & (MIR__ARP_BUCKETS - 1)];
-}
-
-struct mir__arp_entry *mir__arp_find(struct mir_net *net, const struct mir__iface *iface,
-                                     uint32_t ip)
-{
-    struct mir_list *bucket = bucket_of(net, ip);
-    mir_list_for_each (node, bucket) {
-        struct mir__arp_entry *entry = MIR_CONTAINER_OF(node, struct mir__arp_entry, bucket);
-        if (entry->ip == ip && entry->iface == iface)
-            return entry;
-    }
-    return NULL;
-}
 
 /* ---- packets ------------------------------------------------------------------------------ */
 
@@ -102,145 +70,43 @@ static void reply(struct mir__iface *iface, const uint8_t *request)
     send_packet(iface, &arp, arp.target_mac);
 }
 
-/* ---- entries ------------------------------------------------------------------------------ */
+/* ---- the family ---------------------------------------------------------------------------- */
 
-static void arm_timer(struct mir_net *net)
+static const struct mir__neigh_times *times(const struct mir__iface *iface)
 {
-    struct mir__arp_table *table = &net->arp;
-    if (mir_list_is_empty(&table->active)) {
-        mir_timer_cancel(&table->timer);
-        return;
-    }
-    struct mir__arp_entry *first =
-        MIR_CONTAINER_OF(table->active.next, struct mir__arp_entry, active);
-    mir_timer_set(net->loop, &table->timer, first->deadline_us);
+    static const struct mir__neigh_times arp_times = {
+        .reachable_us = MIR__ARP_FRESH_US,
+        .retry_us = MIR__ARP_RETRY_US,
+    };
+    (void)iface;
+    return &arp_times;
 }
 
-/* All waits are equally long, so appending keeps the list in order. */
-static void wait_for_answer(struct mir_net *net, struct mir__arp_entry *entry)
+static void ask(struct mir__neigh *neigh, bool by_unicast)
 {
-    mir_list_remove(&entry->active);
-    entry->deadline_us = mir_loop_now(net->loop) + MIR__ARP_RETRY_US;
-    mir_list_push_back(&net->arp.active, &entry->active);
-    if (net->arp.active.next == &entry->active)
-        arm_timer(net);
+    send_request(neigh->iface, neigh->iface->ip, mir_ip_to_v4(&neigh->ip),
+                 by_unicast ? neigh->header : mac_all);
 }
 
-static void drop_queue(struct mir_net *net, struct mir__arp_entry *entry)
+static void tell_unreachable(struct mir_net *net, const struct mir_buf *buf)
 {
-    net->counters.arp_unresolved_dropped += entry->queue.count;
-    mir_buf_queue_release(&entry->queue);
+    mir__icmp4_tell_transport(net, buf->data, buf->len, -MIR_EHOSTUNREACH, 0);
 }
 
-static void remove_entry(struct mir_net *net, struct mir__arp_entry *entry)
-{
-    bool was_first = net->arp.active.next == &entry->active;
-    drop_queue(net, entry);
-    mir_list_remove(&entry->bucket);
-    mir_list_remove(&entry->all);
-    mir_list_remove(&entry->active);
-    mir_pool_free(&net->arp.entries, entry);
-    mir__net_routes_changed(net);
-    if (was_first)
-        arm_timer(net);
-}
-
-/* The clock hand: the front of `all` gets a second chance if it was used. Two turns at most. */
-static bool evict(struct mir_net *net)
-{
-    struct mir__arp_table *table = &net->arp;
-    for (uint32_t i = 2 * mir_pool_used(&table->entries); i > 0; i--) {
-        struct mir_list *node = mir_list_pop_front(&table->all);
-        struct mir__arp_entry *entry = MIR_CONTAINER_OF(node, struct mir__arp_entry, all);
-        mir_list_push_back(&table->all, &entry->all);
-        if (!entry->is_used) {
-            net->counters.arp_evicted++;
-            remove_entry(net, entry);
-            return true;
-        }
-        entry->is_used = false;
-    }
-    return false;
-}
-
-static struct mir__arp_entry *make_entry(struct mir_net *net, struct mir__iface *iface, uint32_t ip)
-{
-    struct mir__arp_table *table = &net->arp;
-    if (mir_pool_used(&table->entries) >= table->entries.limit) {
-        net->counters.arp_table_full++;
-        if (!evict(net))
-            return NULL;
-    }
-    struct mir__arp_entry *entry = mir_pool_alloc(&table->entries);
-    if (entry == NULL) {
-        net->counters.no_memory++;
-        return NULL;
-    }
-    *entry = (struct mir__arp_entry){.ip = ip, .iface = iface, .state = MIR__ARP_FAILED};
-    mir_memcpy(entry->header + 6, iface->mac, 6);
-    mir_put_be16(entry->header + 12, MIR__ETH_TYPE_IP4);
-    mir_list_init(&entry->active);
-    mir_list_push_back(&table->all, &entry->all);
-    mir_list_push_front(bucket_of(net, ip), &entry->bucket);
-    return entry;
-}
-
-static void prepend_header(const struct mir__arp_entry *entry, struct mir_buf *buf)
-{
-    mir_memcpy(mir_buf_push(buf, MIR__ETH_HEADER_LEN), entry->header, MIR__ETH_HEADER_LEN);
-}
-
-static void set_known(struct mir_net *net, struct mir__arp_entry *entry, const uint8_t mac[6])
-{
-    bool was_first = net->arp.active.next == &entry->active;
-    mir_memcpy(entry->header, mac, 6);
-    entry->state = MIR__ARP_KNOWN;
-    entry->tries = 0;
-    entry->fresh_until_us = mir_loop_now(net->loop) + MIR__ARP_FRESH_US;
-    mir_list_remove(&entry->active);
-    if (was_first)
-        arm_timer(net);
-    for (struct mir_buf *buf; (buf = mir_buf_queue_pop(&entry->queue)) != NULL;) {
-        prepend_header(entry, buf);
-        (void)mir__iface_tx(entry->iface, buf);
-    }
-}
+const struct mir__neigh_family mir__neigh_arp = {
+    .eth_type = MIR__ETH_TYPE_IP4,
+    .times = times,
+    .ask = ask,
+    .tell_unreachable = tell_unreachable,
+};
 
 /* ---- output ------------------------------------------------------------------------------- */
 
-static void ask(struct mir_net *net, struct mir__arp_entry *entry)
-{
-    entry->tries++;
-    wait_for_answer(net, entry);
-    send_request(entry->iface, entry->iface->ip, entry->ip,
-                 entry->state == MIR__ARP_PROBE ? entry->header : mac_all);
-}
-
-static void begin_resolution(struct mir_net *net, struct mir__arp_entry *entry)
-{
-    entry->state = MIR__ARP_INCOMPLETE;
-    entry->fresh_until_us = 0;
-    entry->tries = 0;
-    ask(net, entry);
-}
-
 void mir__arp_warm(struct mir__iface *iface, uint32_t ip)
 {
-    struct mir_net *net = iface->net;
-    if (!mir__iface_is_on_link(iface, ip) || mir__arp_find(net, iface, ip) != NULL)
-        return;
-    struct mir__arp_entry *entry = make_entry(net, iface, ip);
-    if (entry != NULL)
-        begin_resolution(net, entry);
-}
-
-static void queue_packet(struct mir_net *net, struct mir__arp_entry *entry, struct mir_buf *buf)
-{
-    if (entry->queue.count == MIR__ARP_QUEUE_MAX) {
-        mir_buf_release(mir_buf_queue_pop(&entry->queue));
-        net->counters.arp_unresolved_dropped++;
-    }
-    mir_buf_queue_push(&entry->queue, buf);
+    struct mir_ip addr = mir_ip_from_v4(ip);
+    if (mir__iface_is_on_link(iface, ip))
+        mir__neigh_warm(iface, &mir__neigh_arp, &addr);
 }
 
 static int output_multicast(struct mir__iface *iface, uint32_t group, struct mir_buf *buf)
@@ -257,85 +123,15 @@ static int output_multicast(struct mir__iface *iface, uint32_t group, struct mir
 int mir__arp_output(struct mir_net *net, struct mir__route *route, struct mir_buf *buf_given)
 {
     struct mir__iface *iface = route->iface;
-    struct mir__arp_entry *entry = route->neighbour;
-    mir_time_us now_us = mir_loop_now(net->loop);
     if (mir__ip4_is_multicast(route->next_hop4))
         return output_multicast(iface, route->next_hop4, buf_given);
     if (route->next_hop4 == UINT32_MAX) {
-        prepend_header(&iface->to_all, buf_given);
+        mir_memcpy(mir_buf_push(buf_given, MIR__ETH_HEADER_LEN), iface->to_all.header,
+                   MIR__ETH_HEADER_LEN);
         return mir__iface_tx(iface, buf_given);
     }
-    if (entry == NULL)
-        entry = mir__arp_find(net, iface, route->next_hop4);
-    if (entry == NULL)
-        entry = make_entry(net, iface, route->next_hop4);
-    if (entry == NULL) {
-        net->counters.arp_unresolved_dropped++;
-        mir_buf_release(buf_given);
-        return -MIR_ENOMEM;
-    }
-    /* Only a route of the present may keep the pointer: an eviction has just changed the rest. */
-    if (route->generation == net->route_generation)
-        route->neighbour = entry;
-    /* Only who answers is worth keeping: a scan must not push out neighbours in use. */
-    entry->is_used = entry->state == MIR__ARP_KNOWN || entry->state == MIR__ARP_PROBE;
-    if (entry->state == MIR__ARP_FAILED) {
-        if (now_us < entry->deadline_us) {
-            net->counters.arp_unresolved_dropped++;
-            mir_buf_release(buf_given);
-            return -MIR_EHOSTUNREACH;
-        }
-        begin_resolution(net, entry);
-    }
-    if (entry->state == MIR__ARP_INCOMPLETE) {
-        queue_packet(net, entry, buf_given);
-        return 0;
-    }
-    prepend_header(entry, buf_given);
-    int r = mir__iface_tx(iface, buf_given);
-    if (entry->state == MIR__ARP_KNOWN && now_us >= entry->fresh_until_us) {
-        entry->state = MIR__ARP_PROBE;
-        entry->fresh_until_us = 0;
-        entry->tries = 0;
-        ask(net, entry);
-    }
-    return r;
-}
-
-/* The transports of the waiting packets hear that the host does not answer. */
-static void fail(struct mir_net *net, struct mir__arp_entry *entry)
-{
-    struct mir_buf_queue queue = entry->queue;
-    entry->queue = (struct mir_buf_queue){0};
-    entry->state = MIR__ARP_FAILED;
-    entry->fresh_until_us = 0;
-    entry->deadline_us = mir_loop_now(net->loop) + MIR__ARP_FAILED_US;
-    /* The transports may send and so change the table: the entry is not touched again. */
-    for (struct mir_buf *buf; (buf = mir_buf_queue_pop(&queue)) != NULL;) {
-        net->counters.arp_unresolved_dropped++;
-        mir__icmp4_tell_transport(net, buf->data, buf->len, -MIR_EHOSTUNREACH, 0);
-        mir_buf_release(buf);
-    }
-}
-
-static void on_timer(void *arg)
-{
-    struct mir_net *net = arg;
-    mir_time_us now_us = mir_loop_now(net->loop);
-    while (!mir_list_is_empty(&net->arp.active)) {
-        struct mir__arp_entry *entry =
-            MIR_CONTAINER_OF(net->arp.active.next, struct mir__arp_entry, active);
-        if (entry->deadline_us > now_us)
-            break;
-        mir_list_remove(&entry->active);
-        if (entry->tries < MIR__ARP_TRIES)
-            ask(net, entry);
-        else if (entry->state == MIR__ARP_PROBE)
-            begin_resolution(net, entry);
-        else
-            fail(net, entry);
-    }
-    arm_timer(net);
+    struct mir_ip ip = mir_ip_from_v4(route->next_hop4);
+    return mir__neigh_output(net, route, &mir__neigh_arp, &ip, buf_given);
 }
 
 static void on_announce_timer(void *arg)
@@ -379,14 +175,15 @@ static bool is_sane(const struct mir__iface *iface, const uint8_t *arp)
 static void learn(struct mir_net *net, struct mir__iface *iface, const uint8_t *arp)
 {
     uint32_t sender_ip = mir__arp_sender_ip(arp);
-    struct mir__arp_table *table = &net->arp;
-    struct mir__arp_entry *entry = mir__arp_find(net, iface, sender_ip);
+    struct mir_ip ip = mir_ip_from_v4(sender_ip);
+    struct mir__neigh *neigh;
     bool asks_us = mir__arp_op(arp) == MIR__ARP_REQUEST && mir__arp_target_ip(arp) == iface->ip;
-    bool has_room = mir_pool_used(&table->entries) < table->entries.limit / 4 * 3;
-    if (entry == NULL && asks_us && has_room && mir__iface_is_on_link(iface, sender_ip))
-        entry = make_entry(net, iface, sender_ip);
-    if (entry != NULL)
-        set_known(net, entry, mir__arp_sender_mac(arp));
+    if (asks_us && mir__iface_is_on_link(iface, sender_ip))
+        neigh = mir__neigh_learn(iface, &mir__neigh_arp, &ip);
+    else
+        neigh = mir__neigh_find(net, iface, &ip);
+    if (neigh != NULL)
+        mir__neigh_set_reachable(net, neigh, mir__arp_sender_mac(arp));
 }
 
 static void process(struct mir_net *net, struct mir__iface *iface, const uint8_t *arp)
@@ -427,47 +224,13 @@ void mir__arp_input(struct mir_net *net, struct mir__iface *iface, struct mir_bu
 
 /* ---- life --------------------------------------------------------------------------------- */
 
-int mir__arp_init(struct mir_net *net, uint32_t entries_max)
+void mir__arp_init(struct mir_net *net)
 {
-    struct mir__arp_table *table = &net->arp;
-    int r = mir_pool_init(&table->entries, "arp", net->pages, sizeof(struct mir__arp_entry),
-                          entries_max);
-    if (r < 0)
-        return r;
-    r = mir_page_alloc(net->pages, MIR__ARP_BUCKETS * sizeof(struct mir_list), MIR_PAGE_OVERWRITE,
-                       &table->bucket_page);
-    if (r < 0)
-        return r;
-    table->buckets = (struct mir_list *)(void *)table->bucket_page->base;
-    for (uint32_t i = 0; i < MIR__ARP_BUCKETS; i++)
-        mir_list_init(&table->buckets[i]);
-    mir_list_init(&table->all);
-    mir_list_init(&table->active);
-    mir_timer_init(&table->timer, on_timer, net);
-    table->hash_key = mir_rng_u32(net->rng);
     for (uint32_t i = 0; i < MIR__IFACES_MAX; i++)
         mir_timer_init(&net->ifaces[i].announce_timer, on_announce_timer, &net->ifaces[i]);
-    return 0;
 }
 
 void mir__arp_forget(struct mir_net *net, const struct mir__iface *iface)
 {
-    mir_list_for_each (node, &net->arp.all) {
-        struct mir__arp_entry *entry = MIR_CONTAINER_OF(node, struct mir__arp_entry, all);
-        if (entry->iface == iface)
-            remove_entry(net, entry);
-    }
-}
-
-void mir__arp_fini(struct mir_net *net)
-{
-    struct mir__arp_table *table = &net->arp;
-    if (table->bucket_page == NULL)
-        return;
-    while (!mir_list_is_empty(&table->all))
-        remove_entry(net, MIR_CONTAINER_OF(table->all.next, struct mir__arp_entry, all));
-    mir_timer_cancel(&table->timer);
-    mir_pool_fini(&table->entries);
-    mir_page_release(table->bucket_page);
-    table->bucket_page = NULL;
+    mir__neigh_forget(net, iface, &mir__neigh_arp);
 }

@@ -3,6 +3,7 @@
  *
  *   net.c     the stack object: open, close, interfaces, statistics, the mir_stack operations
  *   iface.c   one interface: frames from the device upwards, frames down, batches
+ *   neigh.c   neighbours of both families
  *   arp.c     IPv4 neighbours            dhcp.c     address by DHCP
  *   ip.c      routing, output for both address families, transport checksums
  *   ip4.c     IPv4 input and headers     frag4.c reass4.c   fragments
@@ -26,7 +27,7 @@
 
 #define MIR__IFACES_MAX 8
 
-struct mir__arp_entry;
+struct mir__neigh;
 struct mir__iface;
 
 /* IP protocol numbers (IANA). */
@@ -49,6 +50,9 @@ enum { MIR__PROTO_ICMP = 1, MIR__PROTO_TCP = 6, MIR__PROTO_UDP = 17 };
     X(arp_evicted)                                                                                 \
     X(arp_unresolved_dropped)                                                                      \
     X(arp_conflict)                                                                                \
+    X(nd_table_full)                                                                               \
+    X(nd_evicted)                                                                                  \
+    X(nd_unresolved_dropped)                                                                       \
     X(ip_in)                                                                                       \
     X(ip_out)                                                                                      \
     X(ip_malformed)                                                                                \
@@ -94,12 +98,12 @@ struct mir__route {
     struct mir__iface *iface; /* NULL: not looked up */
     uint32_t generation;      /* of net->route_generation at look-up */
     uint32_t next_hop4;
-    struct mir__arp_entry *neighbour; /* may be NULL; stable: entries are freed with a new
-                                         route_generation */
-    uint16_t mtu;                     /* of the interface */
-    uint8_t ip_header_len;            /* 20 or 40 */
-    uint32_t caps;                    /* of the device */
-    uint32_t gso_max;                 /* largest IP packet under TSO, 0 = none */
+    struct mir__neigh *neighbour; /* may be NULL; stable: entries are freed with a new
+                                     route_generation */
+    uint16_t mtu;                 /* of the interface */
+    uint8_t ip_header_len;        /* 20 or 40 */
+    uint32_t caps;                /* of the device */
+    uint32_t gso_max;             /* largest IP packet under TSO, 0 = none */
 };
 
 struct mir__ip_params {

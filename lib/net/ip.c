@@ -89,8 +89,9 @@ int mir__ip_route(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *
         route->gso_max = MIR_MIN(iface->dev->info.gso_max - MIR__ETH_HEADER_LEN, 65535u);
     if (iface->broadcast != 0 && to == iface->broadcast)
         route->next_hop4 = UINT32_MAX;
-    route->neighbour = route->next_hop4 == UINT32_MAX ? &iface->to_all
-                                                      : mir__arp_find(net, iface, route->next_hop4);
+    struct mir_ip next_hop = mir_ip_from_v4(route->next_hop4);
+    route->neighbour =
+        route->next_hop4 == UINT32_MAX ? &iface->to_all : mir__neigh_keep(net, iface, &next_hop);
     if (!has_src)
         *src = mir_ip_from_v4(iface->ip);
     return 0;

@@ -62,7 +62,7 @@ int mir__ip4_send(struct mir_net *net, struct mir__route *route, struct mir_buf 
     /* Entries of an older generation may be gone. */
     if (MIR_UNLIKELY(route->generation != net->route_generation))
         route->neighbour = NULL;
-    struct mir__arp_entry *entry = route->neighbour;
+    struct mir__neigh *entry = route->neighbour;
     if (MIR_UNLIKELY(entry == NULL || mir_loop_now(net->loop) >= entry->fresh_until_us))
         return mir__arp_output(net, route, buf_given);
     entry->is_used = true;

@@ -70,7 +70,8 @@ static void put_stats(struct mir_stack *stack, line_fn line, void *arg)
 #define MIR__X(name) line(arg, #name, net->counters.name);
     MIR__NET_COUNTERS(MIR__X)
 #undef MIR__X
-    line(arg, "arp_entries", mir_pool_used(&net->arp.entries));
+    line(arg, "arp_entries", mir_pool_used(&net->neigh.pool) - net->neigh.v6_count);
+    line(arg, "nd_entries", net->neigh.v6_count);
     line(arg, "reassembly_datagrams", net->reass.count);
     line(arg, "reassembly_bytes", net->reass.bytes);
     line(arg, "udp_sockets", mir_pool_used(&net->udp.sockets));
@@ -163,13 +164,14 @@ int mir_net_open(const struct mir_net_config *config, struct mir_net **out)
         return r;
     struct mir_net *net = (struct mir_net *)(void *)page->base;
     init_fields(net, config, page);
-    r = mir__arp_init(net, config->arp_entries_max != 0 ? config->arp_entries_max : 1024);
+    mir__arp_init(net);
+    r = mir__neigh_init(net, config->arp_entries_max != 0 ? config->arp_entries_max : 1024);
     if (r < 0)
         goto err_page;
     r = mir__reass4_init(net, config->reassembly_max_bytes != 0 ? config->reassembly_max_bytes
                                                                 : 1u << 20);
     if (r < 0)
-        goto err_arp;
+        goto err_neigh;
     r = mir__udp_init(net, config);
     if (r < 0)
         goto err_reass;
@@ -184,8 +186,8 @@ err_udp:
     mir__udp_fini(net);
 err_reass:
     mir__reass4_fini(net);
-err_arp:
-    mir__arp_fini(net);
+err_neigh:
+    mir__neigh_fini(net);
 err_page:
     mir_page_release(page);
     return r;
@@ -201,7 +203,7 @@ void mir_net_close(struct mir_net *net)
         mir__iface_stop(&net->ifaces[i]);
     mir__udp_fini(net);
     mir__reass4_fini(net);
-    mir__arp_fini(net);
+    mir__neigh_fini(net);
     mir_loop_remove_step_hook(&net->flush_hook);
     mir_work_cancel(&net->flush_work);
     mir_wait_wake_all(&net->stack.address_ready);
@@ -239,7 +241,7 @@ int mir_net_add_interface(struct mir_net *net, struct mir_net_dev *dev,
         .index = net->iface_count,
         .has_flush = dev->ops->flush != NULL,
         .announce_timer = announce_timer,
-        .to_all = {.fresh_until_us = MIR_TIME_NEVER, .ip = UINT32_MAX, .state = MIR__ARP_KNOWN},
+        .to_all = {.fresh_until_us = MIR_TIME_NEVER, .state = MIR__NEIGH_REACHABLE},
     };
     mir_memcpy(iface->mac, dev->info.mac, 6);
     mir_memset(iface->to_all.header, 0xff, 6);

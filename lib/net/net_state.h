@@ -3,7 +3,7 @@
  *
  *   struct mir_net ── ifaces[] ── struct mir__iface ── dhcp client, broadcast neighbour
  *        │
- *        ├── arp     neighbours of all interfaces, one hash table
+ *        ├── neigh   neighbours of all interfaces, one hash table
  *        ├── reass   datagrams being put together
  *        ├── icmp    token bucket for errors
  *        ├── udp     bound sockets
@@ -16,6 +16,7 @@
 #include <mirari/log.h>
 
 #include "lib/net/internal.h"
+#include "lib/net/neigh.h"
 #include "lib/wire/arp.h"
 #include "lib/wire/csum.h"
 #include "lib/wire/dhcp.h"
@@ -26,52 +27,11 @@
 
 /* ---- arp.c -------------------------------------------------------------------------------- */
 
-#define MIR__ARP_BUCKETS   256u
-#define MIR__ARP_QUEUE_MAX 4u
-#define MIR__ARP_TRIES     3u
-#define MIR__ARP_RETRY_US  (1 * MIR_US_PER_S)
-#define MIR__ARP_FRESH_US  (60 * MIR_US_PER_S)
-#define MIR__ARP_FAILED_US (5 * MIR_US_PER_S)
+#define MIR__ARP_RETRY_US (1 * MIR_US_PER_S)
+#define MIR__ARP_FRESH_US (60 * MIR_US_PER_S)
 
-enum mir__arp_state {
-    MIR__ARP_INCOMPLETE, /* asked by broadcast, packets wait */
-    MIR__ARP_KNOWN,      /* fresh until fresh_until_us, stale behind it */
-    MIR__ARP_PROBE,      /* stale and in use: asked by unicast, packets go out meanwhile */
-    MIR__ARP_FAILED,     /* nobody answered: packets are refused until deadline_us */
-};
-
-struct mir__arp_entry {
-    /* Fast path: one comparison, one copy. */
-    mir_time_us fresh_until_us; /* 0 unless KNOWN */
-    uint8_t header[16];         /* Ethernet header to this neighbour; 14 bytes used */
-    uint32_t ip;
-    uint8_t state;
-    uint8_t tries;
-    bool is_used; /* since the clock hand passed */
-    struct mir__iface *iface;
-    struct mir_list bucket;
-    struct mir_list all;    /* clock order */
-    struct mir_list active; /* INCOMPLETE and PROBE, by deadline */
-    mir_time_us deadline_us;
-    struct mir_buf_queue queue;
-};
-
-struct mir__arp_table {
-    struct mir_list *buckets; /* MIR__ARP_BUCKETS */
-    struct mir_io_page *bucket_page;
-    struct mir_pool entries;
-    struct mir_list all;
-    struct mir_list active;
-    struct mir_timer timer;
-    uint32_t hash_key;
-};
-
-int mir__arp_init(struct mir_net *net, uint32_t entries_max) MIR_CHECK;
-void mir__arp_fini(struct mir_net *net);
+void mir__arp_init(struct mir_net *net);
 void mir__arp_input(struct mir_net *net, struct mir__iface *iface, MIR_GIVE struct mir_buf *given);
-/** The neighbour if it is in the table; NULL else. Nothing is sent. */
-struct mir__arp_entry *mir__arp_find(struct mir_net *net, const struct mir__iface *iface,
-                                     uint32_t ip);
 /** Send, queue or refuse an IP packet whose neighbour is not fresh. Room for the Ethernet header
  *  is in front. */
 int mir__arp_output(struct mir_net *net, struct mir__route *route,
@@ -146,7 +106,7 @@ struct mir__iface {
     uint8_t announcements_left;
     struct mir_timer announce_timer;
     mir_time_us defended_us;
-    struct mir__arp_entry to_all; /* broadcast, always fresh */
+    struct mir__neigh to_all; /* broadcast, always fresh */
     struct mir__dhcp_client dhcp;
 };
 
@@ -260,7 +220,7 @@ struct mir_net {
     bool is_tx_pending; /* some interface has_tx_pending */
     struct mir_step_hook flush_hook;
     struct mir_work flush_work;
-    struct mir__arp_table arp;
+    struct mir__neigh_table neigh;
     struct mir__reass_state reass;
     struct mir__icmp_state icmp;
     struct mir__udp_state udp;

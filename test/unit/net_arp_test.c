@@ -274,6 +274,19 @@ static void test_floods(void)
     check_int(send_to(TESTBED_PEER_IP, "ok"), ==, 0);
     next_udp(testbed_peer_mac, "ok");
     check(testdev_next(&bed.dev) == NULL);
+    tap_case("hosts that do not answer hold half of the table at most, and cost routes nothing");
+    uint64_t evicted = testbed_stat(&bed, "arp_evicted");
+    uint32_t generation = bed.net->route_generation;
+    uint32_t answering = (uint32_t)testbed_stat(&bed, "arp_entries");
+    testbed_advance(&bed, 10 * MIR_US_PER_S);
+    for (uint32_t i = 250; i < 254; i++)
+        testbed_inject_arp(&bed, MIR__ARP_REQUEST, 0x0a000000u + i, mac_a, TESTBED_IP);
+    for (uint32_t i = 3; i < 250; i++)
+        (void)send_to(0x0a000000 + i, "scan");
+    check_int(bed.net->neigh.unresolved_count, <=, 32);
+    check_int(testbed_stat(&bed, "arp_evicted"), >, evicted);
+    check_int(testbed_stat(&bed, "arp_entries"), <=, answering + 4);
+    check_int(bed.net->route_generation, ==, generation);
     tap_case("waiting packets are bounded by the table");
     check_int(mir_pool_used(&bed.bufs.pool), <=, 64 * 4);
     testbed_close(&bed);
