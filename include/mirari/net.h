@@ -467,4 +467,28 @@ int mir_net_add_interface(struct mir_net *net, struct mir_net_dev *dev,
 /** The API object of the stack. */
 struct mir_stack *mir_net_stack(struct mir_net *net);
 
+/** Text of a search domain, with NUL. */
+#define MIR_NET_DNS_DOMAIN_MAX 254
+
+/**
+ * mir_net_dns_servers() - the name servers that the network told, best first, each once.
+ *
+ * @out  [max] addresses; what DHCP told comes before what routers advertise
+ *
+ * Returns how many were written, at most 9. They change with leases and lifetimes: ask again for
+ * each question, or when stack.address_ready is woken.
+ * Source  RFC 2132 section 3.8, RFC 3646 section 3, RFC 8106 sections 5.1 and 5.3.1
+ */
+size_t mir_net_dns_servers(struct mir_net *net, struct mir_ip *out, size_t max);
+
+/**
+ * mir_net_dns_domains() - the domains in which short names may be searched, best first.
+ *
+ * @out  [max] texts, without a dot at the end
+ *
+ * Returns how many were written, at most 6.
+ * Source  RFC 2132 section 3.17, RFC 3646 section 4, RFC 8106 section 5.2
+ */
+size_t mir_net_dns_domains(struct mir_net *net, char (*out)[MIR_NET_DNS_DOMAIN_MAX], size_t max);
+
 #endif

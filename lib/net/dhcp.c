@@ -212,6 +212,7 @@ static void lose_lease(struct mir__iface *iface, const char *reason)
     if (iface->ip != 0) {
         MIR_LOG(DHCP, WARN, "address given up interface=%u reason=%s", iface->index, reason);
         iface->dhcp.state = MIR__DHCP_WAITING;
+        mir__dnsinfo_forget(iface, MIR__DNSINFO_DHCP4);
         mir__iface_set_address(iface, 0, 0, 0);
     }
 }
@@ -273,6 +274,22 @@ static void take_times(struct mir__dhcp_client *dhcp, const struct mir__dhcp *ms
     dhcp->expire_us = dhcp->sent_us + lease_us;
 }
 
+/* Name servers and domain live as long as the lease. */
+static void tell_names(struct mir__iface *iface)
+{
+    const struct mir__dhcp_client *dhcp = &iface->dhcp;
+    const struct mir__dhcp *lease = &dhcp->lease;
+    mir_time_us lifetime_us = dhcp->expire_us;
+    if (lifetime_us != MIR_TIME_NEVER)
+        lifetime_us -= MIR_MIN(now_of(iface), lifetime_us);
+    mir__dnsinfo_forget(iface, MIR__DNSINFO_DHCP4);
+    for (uint32_t i = 0; i < lease->dns_count; i++) {
+        struct mir_ip ip = mir_ip_from_v4(lease->dns[i]);
+        mir__dnsinfo_server(iface, MIR__DNSINFO_DHCP4, &ip, lifetime_us);
+    }
+    mir__dnsinfo_domain(iface, MIR__DNSINFO_DHCP4, lease->domain, lease->domain_len, lifetime_us);
+}
+
 /* Take the lease into use, the first time or again. */
 static void bind(struct mir__iface *iface)
 {
@@ -286,6 +303,7 @@ static void bind(struct mir__iface *iface)
     uint32_t mask = UINT32_MAX << (32 - prefix);
     dhcp->state = MIR__DHCP_BOUND;
     set_timer(iface, dhcp->t1_us);
+    tell_names(iface);
     uint16_t mtu = lease->mtu >= 576 ? MIR_MIN(lease->mtu, device_mtu) : device_mtu;
     if (iface->ip == lease->yiaddr && iface->mask == mask && iface->gateway == gateway &&
         iface->mtu == mtu)

@@ -3,7 +3,7 @@
  *
  *   net.c     the stack object: open, close, interfaces, statistics, the mir_stack operations
  *   iface.c   one interface: frames from the device upwards, frames down, batches
- *   neigh.c   neighbours of both families
+ *   neigh.c   neighbours of both families dnsinfo.c name servers that were told
  *   arp.c     IPv4 neighbours            dhcp.c     address by DHCP
  *   ip.c      routing, output for both address families, transport checksums
  *   ip4.c     IPv4 input and headers     frag4.c reass4.c   fragments

@@ -4,6 +4,7 @@
  *   struct mir_net ── ifaces[] ── struct mir__iface ── dhcp client, broadcast neighbour
  *        │
  *        ├── neigh   neighbours of all interfaces, one hash table
+ *        ├── dnsinfo name servers and domains that were told
  *        ├── reass   datagrams being put together
  *        ├── icmp    token bucket for errors
  *        ├── udp     bound sockets
@@ -15,6 +16,7 @@
 #include <mirari/bytes.h>
 #include <mirari/log.h>
 
+#include "lib/net/dnsinfo.h"
 #include "lib/net/internal.h"
 #include "lib/net/neigh.h"
 #include "lib/wire/arp.h"
@@ -221,6 +223,7 @@ struct mir_net {
     struct mir_step_hook flush_hook;
     struct mir_work flush_work;
     struct mir__neigh_table neigh;
+    struct mir__dnsinfo dnsinfo;
     struct mir__reass_state reass;
     struct mir__icmp_state icmp;
     struct mir__udp_state udp;

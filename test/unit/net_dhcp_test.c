@@ -153,6 +153,10 @@ static void test_normal(void)
     check(!next_message());
     check_int(arp_seen, ==, 3); /* second probe, announcement, question for the server */
     check_int(address(), ==, OFFERED);
+    tap_case("the name server that was told can be asked for");
+    struct mir_ip name_server;
+    check_int(mir_net_dns_servers(bed.net, &name_server, 1), ==, 1);
+    check_int(mir_ip_to_v4(&name_server), ==, SERVER);
     tap_case("closing releases the lease by unicast");
     testbed_inject_arp(&bed, MIR__ARP_REQUEST, SERVER, testbed_peer_mac, OFFERED);
     testdev_clear(&bed.dev);
