@@ -86,6 +86,8 @@ struct mir_tcp_listen_config {
     uint32_t backlog;          /**< half-open connections kept; beyond: SYN cookies. 0 = 256 */
     mir_tcp_accept_fn on_accept;
     void *arg;
+    uint32_t rcvbuf_bytes; /**< of its connections, known before the SYN-ACK; 0 = the stack's */
+    uint16_t mss_max;      /**< bound of the MSS offered and used; 0 = the path's alone */
 };
 
 enum mir_tcp_option {

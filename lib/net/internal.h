@@ -174,6 +174,10 @@ int mir__tcp_listen(struct mir_stack *stack, const struct mir_tcp_listen_config 
 void mir__tcp_unlisten(struct mir_tcp_listener *listener);
 int mir__tcp_connect(struct mir_stack *stack, const struct mir_endpoint *remote,
                      mir_tcp_handler_fn handler, void *arg, struct mir_tcp **tcp) MIR_CHECK;
+/** As mir__tcp_connect(), from @local: an address of ours or any, a port or 0. Beyond its errors
+ *  -MIR_EADDRNOTAVAIL (not our address), -MIR_EADDRINUSE (that pair is connected). */
+int mir__tcp_connect_from(struct mir_stack *stack, const struct mir_endpoint *local,
+                          const struct mir_endpoint *remote, struct mir_tcp **tcp) MIR_CHECK;
 void mir__tcp_stats(struct mir_net *net, void (*line)(void *arg, const char *name, uint64_t value),
                     void *arg);
 

@@ -5,9 +5,12 @@
  * progress, and gives values, not judgements. What a value means (a window scale above 14, an MSS
  * of 3) is decided in lib/net/tcp/options.c.
  *
- * The emitter writes options in one fixed order, MSS, window scale, SACK permitted, timestamps,
- * each filled with NOPs to a multiple of four, so that timestamps alone have the layout that RFC
- * 7323 appendix A recommends and that receivers, ours too, recognise with one comparison.
+ * The emitter writes options in one fixed order: MSS, SACK permitted, timestamps, window scale,
+ * SACK blocks. Each is filled with NOPs to a multiple of four, except that SACK permitted takes the
+ * place of the NOPs before timestamps. So timestamps alone have the layout that RFC 7323 appendix A
+ * recommends and that receivers, ours too, recognise with one comparison, and a SYN looks like that
+ * of the commonest stacks, which matters to middleboxes and lets packet scripts written for those
+ * be used as they are.
  */
 #include "lib/wire/tcp.h"
 
@@ -15,8 +18,9 @@
 
 enum { OPT_END, OPT_NOP, OPT_MSS, OPT_WSCALE, OPT_SACK_PERMITTED, OPT_SACK, OPT_TS = 8 };
 
-/* NOP NOP TS 10, as loaded big-endian. */
-#define TS_ALONE 0x0101080au
+/* NOP NOP TS 10, and SACK-permitted TS 10, as loaded big-endian. */
+#define TS_ALONE       0x0101080au
+#define SACK_OK_AND_TS 0x0402080au
 
 int mir__tcp_header_parse(const uint8_t *data, uint32_t len, struct mir__tcp_header *hdr)
 {
@@ -106,8 +110,9 @@ void mir__tcp_header_emit(uint8_t *out, const struct mir__tcp_header *hdr)
 
 uint32_t mir__tcp_options_len(const struct mir__tcp_options *opt)
 {
+    bool is_shared = opt->has_ts && opt->sack_permitted;
     return (opt->has_mss ? 4u : 0u) + (opt->has_wscale ? 4u : 0u) +
-           (opt->sack_permitted ? 4u : 0u) + (opt->has_ts ? MIR__TCP_TS_BYTES : 0u) +
+           (opt->sack_permitted && !is_shared ? 4u : 0u) + (opt->has_ts ? MIR__TCP_TS_BYTES : 0u) +
            (opt->sack_count > 0 ? 4u + 8u * opt->sack_count : 0u);
 }
 
@@ -118,19 +123,19 @@ uint32_t mir__tcp_options_emit(uint8_t *out, const struct mir__tcp_options *opt)
         mir_put_be32(to, 0x02040000u | opt->mss);
         to += 4;
     }
-    if (opt->has_wscale) {
-        mir_put_be32(to, 0x01030300u | opt->wscale);
-        to += 4;
-    }
-    if (opt->sack_permitted) {
+    if (opt->sack_permitted && !opt->has_ts) {
         mir_put_be32(to, 0x01010402u);
         to += 4;
     }
     if (opt->has_ts) {
-        mir_put_be32(to, TS_ALONE);
+        mir_put_be32(to, opt->sack_permitted ? SACK_OK_AND_TS : TS_ALONE);
         mir_put_be32(to + 4, opt->tsval);
         mir_put_be32(to + 8, opt->tsecr);
         to += MIR__TCP_TS_BYTES;
+    }
+    if (opt->has_wscale) {
+        mir_put_be32(to, 0x01030300u | opt->wscale);
+        to += 4;
     }
     if (opt->sack_count > 0) {
         MIR_ASSERT_OP(mir__tcp_options_len(opt), <=, MIR__TCP_OPTIONS_MAX);

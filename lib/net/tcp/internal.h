@@ -352,6 +352,8 @@ struct mir__tcp_listener {
     struct mir__tcp_state *host;
     uint32_t backlog;
     uint32_t half_open;
+    uint32_t rcvbuf;       /* of its connections */
+    uint16_t mss_max;      /* 0 = none */
     mir_time_us cookie_us; /* last cookie sent; MIR_TIME_NEVER = none */
 };
 

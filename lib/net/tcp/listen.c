@@ -109,6 +109,8 @@ int mir__tcp_listen(struct mir_stack *stack, const struct mir_tcp_listen_config 
         .pub = {.stack = stack, .local = local, .on_accept = config->on_accept, .arg = config->arg},
         .host = host,
         .backlog = config->backlog != 0 ? config->backlog : 256,
+        .rcvbuf = config->rcvbuf_bytes != 0 ? MIR_MAX(config->rcvbuf_bytes, 2048u) : host->rcvbuf,
+        .mss_max = config->mss_max,
         .cookie_us = MIR_TIME_NEVER,
     };
     mir_list_push_back(bucket_of(host, local.port), &listener->link);
@@ -165,11 +167,13 @@ static void send_syn_ack(struct mir__tcp_state *host, const struct mir__tcp_tupl
         MIR__TCP_COUNT(host, output_failed);
         return;
     }
+    const struct mir__tcp_listener *listener = half->listener;
+    uint16_t mss = mir__tcp_offer_mss(&route);
     struct mir__tcp_options opt = {
         .has_mss = true,
-        .mss = mir__tcp_offer_mss(&route),
+        .mss = listener->mss_max != 0 ? MIR_MIN(mss, listener->mss_max) : mss,
         .has_wscale = half->wscale != MIR__TCP_NO_WSCALE,
-        .wscale = mir__tcp_wscale_for(host->rcvbuf),
+        .wscale = mir__tcp_wscale_for(listener->rcvbuf),
         .sack_permitted = half->has_sack,
         .has_ts = half->node.has_ts,
         .tsval = tsval,
@@ -179,7 +183,7 @@ static void send_syn_ack(struct mir__tcp_state *host, const struct mir__tcp_tupl
         .tuple = tuple,
         .seq = half->iss,
         .ack = half->irs + 1,
-        .wnd = (uint16_t)MIR_MIN(host->rcvbuf, 65535u),
+        .wnd = (uint16_t)MIR_MIN(listener->rcvbuf, 65535u),
         .flags = MIR__TCP_SYN | MIR__TCP_ACK,
         .opt = &opt,
     };
@@ -255,6 +259,7 @@ static void answer_with_cookie(struct mir__tcp_listener *listener,
     struct mir__tcp_state *host = listener->host;
     uint32_t tsval = 0;
     struct mir__tcp_half_open half = {
+        .listener = listener,
         .irs = syn->hdr.seq,
         .ts_recent = syn->opt.tsval,
         .wscale = syn->opt.has_ts && syn->opt.has_wscale ? syn->opt.wscale : MIR__TCP_NO_WSCALE,
@@ -326,6 +331,11 @@ static struct mir__tcp_pcb *make_connection(struct mir__tcp_listener *listener,
     };
     pcb->state = MIR_TCP_S_SYN_RECEIVED;
     pcb->is_passive = true;
+    pcb->rcv_limit = listener->rcvbuf;
+    pcb->node.rcv_wscale = mir__tcp_wscale_for(listener->rcvbuf);
+    pcb->mss_limit = listener->mss_max;
+    if (listener->mss_max != 0)
+        pcb->adv_mss = MIR_MIN(pcb->adv_mss, listener->mss_max);
     pcb->syn_rexmitted = half->retries > 0;
     pcb->iss = half->iss;
     pcb->snd_una = half->iss;

@@ -226,26 +226,35 @@ static void flush_posted(void *arg)
 /* ---- operations ---------------------------------------------------------------------------------
  */
 
-int mir__tcp_connect(struct mir_stack *stack, const struct mir_endpoint *remote,
-                     mir_tcp_handler_fn handler, void *arg, struct mir_tcp **tcp)
+/* Fill the local side of @tuple, whose address and port may be given. */
+static int choose_local(struct mir__tcp_state *host, struct mir__tcp_tuple *tuple,
+                        struct mir_ip *local)
 {
-    struct mir_net *net = mir__net_of_stack(stack);
-    struct mir__tcp_state *host = mir__net_tcp(net);
-    struct mir_ip local = {{0}};
     struct mir__route route = {0};
-    struct mir__tcp_tuple tuple = {&local, &remote->ip, 0, remote->port};
-    if (remote->port == 0 || mir_ip_is_any(&remote->ip))
+    if (!mir_ip_is_any(local) && !mir__ip_is_local(host->net, local))
         return -MIR_EADDRNOTAVAIL;
-    int r = mir__ip_route(net, &remote->ip, &local, &route);
+    int r = mir__ip_route(host->net, tuple->remote, local, &route);
     if (r < 0)
         return r;
-    r = mir__tcp_choose_port(host, &tuple);
+    if (tuple->local_port == 0)
+        return mir__tcp_choose_port(host, tuple);
+    return mir__tcp_table_find(&host->table, tuple) != NULL ? -MIR_EADDRINUSE : 0;
+}
+
+int mir__tcp_connect_from(struct mir_stack *stack, const struct mir_endpoint *from,
+                          const struct mir_endpoint *remote, struct mir_tcp **tcp)
+{
+    struct mir__tcp_state *host = mir__net_tcp(mir__net_of_stack(stack));
+    struct mir_ip local = from->ip;
+    struct mir__tcp_tuple tuple = {&local, &remote->ip, from->port, remote->port};
+    if (remote->port == 0 || mir_ip_is_any(&remote->ip))
+        return -MIR_EADDRNOTAVAIL;
+    int r = choose_local(host, &tuple, &local);
     if (r < 0)
         return r;
     struct mir__tcp_pcb *pcb = mir__tcp_pcb_new(host, &tuple);
     if (pcb == NULL)
         return -MIR_ENOMEM;
-    mir_tcp_set_handler(&pcb->tcp, handler, arg);
     pcb->state = MIR_TCP_S_SYN_SENT;
     pcb->is_accepted = true;
     pcb->iss = mir__tcp_isn(host, &tuple);
@@ -257,6 +266,16 @@ int mir__tcp_connect(struct mir_stack *stack, const struct mir_endpoint *remote,
     mir__tcp_mark(pcb);
     *tcp = &pcb->tcp;
     return 0;
+}
+
+int mir__tcp_connect(struct mir_stack *stack, const struct mir_endpoint *remote,
+                     mir_tcp_handler_fn handler, void *arg, struct mir_tcp **tcp)
+{
+    static const struct mir_endpoint anywhere;
+    int r = mir__tcp_connect_from(stack, &anywhere, remote, tcp);
+    if (r == 0)
+        mir_tcp_set_handler(*tcp, handler, arg);
+    return r;
 }
 
 uint32_t mir__tcp_send_room_now(const struct mir__tcp_pcb *pcb)
