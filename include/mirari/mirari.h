@@ -29,6 +29,7 @@
 #include <mirari/dev_entropy.h>
 #include <mirari/dev_kv.h>
 #include <mirari/dev_net.h>
+#include <mirari/dns.h>
 #include <mirari/err.h>
 #include <mirari/format.h>
 #include <mirari/http.h>
