@@ -39,6 +39,7 @@ struct mir__sim_slot {
 };
 
 struct mir__sim_trace;
+struct mir__watch;
 
 struct mir_sim {
     uint64_t now_ns;
@@ -59,6 +60,8 @@ struct mir_sim {
     struct mir__sim_frame *free_frames[MIR__SIM_FRAME_CLASSES];
     struct mir_sim_stats stats;
     struct mir__sim_trace *trace; /* NULL: none is wanted */
+    struct mir__watch *watch;     /* NULL: connections are not followed */
+    char complaint[160];          /* the first violation, in short */
 };
 
 /* ---- sim.c -------------------------------------------------------------------------------- */
@@ -75,6 +78,9 @@ void mir__sim_violation(struct mir_sim *sim, const char *text, uint64_t value);
 struct mir__sim_frame *mir__sim_frame_alloc(struct mir_sim *sim, uint32_t len);
 void mir__sim_frame_free(struct mir_sim *sim, struct mir__sim_frame *frame);
 struct mir__sim_frame *mir__sim_frame_copy(struct mir_sim *sim, const struct mir__sim_frame *from);
+
+/** A frame leaves or reaches a port of a stack: the watcher looks at it. */
+void mir__sim_watch(struct mir_sim_port *port, const struct mir__sim_frame *frame, bool is_out);
 
 /* ---- node.c ------------------------------------------------------------------------------- */
 

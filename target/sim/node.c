@@ -285,19 +285,11 @@ static int port_tx(struct mir_net_dev *dev, struct mir_buf *buf)
     struct mir_sim_port *port = port_of(dev);
     uint32_t total = mir_buf_total(buf);
     int r = check_frame(port, buf);
-    if (r == 0 && port->config.ring_bytes != 0 &&
-        mir__sim_backlog(&port->plug) + total > port->config.ring_bytes + dev->info.mtu) {
-        port->stats.tx_dropped++;
-        mir_buf_release(buf);
-        return -MIR_EAGAIN;
-    }
     if (r < 0) {
         port->stats.tx_errors++;
         mir_buf_release(buf);
         return r;
     }
-    port->stats.tx_frames++;
-    port->stats.tx_bytes += total;
     struct mir__sim_frame *frame = mir__sim_frame_alloc(port->node->sim, total);
     r = mir_buf_copy_out(buf, 0, frame->data, total);
     MIR_ASSERT(r == 0);
@@ -306,6 +298,15 @@ static int port_tx(struct mir_net_dev *dev, struct mir_buf *buf)
     frame->csum_start = buf->csum_start;
     frame->csum_offset = buf->csum_offset;
     mir_buf_release(buf);
+    mir__sim_watch(port, frame, true);
+    if (port->config.ring_bytes != 0 &&
+        mir__sim_backlog(&port->plug) + total > port->config.ring_bytes + dev->info.mtu) {
+        port->stats.tx_dropped++;
+        mir__sim_frame_free(port->node->sim, frame);
+        return -MIR_EAGAIN;
+    }
+    port->stats.tx_frames++;
+    port->stats.tx_bytes += total;
     send_frame(port, frame);
     return 0;
 }
@@ -370,6 +371,7 @@ void mir__sim_port_receive(struct mir_sim_port *port, struct mir__sim_frame *fra
         mir__sim_frame_free(sim, frame);
         return;
     }
+    mir__sim_watch(port, frame, false);
     struct mir_buf *buf = to_buf(node, frame);
     if (buf != NULL) {
         port->stats.rx_frames++;

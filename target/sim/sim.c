@@ -14,6 +14,7 @@
  * microseconds.
  */
 #include "target/sim/internal.h"
+#include "target/sim/watch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,12 +126,51 @@ void mir__sim_mix(struct mir_sim *sim, uint64_t a, uint64_t b, const uint8_t *da
     sim->hash = mix64(h, g);
 }
 
+/* How many are told at length. */
+#define VIOLATIONS_TOLD 5u
+
 void mir__sim_violation(struct mir_sim *sim, const char *text, uint64_t value)
 {
-    if (sim->stats.violations++ < 5)
+    if (sim->complaint[0] == '\0')
+        snprintf(sim->complaint, sizeof sim->complaint, "%s", text);
+    if (sim->stats.violations++ < VIOLATIONS_TOLD)
         fprintf(stderr, "sim: violation at %llu us, seed %llu: %s (%llu)\n",
                 (unsigned long long)mir_sim_now(sim), (unsigned long long)sim->seed, text,
                 (unsigned long long)value);
+}
+
+static void on_broken_rule(void *arg, const char *rule, const char *text)
+{
+    struct mir_sim *sim = arg;
+    if (sim->complaint[0] == '\0')
+        snprintf(sim->complaint, sizeof sim->complaint, "%s", rule);
+    if (sim->stats.violations++ < VIOLATIONS_TOLD)
+        fprintf(stderr, "sim: violation at %llu.%06llu s, seed %llu: %s",
+                (unsigned long long)(mir_sim_now(sim) / MIR_US_PER_S),
+                (unsigned long long)(mir_sim_now(sim) % MIR_US_PER_S),
+                (unsigned long long)sim->seed, text);
+}
+
+void mir__sim_watch(struct mir_sim_port *port, const struct mir__sim_frame *frame, bool is_out)
+{
+    const struct mir_sim_node *node = port->node;
+    struct mir_sim *sim = node->sim;
+    if (sim->watch == NULL || node->net == NULL)
+        return;
+    struct mir__watch_frame seen = {
+        .place = node->index,
+        .where = node->name,
+        .now_us = mir_sim_now(sim),
+        .data = frame->data,
+        .len = frame->len,
+        .gso_size = frame->gso_size,
+        .is_sum_known = (frame->flags & (MIR_BUF_CSUM_PARTIAL | MIR_BUF_CSUM_VALID)) != 0,
+        .is_checked = is_out,
+        .is_from_here = is_out,
+        .may_lack = node->pages.failures + node->bufs.pool.failures > 0,
+    };
+    sim->stats.watched += is_out;
+    mir__watch_see(sim->watch, &seen);
 }
 
 /* ---- frames -------------------------------------------------------------------------------- */
@@ -193,6 +233,10 @@ int mir_sim_open(const struct mir_sim_config *config, struct mir_sim **out)
     mir_list_init(&sim->due);
     mir_list_init(&sim->wires);
     mir_list_init(&sim->switches);
+    if (!config->is_unwatched && mir__watch_open(on_broken_rule, sim, &sim->watch) < 0) {
+        free(sim);
+        return -MIR_ENOMEM;
+    }
     *out = sim;
     return 0;
 }
@@ -224,6 +268,8 @@ size_t mir_sim_close(struct mir_sim *sim)
             free(frame);
         }
     }
+    if (sim->watch != NULL)
+        mir__watch_close(sim->watch);
     free(sim->heap);
     free(sim);
     return left_bytes;

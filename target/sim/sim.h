@@ -32,6 +32,7 @@ struct mir_sim_wire;
 struct mir_sim_config {
     uint64_t seed;
     mir_time_us start_us; /**< first instant of the virtual clock; 0 = one second */
+    bool is_unwatched;    /**< do not follow the connections on the wires, see mir_sim_stats */
 };
 
 /**
@@ -293,7 +294,9 @@ struct mir_sim_stats {
     uint64_t events;        /**< frames, wake-ups and calls handled */
     uint64_t frames;        /**< delivered to a plug */
     uint64_t steps;         /**< loop steps of all nodes */
-    uint64_t violations;    /**< broken promises of a stack, such as a frame above the MTU */
+    uint64_t violations;    /**< broken promises of a stack: a frame above the MTU, and the rules of
+                                 TCP (watch_rules.c); each is told on stderr with its last packets */
+    uint64_t watched;       /**< TCP segments that were checked as they left their sender */
     uint64_t rx_no_memory;  /**< frames a node had no buffer for */
     uint32_t frames_flying; /**< now */
     uint32_t frames_peak;
