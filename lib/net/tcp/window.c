@@ -57,13 +57,17 @@ bool mir__tcp_window_take(struct mir__tcp_pcb *pcb, const struct mir__tcp_segmen
 {
     const struct mir__tcp_header *hdr = &seg->hdr;
     uint32_t wnd = (uint32_t)hdr->wnd << pcb->snd_wscale;
-    bool is_older = seq_gt(pcb->snd_wl1, hdr->seq) ||
-                    (pcb->snd_wl1 == hdr->seq && seq_gt(pcb->snd_wl2, hdr->ack));
+    /* The acknowledgment says which segment is newer, and only among equal ones the sequence
+     * number. The order of RFC 9293 is the other way round: a segment sent again, which is old by
+     * its number, may acknowledge more, and the window of before would then reach beyond what was
+     * promised. */
+    bool is_older = seq_gt(pcb->snd_wl2, hdr->ack) ||
+                    (pcb->snd_wl2 == hdr->ack && seq_gt(pcb->snd_wl1, hdr->seq));
     if (is_older)
         return false;
     bool is_changed = wnd != pcb->snd_wnd;
     pcb->snd_wnd = wnd;
-    pcb->snd_wl1 = hdr->seq;
+    pcb->snd_wl1 = seq_max(pcb->snd_wl1, hdr->seq);
     pcb->snd_wl2 = hdr->ack;
     pcb->max_snd_wnd = MIR_MAX(pcb->max_snd_wnd, wnd);
     return is_changed;
