@@ -27,6 +27,7 @@
 
 #include <mirari/base.h>
 #include <mirari/err.h>
+#include <mirari/list.h>
 
 #define MIR_PAGE_SIZE  4096u
 #define MIR_PAGE_SHIFT 12
@@ -178,6 +179,9 @@ struct mir_pool {
     uint64_t fail_at;
     void *free_list;
     struct mir_io_page *chunks; /* every run carved so far, linked by next_free */
+    struct mir_list open;       /* of a pool that gives back: chunks with a free object */
+    bool gives_back;
+    bool has_spare; /* an empty chunk is kept */
 };
 
 /**
@@ -192,6 +196,10 @@ struct mir_pool {
  */
 int mir_pool_init(struct mir_pool *pool, const char *name, struct mir_page_pool *pages,
                   size_t object_size, uint32_t limit) MIR_CHECK;
+/** For a pool just made: a chunk whose objects are all free goes back to the page pool, except one,
+ *  so that memory follows use and not its peak. Objects take at most a quarter of a page; the pool
+ *  must stay where it is. Source: none. Returns nothing. */
+void mir_pool_gives_back(struct mir_pool *pool);
 /** Give the chunks back to the page pool; every object must have been released. */
 void mir_pool_fini(struct mir_pool *pool);
 /** An object with undefined contents, or NULL (limit or memory; counted). O(1). */

@@ -10,7 +10,7 @@
 
 #define CONNECTIONS 10000
 #define BYTES       3000
-#define LIMIT_BYTES 1024
+#define LIMIT_BYTES 512
 
 static struct sim_flow *client, *server;
 static uint32_t accepted;

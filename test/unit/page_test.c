@@ -312,6 +312,63 @@ struct object {
     uint64_t mark[9]; /* 72 bytes: rounded to 80 */
 };
 
+static void test_pool_gives_back(void)
+{
+    struct mir_pool objects;
+    static void *taken[1000];
+    struct mir_rng rng;
+    tap_case("a pool that gives back: memory follows use, not its peak");
+    setup(ARENA_PAGES);
+    check_int(mir_pool_init(&objects, "objects", &pool, 500, 1000), ==, 0);
+    mir_pool_gives_back(&objects);
+    for (uint32_t i = 0; i < 1000; i++) {
+        if (!check((taken[i] = mir_pool_alloc(&objects)) != NULL))
+            return;
+        memset(taken[i], (int)i, 500);
+    }
+    check(mir_pool_alloc(&objects) == NULL);
+    check_int(mir_page_pool_used_bytes(&pool), ==, 143 * MIR_PAGE_SIZE); /* seven a page */
+    for (uint32_t i = 0; i < 1000; i++) {
+        check_int(((uint8_t *)taken[i])[499], ==, (uint8_t)i);
+        if (i >= 10)
+            mir_pool_free(&objects, taken[i]);
+    }
+    check_int(mir_pool_used(&objects), ==, 10);
+    check_int(mir_page_pool_used_bytes(&pool), <=, 3 * MIR_PAGE_SIZE);
+    for (uint32_t i = 0; i < 10; i++)
+        mir_pool_free(&objects, taken[i]);
+    check_int(mir_page_pool_used_bytes(&pool), <=, MIR_PAGE_SIZE); /* one is kept */
+    mir_pool_fini(&objects);
+    nothing_left();
+
+    tap_case("... and by chance");
+    setup(ARENA_PAGES);
+    mir_rng_init_u64(&rng, 7);
+    check_int(mir_pool_init(&objects, "objects", &pool, 352, 1000), ==, 0);
+    mir_pool_gives_back(&objects);
+    memset(taken, 0, sizeof taken);
+    bool is_intact = true;
+    for (uint32_t n = 0; n < 100000; n++) {
+        uint32_t i = mir_rng_below(&rng, n < 50000 ? 1000 : 50);
+        if (taken[i] == NULL) {
+            taken[i] = mir_pool_alloc(&objects);
+            if (!check(taken[i] != NULL))
+                return;
+            memset(taken[i], (int)i, 352);
+        } else {
+            is_intact &=
+                ((uint8_t *)taken[i])[0] == (uint8_t)i && ((uint8_t *)taken[i])[351] == (uint8_t)i;
+            mir_pool_free(&objects, taken[i]);
+            taken[i] = NULL;
+        }
+    }
+    check(is_intact);
+    for (uint32_t i = 0; i < 1000; i++)
+        mir_pool_free(&objects, taken[i]);
+    mir_pool_fini(&objects);
+    nothing_left();
+}
+
 static void test_object_pool(void)
 {
     struct mir_pool objects;
@@ -523,6 +580,7 @@ int main(int argc, char **argv)
     test_foreign();
     test_limits();
     test_object_pool();
+    test_pool_gives_back();
     test_random(seed);
     check_dies("a page released twice", release_twice);
     check_dies("a reference on a released page", acquire_released);

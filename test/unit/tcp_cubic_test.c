@@ -187,7 +187,7 @@ static struct mir_tcp_info info(void)
 
 static struct mir__tcp_cubic *cubic(void)
 {
-    return &pcb_of(s.tcp)->cc_state.cubic;
+    return &pcb_of(s.tcp)->busy->cc_state.cubic;
 }
 
 static void open_one(void)

@@ -22,9 +22,9 @@
 
 static void take_rtt(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg)
 {
-    if (pcb->is_timing && seq_ge(seg->hdr.ack, pcb->rtt_seq)) {
+    if (pcb->is_timing && seq_ge(seg->hdr.ack, pcb->busy->rtt_seq)) {
         pcb->is_timing = false;
-        mir_time_us rtt = seg->now_us - pcb->rtt_start_us;
+        mir_time_us rtt = seg->now_us - pcb->busy->rtt_start_us;
         mir__tcp_rtt_sample(pcb, (uint32_t)MIR_MIN(rtt, MIR__TCP_RTO_MAX_US));
     } else if (pcb->rexmt_count > 0 && pcb->has_ts && seg->opt.has_ts && seg->opt.tsecr != 0 &&
                pcb->snd_una != pcb->iss) {
@@ -65,8 +65,8 @@ static void recovery_ack(struct mir__tcp_pcb *pcb, uint32_t acked)
 /* Take acknowledged bytes, and perhaps SYN and FIN, off the books. */
 static void drop_acked(struct mir__tcp_pcb *pcb, uint32_t ack)
 {
-    uint32_t bytes = seq_gt(ack, pcb->sendq.seq) ? ack - pcb->sendq.seq : 0;
-    bytes = MIR_MIN(bytes, pcb->sendq.q.bytes);
+    uint32_t bytes = seq_gt(ack, pcb->snd_first) ? ack - pcb->snd_first : 0;
+    bytes = MIR_MIN(bytes, pcb->busy->sendq.q.bytes);
     if (bytes > 0) {
         mir__tcp_sendq_drop(pcb, bytes);
         pcb->bytes_acked += bytes;
@@ -75,7 +75,7 @@ static void drop_acked(struct mir__tcp_pcb *pcb, uint32_t ack)
     if (seq_lt(pcb->snd_nxt, ack))
         pcb->snd_nxt = ack;
     if (pcb->wants_write &&
-        (pcb->sendq.q.bytes == 0 || mir__tcp_send_room_now(pcb) >= pcb->snd_limit / 4)) {
+        (pcb->busy->sendq.q.bytes == 0 || mir__tcp_send_room_now(pcb) >= pcb->snd_limit / 4)) {
         pcb->wants_write = false;
         mir__tcp_raise(pcb, MIR_TCP_WRITABLE);
     }
@@ -109,7 +109,7 @@ void mir__tcp_new_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *s
     keep_marks_near(pcb);
     pcb->rexmt_count = 0;
     pcb->soft_error = 0;
-    pcb->progress_us = seg->now_us;
+    pcb->busy->progress_us = seg->now_us;
     if (pcb->loss != NULL) {
         mir__tcp_recovery_ack(pcb, seg, acked);
     } else if (pcb->in_recovery) {

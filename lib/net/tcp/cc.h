@@ -5,7 +5,7 @@
  *
  * An algorithm sets cwnd and ssthresh in the hooks below; which segments are lost, and what is sent
  * while losses are repaired, is not its business. Another one, BBR say, adds its state to the union
- * cc_state of struct mir__tcp_pcb, at most 64 bytes, and a line to mir__tcp_cc_find().
+ * cc_state of struct mir__tcp_busy, at most 64 bytes, and a line to mir__tcp_cc_find().
  */
 #ifndef LIB_NET_TCP_CC_H
 #define LIB_NET_TCP_CC_H
@@ -36,6 +36,8 @@ struct mir__tcp_cc {
     void (*on_rtt)(struct mir__tcp_pcb *pcb, uint32_t rtt_us);
     /** Data leaves and nothing was outstanding before. May be NULL. */
     void (*on_restart)(struct mir__tcp_pcb *pcb);
+    /** The connection was at rest: cc_state is zero again. May be NULL. */
+    void (*on_wake)(struct mir__tcp_pcb *pcb);
 };
 extern const struct mir__tcp_cc mir__tcp_cc_reno;
 extern const struct mir__tcp_cc mir__tcp_cc_cubic;

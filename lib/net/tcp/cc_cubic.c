@@ -75,7 +75,7 @@ uint32_t mir__tcp_cubic_window(uint32_t w_max, uint32_t k_ms, uint32_t t_ms, uin
 
 static void cubic_init(struct mir__tcp_pcb *pcb)
 {
-    struct mir__tcp_cubic *c = &pcb->cc_state.cubic;
+    struct mir__tcp_cubic *c = &pcb->busy->cc_state.cubic;
     *c = (struct mir__tcp_cubic){0};
     /* A lost SYN or SYN-ACK: begin with one segment (RFC 5681 section 3.1). */
     pcb->cwnd = pcb->syn_rexmitted ? pcb->mss : mir__tcp_initial_window(pcb);
@@ -139,7 +139,7 @@ static void avoid_congestion(struct mir__tcp_pcb *pcb, struct mir__tcp_cubic *c,
 
 static void cubic_on_ack(struct mir__tcp_pcb *pcb, uint32_t acked)
 {
-    struct mir__tcp_cubic *c = &pcb->cc_state.cubic;
+    struct mir__tcp_cubic *c = &pcb->busy->cc_state.cubic;
     uint32_t now_ms = ms_of(now_of(pcb->host));
     uint32_t since_ms = now_ms - c->last_ms;
     c->last_ms = now_ms;
@@ -161,15 +161,23 @@ static void cubic_on_ack(struct mir__tcp_pcb *pcb, uint32_t acked)
 static void cubic_on_rtt(struct mir__tcp_pcb *pcb, uint32_t rtt_us)
 {
     if (pcb->ssthresh == MIR__TCP_CWND_MAX)
-        mir__tcp_hystart_rtt(&pcb->cc_state.cubic.hystart, rtt_us);
+        mir__tcp_hystart_rtt(&pcb->busy->cc_state.cubic.hystart, rtt_us);
 }
 
 static void cubic_on_restart(struct mir__tcp_pcb *pcb)
 {
-    struct mir__tcp_cubic *c = &pcb->cc_state.cubic;
+    struct mir__tcp_cubic *c = &pcb->busy->cc_state.cubic;
     uint32_t now_ms = ms_of(now_of(pcb->host));
     c->epoch_ms += now_ms - c->last_ms;
     c->last_ms = now_ms;
+}
+
+/* No epoch, no W_max: from ssthresh on the window grows as after a slow start without loss. */
+static void cubic_on_wake(struct mir__tcp_pcb *pcb)
+{
+    struct mir__tcp_cubic *c = &pcb->busy->cc_state.cubic;
+    c->last_ms = ms_of(now_of(pcb->host));
+    mir__tcp_hystart_init(&c->hystart, pcb->snd_nxt);
 }
 
 /* Section 4.6; what limited transmit sent beyond the window does not count. */
@@ -181,7 +189,7 @@ static uint32_t reduced(const struct mir__tcp_pcb *pcb, uint32_t flight)
 
 static void cubic_on_loss(struct mir__tcp_pcb *pcb, uint32_t flight)
 {
-    struct mir__tcp_cubic *c = &pcb->cc_state.cubic;
+    struct mir__tcp_cubic *c = &pcb->busy->cc_state.cubic;
     uint32_t cwnd = pcb->cwnd;
     /* Fast convergence: who could not get back to where it was gives way to newcomers. */
     c->w_max = cwnd < c->w_max ? (uint32_t)((uint64_t)cwnd * (BETA_DEN + BETA_NUM) / (2 * BETA_DEN))
@@ -197,12 +205,12 @@ static void cubic_on_recovered(struct mir__tcp_pcb *pcb, uint32_t flight)
 {
     /* RFC 6582 section 3.2 step 3, full acknowledgment, option 1: no burst. */
     pcb->cwnd = MIR_MIN(pcb->ssthresh, MIR_MAX(flight, pcb->mss) + pcb->mss);
-    pcb->cc_state.cubic.last_ms = ms_of(now_of(pcb->host));
+    pcb->busy->cc_state.cubic.last_ms = ms_of(now_of(pcb->host));
 }
 
 static void cubic_on_timeout(struct mir__tcp_pcb *pcb, uint32_t flight, bool again)
 {
-    struct mir__tcp_cubic *c = &pcb->cc_state.cubic;
+    struct mir__tcp_cubic *c = &pcb->busy->cc_state.cubic;
     if (!again) {
         pcb->ssthresh = reduced(pcb, flight);
         c->cwnd_prior = pcb->cwnd;
@@ -215,7 +223,7 @@ static void cubic_on_timeout(struct mir__tcp_pcb *pcb, uint32_t flight, bool aga
 
 static void cubic_on_idle(struct mir__tcp_pcb *pcb)
 {
-    struct mir__tcp_cubic *c = &pcb->cc_state.cubic;
+    struct mir__tcp_cubic *c = &pcb->busy->cc_state.cubic;
     uint32_t restart = mir__tcp_initial_window(pcb);
     if (pcb->cwnd <= restart)
         return;
@@ -236,4 +244,5 @@ const struct mir__tcp_cc mir__tcp_cc_cubic = {
     .on_idle = cubic_on_idle,
     .on_rtt = cubic_on_rtt,
     .on_restart = cubic_on_restart,
+    .on_wake = cubic_on_wake,
 };

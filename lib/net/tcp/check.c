@@ -29,7 +29,7 @@ static void check_viewq(const struct mir__tcp_viewq *q)
 
 static void check_reass(const struct mir__tcp_pcb *pcb)
 {
-    const struct mir__tcp_reass *r = &pcb->reass;
+    const struct mir__tcp_reass *r = &pcb->busy->reass;
     uint32_t bytes = 0;
     uint32_t count = 0;
     uint32_t floor = pcb->rcv_nxt;
@@ -72,20 +72,33 @@ static void check_board(const struct mir__tcp_pcb *pcb)
     MIR_ASSERT_OP(loss->sacked + loss->lost, <=, pcb->snd_max - pcb->snd_una);
 }
 
+/* What all connections at rest share has no contents. */
+static void check_rest(const struct mir__tcp_busy *rest)
+{
+    for (uint32_t i = 0; i < MIR__TCP_BUSY_TIMERS; i++)
+        MIR_ASSERT(rest->deadline[i] == MIR_TIME_NEVER);
+    MIR_ASSERT(rest->sendq.q.first == NULL && rest->sendq.q.bytes == 0);
+    MIR_ASSERT(rest->recvq.q.first == NULL && rest->recvq.q.bytes == 0);
+    MIR_ASSERT(rest->reass.first == NULL && !rest->reass.has_fin && rest->sack.count == 0);
+    MIR_ASSERT(!rest->sack.has_repeated && rest->route.iface == NULL && rest->sent_us == 0);
+    MIR_ASSERT(rest->cc_state.cubic.last_ms == 0 && rest->progress_us == 0);
+}
+
 void mir__tcp_check(const struct mir__tcp_pcb *pcb)
 {
+    check_rest(&pcb->host->rest);
     if (pcb->state == MIR_TCP_S_CLOSED)
         return;
     MIR_ASSERT(seq_le(pcb->snd_una, pcb->snd_nxt));
     MIR_ASSERT(seq_le(pcb->snd_nxt, pcb->snd_max));
     MIR_ASSERT(pcb->node.is_in_table);
-    check_viewq(&pcb->sendq.q);
-    check_viewq(&pcb->recvq.q);
+    check_viewq(&pcb->busy->sendq.q);
+    check_viewq(&pcb->busy->recvq.q);
     if (!is_synchronized(pcb))
         return;
     uint32_t end = sendq_end(pcb);
-    MIR_ASSERT(pcb->snd_una == pcb->sendq.seq ||
-               (pcb->fin_queued && pcb->sendq.q.bytes == 0 && pcb->snd_una == end + 1));
+    MIR_ASSERT(pcb->snd_una == pcb->snd_first ||
+               (pcb->fin_queued && pcb->busy->sendq.q.bytes == 0 && pcb->snd_una == end + 1));
     MIR_ASSERT(seq_le(pcb->snd_max, end + (pcb->fin_queued ? 1 : 0)));
     MIR_ASSERT(seq_le(pcb->rcv_nxt, pcb->rcv_adv));
     MIR_ASSERT(pcb->mss > 0);

@@ -85,7 +85,7 @@ bool mir__tcp_hystart_round(struct mir__tcp_hystart *h, uint32_t snd_una, uint32
 
 void mir__tcp_hystart_ack(struct mir__tcp_pcb *pcb, struct mir__tcp_hystart *h, uint32_t acked)
 {
-    uint32_t most = MIR_MAX(L_SEGMENTS * pcb->mss, pcb->route.gso_max);
+    uint32_t most = MIR_MAX(L_SEGMENTS * pcb->mss, pcb->busy->route.gso_max);
     bool is_over = mir__tcp_hystart_round(h, pcb->snd_una, pcb->snd_nxt);
     uint32_t step = MIR_MIN(acked, most);
     if (h->css_round > 0)

@@ -223,7 +223,7 @@ static bool is_in_window(const struct mir__tcp_pcb *pcb, const struct mir__tcp_s
 static bool after_ack(struct mir__tcp_pcb *pcb)
 {
     bool is_fin_acked =
-        pcb->fin_queued && pcb->sendq.q.bytes == 0 && seq_gt(pcb->snd_una, pcb->sendq.seq);
+        pcb->fin_queued && pcb->busy->sendq.q.bytes == 0 && seq_gt(pcb->snd_una, pcb->snd_first);
     if (!is_fin_acked)
         return true;
     switch (pcb->state) {
@@ -337,7 +337,7 @@ static bool predicted(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg)
 {
     const struct mir__tcp_header *hdr = &seg->hdr;
     if (pcb->state != MIR_TCP_S_ESTABLISHED || (hdr->flags & ~MIR__TCP_PSH) != MIR__TCP_ACK ||
-        hdr->seq != pcb->rcv_nxt || pcb->reass.first != NULL || pcb->reass.has_fin ||
+        hdr->seq != pcb->rcv_nxt || pcb->busy->reass.first != NULL || pcb->busy->reass.has_fin ||
         pcb->dup_acks != 0 || pcb->is_persist || pcb->is_detached ||
         seq_lt(hdr->ack, pcb->snd_una) || seq_gt(hdr->ack, pcb->snd_max) ||
         seg->len > mir__tcp_rcv_wnd(pcb) || (seg->len == 0 && hdr->ack == pcb->snd_una))
@@ -509,7 +509,7 @@ void mir__tcp_tx_ready(struct mir_net *net)
 static void path_mtu_is(struct mir__tcp_pcb *pcb, uint16_t mtu)
 {
     mtu = MIR_MAX(mtu, (uint16_t)MIR__TCP_PMTU_MIN);
-    if (mtu >= pcb->route.mtu || (pcb->path_mtu != 0 && mtu >= pcb->path_mtu))
+    if (mtu >= pcb->busy->route.mtu || (pcb->path_mtu != 0 && mtu >= pcb->path_mtu))
         return;
     MIR__TCP_COUNT(pcb->host, pmtu_reductions);
     pcb->path_mtu = mtu;

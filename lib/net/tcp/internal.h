@@ -16,6 +16,8 @@
  *   sendq.c    bytes from write to acknowledgment recvq.c bytes from in-order arrival to read
  *   reass.c    bytes that came too early          listen.c listeners, half-open entries
  *   cookie.c   SYN cookies                        time_wait.c  what is left of a connection
+ *   queues.h   what holds bytes of a connection
+ *   busy.c     what a connection needs only while it has something to do
  *   check.c    invariants, in debug builds
  *
  * Nothing here knows an address family: addresses are struct mir_ip, the length of an IP header
@@ -33,6 +35,7 @@
 #include "lib/net/tcp/seq.h"
 #include "lib/net/tcp/cc.h"
 #include "lib/net/tcp/counters.h"
+#include "lib/net/tcp/queues.h"
 #include "lib/wire/tcp.h"
 
 /* ---- constants ------------------------------------------------------------------------------ */
@@ -101,87 +104,6 @@ struct mir__tcp_tuple {
     uint16_t remote_port;
 };
 
-/* ---- queues of views ---------------------------------------------------------------------------
- */
-
-#define MIR__TCP_CHUNK_VIEWS 10u
-
-/** A piece of a queue: views [first, end). */
-struct mir__tcp_chunk {
-    struct mir__tcp_chunk *next;
-    uint16_t first;
-    uint16_t end;
-    uint16_t sparse; /* bit i: view[i] holds a page much larger than itself */
-    struct mir_view view[MIR__TCP_CHUNK_VIEWS];
-};
-
-struct mir__tcp_viewq {
-    struct mir__tcp_chunk *first;
-    struct mir__tcp_chunk *last;
-    uint32_t bytes;
-};
-
-/** A page that small pieces are copied into, one behind the other. */
-struct mir__tcp_packer {
-    struct mir_io_page *page;
-    uint32_t used;
-};
-
-struct mir__tcp_sendq {
-    struct mir__tcp_viewq q;
-    uint32_t seq; /* of the first byte */
-    /* Where output last stopped: the view `at_index` of chunk `at`, whose first byte is at_seq. */
-    uint32_t at_seq;
-    struct mir__tcp_chunk *at;
-    uint16_t at_index;
-    struct mir__tcp_packer packer;
-};
-
-/** A received piece as it is kept. */
-struct mir__tcp_kept {
-    struct mir_view view;
-    bool is_sparse; /* it holds a page that may be much larger */
-};
-
-struct mir__tcp_recvq {
-    struct mir__tcp_viewq q;
-    uint32_t waste; /* bytes of pages beyond the views that hold them */
-    struct mir__tcp_packer packer;
-};
-
-/** A piece that came too early; the list is sorted, its pieces do not overlap. */
-struct mir__tcp_early {
-    struct mir__tcp_early *next;
-    struct mir_view view;
-    uint32_t seq;
-    bool is_sparse;
-};
-
-struct mir__tcp_reass {
-    struct mir__tcp_early *first;
-    struct mir__tcp_early *last;
-    uint32_t bytes;
-    uint16_t count;
-    bool has_fin;
-    uint32_t fin_seq; /* sequence number of the FIN itself */
-    uint32_t waste;
-    struct mir__tcp_packer packer;
-};
-
-/** A piece of sequence space. */
-struct mir__tcp_block {
-    uint32_t left;
-    uint32_t right;
-};
-
-/** What our ACKs report (sack.c). */
-struct mir__tcp_sack {
-    struct mir__tcp_block block[MIR__TCP_SACK_BLOCKS]; /* the youngest first */
-    struct mir__tcp_block repeated;
-    uint8_t count;
-    bool has_repeated;
-};
-
 /* ---- connection ----------------------------------------------------------------------------- */
 
 struct mir__tcp_pcb;
@@ -191,10 +113,31 @@ enum mir__tcp_timer {
     MIR__TCP_T_LOSS,   /* reordering window or tail loss probe; before REXMT, which it replaces */
     MIR__TCP_T_REXMT,  /* retransmission, or persist when is_persist */
     MIR__TCP_T_DELACK, /* delayed acknowledgment */
+    MIR__TCP_T_REST,   /* has it come to rest? */
     MIR__TCP_T_KEEP,   /* keep-alive, or FIN_WAIT_2 after close */
     MIR__TCP_T_MEMORY, /* try again after a shortage of memory */
     MIR__TCP_TIMERS
 };
+#define MIR__TCP_BUSY_TIMERS MIR__TCP_T_KEEP /* those before it run only while it is busy */
+
+/** What a connection needs only while something is queued, in flight or on its way to the
+ *  application (busy.c). One at rest shares an empty one with all others, which nobody writes. */
+struct mir__tcp_busy {
+    mir_time_us deadline[MIR__TCP_BUSY_TIMERS];
+    struct mir__tcp_sendq sendq;
+    struct mir__tcp_recvq recvq;
+    struct mir__tcp_reass reass;
+    struct mir__tcp_sack sack;
+    uint32_t rtt_seq;
+    struct mir__route route;
+    union { /* what the algorithm remembers beyond cwnd and ssthresh */
+        struct mir__tcp_cubic cubic;
+    } cc_state;
+    mir_time_us rtt_start_us;
+    mir_time_us sent_us;     /* last data segment; 0: none since it was at rest */
+    mir_time_us progress_us; /* data became outstanding, or was acknowledged */
+};
+_Static_assert(sizeof(((struct mir__tcp_busy *)0)->cc_state) <= 64, "algorithms share this room");
 
 struct mir__tcp_pcb {
     struct mir_tcp tcp; /* must be first: what the application sees */
@@ -203,9 +146,9 @@ struct mir__tcp_pcb {
     struct mir_list all;
     struct mir_list pending; /* in host->pending or host->blocked */
 
-    struct mir_timer timer;
-    mir_time_us timer_at; /* when `timer` goes off; not later than any deadline */
-    mir_time_us deadline[MIR__TCP_TIMERS];
+    struct mir__tcp_busy *busy; /* never NULL */
+    struct mir_timer timer;     /* not later than any deadline */
+    mir_time_us deadline[MIR__TCP_TIMERS - MIR__TCP_BUSY_TIMERS];
 
     uint8_t state;  /* enum mir_tcp_state */
     uint8_t events; /* to be delivered */
@@ -255,6 +198,7 @@ struct mir__tcp_pcb {
     uint32_t max_snd_wnd;
     uint32_t small_end; /* end of the last segment below mss (Minshall) */
     uint32_t snd_limit;
+    uint32_t snd_first; /* of the first byte in the send queue */
 
     uint32_t cwnd;
     uint32_t ssthresh;
@@ -264,21 +208,14 @@ struct mir__tcp_pcb {
     uint8_t reo_extra;          /* RFC 8985: reo_wnd_mult - 1 */
     uint8_t reo_persist;
     const struct mir__tcp_cc *cc;
-    union { /* what the algorithm remembers beyond cwnd and ssthresh */
-        struct mir__tcp_cubic cubic;
-    } cc_state;
 
     uint32_t srtt_us;
     uint32_t rttvar_us;
     uint32_t rto_us;
     uint32_t min_rtt_us;
-    uint32_t rtt_seq;
-    int16_t soft_error; /* from ICMP: reported if the connection times out */
-    uint16_t mss;       /* payload bytes of a full segment */
-    mir_time_us rtt_start_us;
-    mir_time_us sent_us;     /* last data segment */
+    int16_t soft_error;      /* from ICMP: reported if the connection times out */
+    uint16_t mss;            /* payload bytes of a full segment */
     mir_time_us received_us; /* last segment of the peer */
-    mir_time_us progress_us; /* data became outstanding, or was acknowledged */
 
     /* Receiving. */
     uint32_t irs;
@@ -294,12 +231,6 @@ struct mir__tcp_pcb {
     uint16_t adv_mss;
     uint16_t rcv_mss; /* largest segment seen, at most adv_mss */
 
-    struct mir__tcp_sendq sendq;
-    struct mir__tcp_recvq recvq;
-    struct mir__tcp_reass reass;
-    struct mir__tcp_sack sack;
-    struct mir__route route;
-
     uint32_t keep_idle_s;
     uint16_t keep_intvl_s;
     uint16_t path_mtu; /* learned from ICMP; 0 = that of the interface */
@@ -314,8 +245,7 @@ struct mir__tcp_pcb {
     uint64_t bytes_acked;
     uint64_t bytes_received;
 };
-_Static_assert(sizeof(((struct mir__tcp_pcb *)0)->cc_state) <= 64, "algorithms share this room");
-_Static_assert(sizeof(struct mir__tcp_pcb) <= 816, "five connections a page");
+_Static_assert(sizeof(struct mir__tcp_pcb) <= 480, "with its share of the table, 512 bytes");
 
 /** A connection request that was answered; becomes a connection with the peer's ACK. */
 struct mir__tcp_half_open {
@@ -368,6 +298,8 @@ struct mir__tcp_state {
     struct mir_io_page *page; /* this structure's own */
 
     struct mir_pool pcbs;
+    struct mir_pool busies;
+    struct mir__tcp_busy rest; /* of all connections at rest */
     struct mir_pool half_opens;
     struct mir_pool losses;
     struct mir_pool ranges;
@@ -457,7 +389,7 @@ static inline bool may_receive(const struct mir__tcp_pcb *pcb)
 /** Sequence number behind our queued data, where the FIN is or will be. */
 static inline uint32_t sendq_end(const struct mir__tcp_pcb *pcb)
 {
-    return pcb->sendq.seq + pcb->sendq.q.bytes;
+    return pcb->snd_first + pcb->busy->sendq.q.bytes;
 }
 
 #define MIR__TCP_COUNT(host, name) ((host)->counters.name++)
@@ -642,19 +574,50 @@ struct mir__tcp_control {
 };
 void mir__tcp_send_control(struct mir__tcp_state *host, const struct mir__tcp_control *ctl);
 
+/* ---- busy.c -----------------------------------------------------------------------------------
+ */
+
+void mir__tcp_busy_init(struct mir__tcp_state *host);
+/** Not at rest? */
+static inline bool mir__tcp_is_busy(const struct mir__tcp_pcb *pcb)
+{
+    return pcb->busy != &pcb->host->rest;
+}
+bool mir__tcp_wake_slow(struct mir__tcp_pcb *pcb) MIR_CHECK;
+/** Have a block of its own before anything in it is written. False: no memory, counted. */
+static inline MIR_CHECK bool mir__tcp_wake(struct mir__tcp_pcb *pcb)
+{
+    return MIR_LIKELY(mir__tcp_is_busy(pcb)) || mir__tcp_wake_slow(pcb);
+}
+/** MIR__TCP_T_REST went off: give the block back if it is not needed, else look again later. */
+void mir__tcp_rest_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us);
+/** The connection is freed. */
+void mir__tcp_busy_release(struct mir__tcp_pcb *pcb);
+
 /* ---- timer.c ----------------------------------------------------------------------------------
  */
 
 void mir__tcp_timer_init(struct mir__tcp_pcb *pcb);
 void mir__tcp_timer_set(struct mir__tcp_pcb *pcb, enum mir__tcp_timer which, mir_time_us at_us);
 void mir__tcp_timer_stop_all(struct mir__tcp_pcb *pcb);
-static inline void mir__tcp_timer_stop(struct mir__tcp_pcb *pcb, enum mir__tcp_timer which)
+static inline mir_time_us mir__tcp_deadline(const struct mir__tcp_pcb *pcb,
+                                            enum mir__tcp_timer which)
 {
-    pcb->deadline[which] = MIR_TIME_NEVER;
+    return which < MIR__TCP_BUSY_TIMERS ? pcb->busy->deadline[which]
+                                        : pcb->deadline[which - MIR__TCP_BUSY_TIMERS];
 }
 static inline bool mir__tcp_timer_runs(const struct mir__tcp_pcb *pcb, enum mir__tcp_timer which)
 {
-    return pcb->deadline[which] != MIR_TIME_NEVER;
+    return mir__tcp_deadline(pcb, which) != MIR_TIME_NEVER;
+}
+static inline void mir__tcp_timer_stop(struct mir__tcp_pcb *pcb, enum mir__tcp_timer which)
+{
+    if (!mir__tcp_timer_runs(pcb, which))
+        return;
+    if (which < MIR__TCP_BUSY_TIMERS)
+        pcb->busy->deadline[which] = MIR_TIME_NEVER;
+    else
+        pcb->deadline[which - MIR__TCP_BUSY_TIMERS] = MIR_TIME_NEVER;
 }
 /** (Re)start the retransmission timer from now. */
 void mir__tcp_timer_rexmt(struct mir__tcp_pcb *pcb);

@@ -341,7 +341,7 @@ static struct mir__tcp_pcb *make_connection(struct mir__tcp_listener *listener,
     pcb->snd_una = half->iss;
     pcb->snd_nxt = pcb->snd_max = half->iss + 1;
     pcb->recover = half->iss;
-    pcb->sendq.seq = half->iss + 1;
+    pcb->snd_first = half->iss + 1;
     pcb->irs = half->irs;
     pcb->rcv_nxt = half->irs + 1;
     pcb->last_ack_sent = pcb->rcv_nxt;
@@ -353,8 +353,8 @@ static struct mir__tcp_pcb *make_connection(struct mir__tcp_listener *listener,
         /* The SYN-ACK's round trip, to the millisecond, is the first sample. */
         uint32_t rtt_ms = ms_of(now_of(host)) - (half->expires_ms - step_ms(0));
         pcb->is_timing = true;
-        pcb->rtt_seq = half->iss + 1;
-        pcb->rtt_start_us = now_of(host) - rtt_ms * MIR_US_PER_MS;
+        pcb->busy->rtt_seq = half->iss + 1;
+        pcb->busy->rtt_start_us = now_of(host) - rtt_ms * MIR_US_PER_MS;
     }
     return pcb;
 }

@@ -69,8 +69,10 @@ void mir__tcp_agree(struct mir__tcp_pcb *pcb, const struct mir__tcp_options *opt
 
 void mir__tcp_update_mss(struct mir__tcp_pcb *pcb)
 {
-    uint32_t headers = pcb->route.ip_header_len + MIR__TCP_HEADER_BYTES;
-    uint32_t mtu = pcb->route.mtu;
+    uint32_t headers = pcb->busy->route.ip_header_len + MIR__TCP_HEADER_BYTES;
+    uint32_t mtu = pcb->busy->route.mtu;
+    if (mtu == 0)
+        return; /* at rest: with the route of the next segment */
     if (pcb->path_mtu != 0)
         mtu = MIR_MIN(mtu, pcb->path_mtu);
     uint32_t mss = MIR_MIN(pcb->peer_mss, mtu > headers ? mtu - headers : 0);

@@ -97,24 +97,29 @@ static void hand_over(struct mir__tcp_pcb *pcb, struct mir_buf *buf, uint32_t se
     acknowledged(pcb);
     pcb->segs_out++;
     MIR__TCP_COUNT(host, segs_out);
-    mir__ip_transport_checksum(&pcb->route, &pcb->node.local, &pcb->node.remote, MIR__PROTO_TCP,
-                               buf, MIR__TCP_CSUM_OFFSET);
+    mir__ip_transport_checksum(&pcb->busy->route, &pcb->node.local, &pcb->node.remote,
+                               MIR__PROTO_TCP, buf, MIR__TCP_CSUM_OFFSET);
     struct mir__ip_params params = ip_params_of(pcb);
-    if (mir__ip_output(host->net, &pcb->route, &params, buf) < 0)
+    if (mir__ip_output(host->net, &pcb->busy->route, &params, buf) < 0)
         MIR__TCP_COUNT(host, output_failed);
 }
 
-/* The route may have changed since it was looked up; the mtu with it. */
+/* The route may have changed since it was looked up; the mtu with it. A connection that was at rest
+ * has none yet. */
 static bool refresh_route(struct mir__tcp_pcb *pcb)
 {
-    uint16_t mtu = pcb->route.mtu;
-    if (mir__ip_route_refresh(pcb->host->net, &pcb->node.remote, &pcb->node.local, &pcb->route) <
-        0) {
+    if (!mir__tcp_wake(pcb)) {
+        mir__tcp_timer_set(pcb, MIR__TCP_T_MEMORY, now_of(pcb->host) + MIR__TCP_MEMORY_RETRY_US);
+        return false;
+    }
+    uint16_t mtu = pcb->busy->route.mtu;
+    if (mir__ip_route_refresh(pcb->host->net, &pcb->node.remote, &pcb->node.local,
+                              &pcb->busy->route) < 0) {
         pcb->soft_error = -MIR_ENETUNREACH;
         MIR__TCP_COUNT(pcb->host, output_failed);
         return false;
     }
-    if (pcb->route.mtu != mtu)
+    if (pcb->busy->route.mtu != mtu)
         mir__tcp_update_mss(pcb);
     return true;
 }
@@ -130,7 +135,7 @@ static void block(struct mir__tcp_pcb *pcb)
 
 static bool has_room(struct mir__tcp_pcb *pcb)
 {
-    if (mir__ip_tx_room(&pcb->route) > 0)
+    if (mir__ip_tx_room(&pcb->busy->route) > 0)
         return true;
     block(pcb);
     return false;
@@ -141,28 +146,28 @@ static void sent(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t end)
 {
     mir_time_us now_us = now_of(pcb->host);
     if (pcb->snd_una == pcb->snd_max) {
-        pcb->progress_us = now_us;
+        pcb->busy->progress_us = now_us;
         if (pcb->cc->on_restart != NULL)
             pcb->cc->on_restart(pcb);
     }
     if (seq_lt(seq, pcb->snd_max)) {
         pcb->retransmits++;
         MIR__TCP_COUNT(pcb->host, retransmits);
-        if (pcb->is_timing && seq_lt(seq, pcb->rtt_seq))
+        if (pcb->is_timing && seq_lt(seq, pcb->busy->rtt_seq))
             pcb->is_timing = false; /* Karn */
     } else {
         pcb->bytes_sent += end - seq;
         pcb->host->counters.bytes_out += end - seq;
         if (!pcb->is_timing) {
             pcb->is_timing = true;
-            pcb->rtt_seq = end;
-            pcb->rtt_start_us = now_us;
+            pcb->busy->rtt_seq = end;
+            pcb->busy->rtt_start_us = now_us;
         }
     }
     if (pcb->has_sack)
         mir__tcp_board_sent(pcb, seq, end);
     pcb->snd_max = seq_max(pcb->snd_max, end);
-    pcb->sent_us = now_us;
+    pcb->busy->sent_us = now_us;
     if (!mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT) || pcb->is_persist)
         mir__tcp_timer_rexmt(pcb);
     if (pcb->loss != NULL)
@@ -205,8 +210,8 @@ static uint32_t transmit(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t len, b
 /* Most payload one segment to the device may have. */
 static uint32_t segment_max(const struct mir__tcp_pcb *pcb)
 {
-    uint32_t headers = pcb->route.ip_header_len + header_len(pcb);
-    uint32_t most = MIR_MIN(pcb->route.gso_max, 65535u);
+    uint32_t headers = pcb->busy->route.ip_header_len + header_len(pcb);
+    uint32_t most = MIR_MIN(pcb->busy->route.gso_max, 65535u);
     if (most < headers + 2u * pcb->mss)
         return pcb->mss;
     most -= headers;
@@ -352,7 +357,8 @@ static void send_syn(struct mir__tcp_pcb *pcb)
     struct mir__tcp_tuple tuple = tuple_of(&pcb->node);
     uint32_t wnd = MIR_MIN(pcb->rcv_limit, 65535u);
     if (!refresh_route(pcb)) {
-        mir__tcp_timer_rexmt(pcb);
+        if (mir__tcp_is_busy(pcb))
+            mir__tcp_timer_rexmt(pcb);
         return;
     }
     mir__tcp_syn_options(pcb, &opt);
@@ -368,13 +374,13 @@ static void send_syn(struct mir__tcp_pcb *pcb)
     };
     pcb->syn_due = false;
     if (pcb->snd_max == pcb->iss)
-        pcb->progress_us = now_of(pcb->host);
+        pcb->busy->progress_us = now_of(pcb->host);
     else
         pcb->retransmits++;
     if (pcb->snd_max == pcb->iss && !pcb->is_timing) {
         pcb->is_timing = true;
-        pcb->rtt_seq = pcb->iss + 1;
-        pcb->rtt_start_us = now_of(pcb->host);
+        pcb->busy->rtt_seq = pcb->iss + 1;
+        pcb->busy->rtt_start_us = now_of(pcb->host);
     }
     pcb->snd_nxt = pcb->iss + 1;
     pcb->snd_max = seq_max(pcb->snd_max, pcb->iss + 1);
@@ -404,6 +410,13 @@ static void watch_window(struct mir__tcp_pcb *pcb)
     mir__tcp_timer_persist(pcb);
 }
 
+/* Nothing to do, not even a FIN that a shortage of memory left behind. */
+static bool is_at_rest(const struct mir__tcp_pcb *pcb)
+{
+    return !mir__tcp_is_busy(pcb) && !pcb->ack_now &&
+           (!pcb->fin_queued || pcb->snd_max == pcb->snd_first + 1);
+}
+
 void mir__tcp_output(struct mir__tcp_pcb *pcb)
 {
     if (!is_synchronized(pcb)) {
@@ -411,12 +424,12 @@ void mir__tcp_output(struct mir__tcp_pcb *pcb)
             send_syn(pcb);
         return;
     }
-    if (!refresh_route(pcb)) {
-        if (pcb->sendq.q.bytes > 0 && !mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT))
+    if (is_at_rest(pcb) || !refresh_route(pcb)) {
+        if (pcb->busy->sendq.q.bytes > 0 && !mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT))
             mir__tcp_timer_rexmt(pcb);
         return;
     }
-    if (pcb->snd_una == pcb->snd_max && now_of(pcb->host) - pcb->sent_us > pcb->rto_us)
+    if (pcb->snd_una == pcb->snd_max && now_of(pcb->host) - pcb->busy->sent_us > pcb->rto_us)
         pcb->cc->on_idle(pcb);
     if (pcb->rexmt_first && has_room(pcb)) {
         uint32_t end = sendq_end(pcb);
@@ -429,7 +442,7 @@ void mir__tcp_output(struct mir__tcp_pcb *pcb)
     if (pcb->loss != NULL && pcb->loss->probe_due)
         send_tail_probe(pcb);
     judge_use(pcb);
-    if ((pcb->ack_now || pcb->sack.has_repeated) && !pcb->is_blocked && has_room(pcb))
+    if ((pcb->ack_now || pcb->busy->sack.has_repeated) && !pcb->is_blocked && has_room(pcb))
         mir__tcp_send_ack(pcb);
     watch_window(pcb);
     mir__tcp_check(pcb);
@@ -443,7 +456,7 @@ void mir__tcp_send_ack(struct mir__tcp_pcb *pcb)
     struct mir_buf *buf = new_segment(pcb);
     if (buf == NULL)
         return;
-    if (pcb->sack.count > 0 || pcb->sack.has_repeated) {
+    if (pcb->busy->sack.count > 0 || pcb->busy->sack.has_repeated) {
         mir__tcp_sack_fill(pcb, &sack);
         (void)mir_buf_append(buf, mir__tcp_options_len(&sack));
     }
@@ -481,7 +494,7 @@ void mir__tcp_send_persist(struct mir__tcp_pcb *pcb)
     }
     pcb->snd_max = seq_max(pcb->snd_max, stop);
     pcb->is_timing = false;
-    pcb->sent_us = now_of(pcb->host);
+    pcb->busy->sent_us = now_of(pcb->host);
     hand_over(pcb, buf, seq, (uint8_t)(MIR__TCP_ACK | (with_fin ? MIR__TCP_FIN : 0)), NULL);
 }
 

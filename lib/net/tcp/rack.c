@@ -148,7 +148,8 @@ void mir__tcp_probe_schedule(struct mir__tcp_pcb *pcb)
     if (pcb->snd_max - pcb->snd_una <= pcb->mss)
         after_us += MIR__TCP_PEER_DELAY_US;
     mir_time_us at_us = now_of(pcb->host) + after_us;
-    mir__tcp_timer_set(pcb, MIR__TCP_T_LOSS, MIR_MIN(at_us, pcb->deadline[MIR__TCP_T_REXMT]));
+    mir__tcp_timer_set(pcb, MIR__TCP_T_LOSS,
+                       MIR_MIN(at_us, mir__tcp_deadline(pcb, MIR__TCP_T_REXMT)));
 }
 
 /* Section 7.4.2 */

@@ -32,16 +32,16 @@ static uint32_t waste_of(const struct mir__tcp_early *early)
 static void account(struct mir__tcp_pcb *pcb, const struct mir__tcp_early *early)
 {
     uint32_t waste = waste_of(early);
-    pcb->reass.bytes += early->view.len;
-    pcb->reass.waste += waste;
+    pcb->busy->reass.bytes += early->view.len;
+    pcb->busy->reass.waste += waste;
     pcb->host->memory_used += early->view.len + waste + sizeof *early;
 }
 
 static void unaccount(struct mir__tcp_pcb *pcb, const struct mir__tcp_early *early)
 {
     uint32_t waste = waste_of(early);
-    pcb->reass.bytes -= early->view.len;
-    pcb->reass.waste -= waste;
+    pcb->busy->reass.bytes -= early->view.len;
+    pcb->busy->reass.waste -= waste;
     pcb->host->memory_used -= early->view.len + waste + sizeof *early;
 }
 
@@ -59,7 +59,7 @@ static bool merge(struct mir__tcp_pcb *pcb, struct mir__tcp_early *before, uint3
         before->view.page != view->page || before->view.data + before->view.len != view->data)
         return false;
     before->view.len += view->len;
-    pcb->reass.bytes += view->len;
+    pcb->busy->reass.bytes += view->len;
     pcb->host->memory_used += view->len;
     mir_view_release(view);
     return true;
@@ -70,7 +70,7 @@ static bool merge(struct mir__tcp_pcb *pcb, struct mir__tcp_early *before, uint3
 static struct mir__tcp_early *store(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg,
                                     uint32_t seq, uint32_t len, struct mir__tcp_early *before)
 {
-    struct mir__tcp_reass *r = &pcb->reass;
+    struct mir__tcp_reass *r = &pcb->busy->reass;
     while (len > 0) {
         struct mir__tcp_kept kept;
         uint32_t offset = seg->skip + (seq - seg->seq);
@@ -104,7 +104,7 @@ static struct mir__tcp_early *store(struct mir__tcp_pcb *pcb, const struct mir__
 
 void mir__tcp_reass_add(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg)
 {
-    struct mir__tcp_reass *r = &pcb->reass;
+    struct mir__tcp_reass *r = &pcb->busy->reass;
     uint32_t seq = seg->seq;
     uint32_t end = seg->seq + seg->len;
     if (r->has_fin && seq_gt(end, r->fin_seq))
@@ -143,7 +143,7 @@ void mir__tcp_reass_add(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment 
 
 void mir__tcp_reass_pull(struct mir__tcp_pcb *pcb)
 {
-    struct mir__tcp_reass *r = &pcb->reass;
+    struct mir__tcp_reass *r = &pcb->busy->reass;
     while (r->first != NULL && seq_le(r->first->seq, pcb->rcv_nxt)) {
         struct mir__tcp_early *early = r->first;
         r->first = early->next;
@@ -176,7 +176,9 @@ void mir__tcp_reass_pull(struct mir__tcp_pcb *pcb)
 
 void mir__tcp_reass_release(struct mir__tcp_pcb *pcb)
 {
-    struct mir__tcp_reass *r = &pcb->reass;
+    if (!mir__tcp_is_busy(pcb))
+        return;
+    struct mir__tcp_reass *r = &pcb->busy->reass;
     while (r->first != NULL) {
         struct mir__tcp_early *early = r->first;
         r->first = early->next;
@@ -185,7 +187,7 @@ void mir__tcp_reass_release(struct mir__tcp_pcb *pcb)
         mir_pool_free(&pcb->host->earlies, early);
     }
     r->last = NULL;
-    pcb->sack.count = 0;
+    pcb->busy->sack.count = 0;
     r->count = 0;
     r->has_fin = false;
     mir__tcp_packer_release(&r->packer);

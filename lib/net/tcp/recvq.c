@@ -45,7 +45,7 @@ int mir__tcp_keep(struct mir__tcp_pcb *pcb, struct mir__tcp_packer *packer,
     uint32_t there;
     struct mir_io_page *page = piece_at(buf, offset, &data, &there);
     uint32_t n = MIR_MIN(len, there);
-    uint32_t waste = pcb->recvq.waste + pcb->reass.waste;
+    uint32_t waste = pcb->busy->recvq.waste + pcb->busy->reass.waste;
     if (page != NULL && n > MIR__TCP_COPY_MAX && page->size_bytes >= n &&
         waste + (page->size_bytes - n) <= pcb->rcv_limit / 2 &&
         pcb->host->memory_used < pcb->host->memory_max) {
@@ -64,7 +64,7 @@ int mir__tcp_keep(struct mir__tcp_pcb *pcb, struct mir__tcp_packer *packer,
 
 int mir__tcp_recvq_add_view(struct mir__tcp_pcb *pcb, struct mir_view view_given, bool is_sparse)
 {
-    struct mir__tcp_recvq *r = &pcb->recvq;
+    struct mir__tcp_recvq *r = &pcb->busy->recvq;
     struct mir_view *last = mir__tcp_viewq_last(&r->q);
     uint32_t len = view_given.len;
     uint32_t waste = is_sparse ? waste_of(&view_given) : 0;
@@ -90,7 +90,7 @@ int mir__tcp_recvq_add(struct mir__tcp_pcb *pcb, struct mir_buf *buf, uint32_t o
     int r = 0;
     while (done < len && r == 0) {
         struct mir__tcp_kept kept;
-        r = mir__tcp_keep(pcb, &pcb->recvq.packer, buf, offset + done, len - done, &kept);
+        r = mir__tcp_keep(pcb, &pcb->busy->recvq.packer, buf, offset + done, len - done, &kept);
         if (r < 0)
             break;
         uint32_t n = kept.view.len;
@@ -104,7 +104,7 @@ int mir__tcp_recvq_add(struct mir__tcp_pcb *pcb, struct mir_buf *buf, uint32_t o
 
 bool mir__tcp_recvq_pop(struct mir__tcp_pcb *pcb, struct mir_view *view)
 {
-    struct mir__tcp_recvq *r = &pcb->recvq;
+    struct mir__tcp_recvq *r = &pcb->busy->recvq;
     bool is_sparse;
     if (!mir__tcp_viewq_pop(pcb->host, &r->q, view, &is_sparse))
         return false;
@@ -119,8 +119,10 @@ bool mir__tcp_recvq_pop(struct mir__tcp_pcb *pcb, struct mir_view *view)
 
 void mir__tcp_recvq_release(struct mir__tcp_pcb *pcb)
 {
-    pcb->host->memory_used -= pcb->recvq.q.bytes + pcb->recvq.waste;
-    mir__tcp_viewq_release(pcb->host, &pcb->recvq.q);
-    pcb->recvq.waste = 0;
-    mir__tcp_packer_release(&pcb->recvq.packer);
+    if (!mir__tcp_is_busy(pcb))
+        return;
+    pcb->host->memory_used -= pcb->busy->recvq.q.bytes + pcb->busy->recvq.waste;
+    mir__tcp_viewq_release(pcb->host, &pcb->busy->recvq.q);
+    pcb->busy->recvq.waste = 0;
+    mir__tcp_packer_release(&pcb->busy->recvq.packer);
 }

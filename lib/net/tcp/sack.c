@@ -21,7 +21,7 @@
 
 void mir__tcp_sack_held(struct mir__tcp_pcb *pcb, uint32_t left, uint32_t right)
 {
-    struct mir__tcp_sack *s = &pcb->sack;
+    struct mir__tcp_sack *s = &pcb->busy->sack;
     uint32_t kept = 0;
     if (!pcb->has_sack)
         return;
@@ -43,7 +43,7 @@ void mir__tcp_sack_held(struct mir__tcp_pcb *pcb, uint32_t left, uint32_t right)
 
 void mir__tcp_sack_passed(struct mir__tcp_pcb *pcb)
 {
-    struct mir__tcp_sack *s = &pcb->sack;
+    struct mir__tcp_sack *s = &pcb->busy->sack;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < s->count; i++)
         if (seq_gt(s->block[i].left, pcb->rcv_nxt))
@@ -54,15 +54,15 @@ void mir__tcp_sack_passed(struct mir__tcp_pcb *pcb)
 void mir__tcp_sack_repeated(struct mir__tcp_pcb *pcb, uint32_t left, uint32_t right)
 {
     /* Only the first piece of a segment is reported (RFC 2883 section 4). */
-    if (!pcb->has_sack || pcb->sack.has_repeated)
+    if (!pcb->has_sack || pcb->busy->sack.has_repeated || !mir__tcp_wake(pcb))
         return;
-    pcb->sack.repeated = (struct mir__tcp_block){left, right};
-    pcb->sack.has_repeated = true;
+    pcb->busy->sack.repeated = (struct mir__tcp_block){left, right};
+    pcb->busy->sack.has_repeated = true;
 }
 
 void mir__tcp_sack_fill(struct mir__tcp_pcb *pcb, struct mir__tcp_options *opt)
 {
-    struct mir__tcp_sack *s = &pcb->sack;
+    struct mir__tcp_sack *s = &pcb->busy->sack;
     uint32_t most = pcb->has_ts ? MIR__TCP_SACK_BLOCKS - 1 : MIR__TCP_SACK_BLOCKS;
     uint32_t n = 0;
     if (s->has_repeated) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* The send queue: bytes from the application's write to the peer's acknowledgment.
  *
- *      sendq.seq                at_seq
+ *      snd_first                at_seq
  *   | view | view | view |    | view | ... | view |          views onto pages
  *     acknowledged bytes        cursor       written last: longer if it lies in the packer's page
  *     leave here
@@ -40,14 +40,14 @@ int mir__tcp_sendq_copy(struct mir__tcp_pcb *pcb, const void *data, uint32_t len
     while (done < len) {
         struct mir_view view;
         uint8_t *to;
-        if (mir__tcp_packer_take(pcb->host, &pcb->sendq.packer, len - done, &view, &to) < 0)
+        if (mir__tcp_packer_take(pcb->host, &pcb->busy->sendq.packer, len - done, &view, &to) < 0)
             break;
         mir_memcpy(to, from + done, view.len);
         uint32_t taken = view.len;
-        if (extend_last(&pcb->sendq.q, &view)) {
+        if (extend_last(&pcb->busy->sendq.q, &view)) {
             mir_view_release(&view);
-        } else if (mir__tcp_viewq_push(pcb->host, &pcb->sendq.q, view, false) < 0) {
-            pcb->sendq.packer.used -= taken;
+        } else if (mir__tcp_viewq_push(pcb->host, &pcb->busy->sendq.q, view, false) < 0) {
+            pcb->busy->sendq.packer.used -= taken;
             break;
         }
         account(pcb, taken);
@@ -63,14 +63,14 @@ int mir__tcp_sendq_view(struct mir__tcp_pcb *pcb, struct mir_view view_given)
     uint32_t queued;
     if (len <= MIR__TCP_COPY_MAX) {
         /* Many tiny views would cost more than they hold. A page has room for all or nothing: */
-        struct mir__tcp_packer *packer = &pcb->sendq.packer;
+        struct mir__tcp_packer *packer = &pcb->busy->sendq.packer;
         if (packer->page != NULL && packer->page->size_bytes - packer->used < len)
             mir__tcp_packer_release(packer);
         int r = mir__tcp_sendq_copy(pcb, view_given.data, len, &queued);
         mir_view_release(&view_given);
         return r;
     }
-    int r = mir__tcp_viewq_push(pcb->host, &pcb->sendq.q, view_given, false);
+    int r = mir__tcp_viewq_push(pcb->host, &pcb->busy->sendq.q, view_given, false);
     if (r == 0)
         account(pcb, len);
     return r;
@@ -78,9 +78,9 @@ int mir__tcp_sendq_view(struct mir__tcp_pcb *pcb, struct mir_view view_given)
 
 void mir__tcp_sendq_drop(struct mir__tcp_pcb *pcb, uint32_t len)
 {
-    struct mir__tcp_sendq *s = &pcb->sendq;
+    struct mir__tcp_sendq *s = &pcb->busy->sendq;
     MIR_ASSERT_OP(len, <=, s->q.bytes);
-    s->seq += len;
+    pcb->snd_first += len;
     pcb->host->memory_used -= len;
     while (len > 0) {
         struct mir__tcp_chunk *chunk = s->q.first;
@@ -98,22 +98,22 @@ void mir__tcp_sendq_drop(struct mir__tcp_pcb *pcb, uint32_t len)
         (void)mir__tcp_viewq_pop(pcb->host, &s->q, &gone, &is_sparse);
         mir_view_release(&gone);
     }
-    if (s->at == NULL || seq_lt(s->at_seq, s->seq)) {
+    if (s->at == NULL || seq_lt(s->at_seq, pcb->snd_first)) {
         s->at = s->q.first;
         s->at_index = s->at != NULL ? s->at->first : 0;
-        s->at_seq = s->seq;
+        s->at_seq = pcb->snd_first;
     }
     if (s->q.bytes == 0)
         mir__tcp_packer_release(&s->packer);
 }
 
 /* Move the cursor to the view that holds @seq. */
-static void seek(struct mir__tcp_sendq *s, uint32_t seq)
+static void seek(const struct mir__tcp_pcb *pcb, struct mir__tcp_sendq *s, uint32_t seq)
 {
     if (s->at == NULL || seq_lt(seq, s->at_seq)) {
         s->at = s->q.first;
         s->at_index = s->at->first;
-        s->at_seq = s->seq;
+        s->at_seq = pcb->snd_first;
     }
     while (seq - s->at_seq >= s->at->view[s->at_index].len) {
         uint32_t view_len = s->at->view[s->at_index].len;
@@ -139,13 +139,13 @@ static bool copies(const struct mir_buf *buf, uint32_t len)
 uint32_t mir__tcp_sendq_gather(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t len,
                                struct mir_buf *buf)
 {
-    struct mir__tcp_sendq *s = &pcb->sendq;
+    struct mir__tcp_sendq *s = &pcb->busy->sendq;
     bool is_copied = copies(buf, len);
     uint32_t done = 0;
-    MIR_ASSERT_OP(seq - s->seq, <=, s->q.bytes);
-    MIR_ASSERT_OP(len, <=, s->q.bytes - (seq - s->seq));
+    MIR_ASSERT_OP(seq - pcb->snd_first, <=, s->q.bytes);
+    MIR_ASSERT_OP(len, <=, s->q.bytes - (seq - pcb->snd_first));
     while (done < len) {
-        seek(s, seq + done);
+        seek(pcb, s, seq + done);
         const struct mir_view *view = &s->at->view[s->at_index];
         uint32_t offset = seq + done - s->at_seq;
         uint32_t n = MIR_MIN(len - done, view->len - offset);
@@ -162,9 +162,11 @@ uint32_t mir__tcp_sendq_gather(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t 
 
 void mir__tcp_sendq_release(struct mir__tcp_pcb *pcb)
 {
-    pcb->host->memory_used -= pcb->sendq.q.bytes;
-    pcb->sendq.seq += pcb->sendq.q.bytes;
-    mir__tcp_viewq_release(pcb->host, &pcb->sendq.q);
-    pcb->sendq.at = NULL;
-    mir__tcp_packer_release(&pcb->sendq.packer);
+    if (!mir__tcp_is_busy(pcb))
+        return;
+    pcb->host->memory_used -= pcb->busy->sendq.q.bytes;
+    pcb->snd_first += pcb->busy->sendq.q.bytes;
+    mir__tcp_viewq_release(pcb->host, &pcb->busy->sendq.q);
+    pcb->busy->sendq.at = NULL;
+    mir__tcp_packer_release(&pcb->busy->sendq.packer);
 }

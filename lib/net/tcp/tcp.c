@@ -18,10 +18,11 @@
  * read. A handler may call anything, closing this or any other connection included; the lists are
  * walked so that any member may vanish meanwhile.
  *
- * Memory. An idle connection is this object, less than 1 KiB, and one pointer of the table; it
- * holds no page. All queued bytes of all connections count towards memory_max: above it, windows
- * stop opening, early segments are dropped and writers wait, except that an empty queue may always
- * take a page, so that everybody makes progress.
+ * Memory. An idle connection is this object, less than half a KiB, and one pointer of the table;
+ * it holds no page, and what only a busy one needs is apart (busy.c). All queued bytes of all
+ * connections count towards memory_max: above it, windows stop opening, early segments are dropped
+ * and writers wait, except that an empty queue may always take a page, so that everybody makes
+ * progress.
  *
  * What this TCP does not do yet: ECN, Fast Open, buffer auto-tuning.
  */
@@ -51,6 +52,7 @@ struct mir__tcp_pcb *mir__tcp_pcb_new(struct mir__tcp_state *host,
     *pcb = (struct mir__tcp_pcb){
         .tcp = {.ops = &mir__tcp_ops, .stack = host->stack},
         .host = host,
+        .busy = &host->rest,
         .cc = host->cc,
         .rto_us = MIR__TCP_RTO_INITIAL_US,
         .quick_acks = MIR__TCP_QUICK_ACKS,
@@ -61,12 +63,16 @@ struct mir__tcp_pcb *mir__tcp_pcb_new(struct mir__tcp_state *host,
         .peer_mss = MIR__TCP_MSS_DEFAULT,
         .adv_mss = mir__tcp_offer_mss(&route),
         .rcv_mss = MIR__TCP_MSS_DEFAULT,
-        .route = route,
         .received_us = now_of(host),
         .ts_offset = mir__tcp_ts_offset(host, tuple),
     };
     pcb->node.rcv_wscale = mir__tcp_wscale_for(host->rcvbuf);
     mir__tcp_timer_init(pcb);
+    if (!mir__tcp_wake(pcb)) {
+        mir_pool_free(&host->pcbs, pcb);
+        return NULL;
+    }
+    pcb->busy->route = route;
     mir_list_init(&pcb->pending);
     mir_list_push_back(&host->all, &pcb->all);
     mir__tcp_table_insert(host, &pcb->node, tuple, MIR__TCP_PCB);
@@ -82,6 +88,7 @@ static void free_pcb(struct mir__tcp_pcb *pcb)
         return;
     }
     mir__tcp_recvq_release(pcb);
+    mir__tcp_busy_release(pcb);
     mir_list_remove(&pcb->pending);
     mir_list_remove(&pcb->all);
     mir_pool_free(&host->pcbs, pcb);
@@ -260,7 +267,7 @@ int mir__tcp_connect_from(struct mir_stack *stack, const struct mir_endpoint *fr
     pcb->iss = mir__tcp_isn(host, &tuple);
     pcb->snd_una = pcb->snd_nxt = pcb->snd_max = pcb->iss;
     pcb->recover = pcb->iss;
-    pcb->sendq.seq = pcb->iss + 1;
+    pcb->snd_first = pcb->iss + 1;
     pcb->syn_due = true;
     MIR__TCP_COUNT(host, active_opens);
     mir__tcp_mark(pcb);
@@ -280,7 +287,7 @@ int mir__tcp_connect(struct mir_stack *stack, const struct mir_endpoint *remote,
 
 uint32_t mir__tcp_send_room_now(const struct mir__tcp_pcb *pcb)
 {
-    uint32_t queued = pcb->sendq.q.bytes;
+    uint32_t queued = pcb->busy->sendq.q.bytes;
     if (pcb->state == MIR_TCP_S_CLOSED || pcb->fin_queued || queued >= pcb->snd_limit)
         return 0;
     if (pcb->host->memory_used >= pcb->host->memory_max)
@@ -302,7 +309,7 @@ static int refuse(struct mir__tcp_pcb *pcb)
 {
     pcb->wants_write = true;
     MIR__TCP_COUNT(pcb->host, send_memory_limit);
-    if (pcb->sendq.q.bytes == 0)
+    if (pcb->busy->sendq.q.bytes == 0)
         mir__tcp_timer_set(pcb, MIR__TCP_T_MEMORY, now_of(pcb->host) + MIR__TCP_MEMORY_RETRY_US);
     return -MIR_EAGAIN;
 }
@@ -324,7 +331,7 @@ static int tcp_send(struct mir_tcp *tcp, const void *data, size_t len, size_t *q
         return 0;
     }
     uint32_t n = (uint32_t)MIR_MIN(len, (size_t)room);
-    if (mir__tcp_sendq_copy(pcb, data, n, &queued) < 0)
+    if (!mir__tcp_wake(pcb) || mir__tcp_sendq_copy(pcb, data, n, &queued) < 0)
         return refuse(pcb);
     if (queued < len)
         pcb->wants_write = true;
@@ -344,6 +351,10 @@ static int tcp_send_view(struct mir_tcp *tcp, struct mir_view view_given)
     if (r < 0 || view_given.len == 0) {
         mir_view_release(&view_given);
         return r;
+    }
+    if (!mir__tcp_wake(pcb)) {
+        mir_view_release(&view_given);
+        return refuse(pcb);
     }
     if (mir__tcp_sendq_view(pcb, view_given) < 0)
         return refuse(pcb);
@@ -396,7 +407,7 @@ static void tcp_close(struct mir_tcp *tcp)
         free_pcb(pcb);
     } else if (pcb->state == MIR_TCP_S_SYN_SENT) {
         mir__tcp_finish(pcb, 0);
-    } else if (pcb->recvq.q.bytes > 0 || pcb->reass.bytes > 0) {
+    } else if (pcb->busy->recvq.q.bytes > 0 || pcb->busy->reass.bytes > 0) {
         mir__tcp_reset(pcb, -MIR_ECONNABORTED);
     } else {
         if (pcb->state == MIR_TCP_S_FIN_WAIT_2)
@@ -506,8 +517,8 @@ static void tcp_info(const struct mir_tcp *tcp, struct mir_tcp_info *info)
         .flight_bytes = flight_of(pcb),
         .snd_wnd_bytes = pcb->snd_wnd,
         .rcv_wnd_bytes = mir__tcp_rcv_wnd(pcb),
-        .send_queue_bytes = pcb->sendq.q.bytes,
-        .recv_queue_bytes = pcb->recvq.q.bytes,
+        .send_queue_bytes = pcb->busy->sendq.q.bytes,
+        .recv_queue_bytes = pcb->busy->recvq.q.bytes,
         .bytes_sent = pcb->bytes_sent,
         .bytes_acked = pcb->bytes_acked,
         .bytes_received = pcb->bytes_received,
@@ -567,6 +578,11 @@ static int init_pools(struct mir__tcp_state *host, const struct mir_net_config *
     int r = mir_pool_init(&host->pcbs, "tcp connections", pages, sizeof(struct mir__tcp_pcb),
                           connections);
     if (r == 0)
+        r = mir_pool_init(&host->busies, "tcp busy connections", pages,
+                          sizeof(struct mir__tcp_busy), connections);
+    if (r == 0)
+        mir_pool_gives_back(&host->busies);
+    if (r == 0)
         r = mir_pool_init(&host->losses, "tcp scoreboards", pages, sizeof(struct mir__tcp_loss),
                           connections);
     if (r == 0)
@@ -617,6 +633,7 @@ int mir__tcp_init(struct mir_net *net, const struct mir_net_config *config)
     mir_list_init(&host->pending);
     mir_list_init(&host->blocked);
     mir_work_init(&host->flush_work, flush_posted, host);
+    mir__tcp_busy_init(host);
     mir__tcp_secrets_init(host);
     mir__tcp_listen_init(host);
     mir__tcp_time_wait_init(host);
@@ -647,6 +664,7 @@ void mir__tcp_fini(struct mir_net *net)
     MIR_ASSERT_OP(host->memory_used, ==, 0);
     mir__tcp_table_fini(host);
     mir_pool_fini(&host->pcbs);
+    mir_pool_fini(&host->busies);
     mir_pool_fini(&host->losses);
     mir_pool_fini(&host->ranges);
     mir_pool_fini(&host->half_opens);
@@ -672,6 +690,7 @@ void mir__tcp_stats(struct mir_net *net, void (*line)(void *arg, const char *nam
 {
     const struct mir__tcp_state *host = mir__net_tcp(net);
     line(arg, "tcp_connections", mir_pool_used(&host->pcbs));
+    line(arg, "tcp_busy", mir_pool_used(&host->busies));
     line(arg, "tcp_closing", count_closing(host));
     line(arg, "tcp_half_open", mir_pool_used(&host->half_opens));
     line(arg, "tcp_time_wait", mir_pool_used(&host->time_waits));

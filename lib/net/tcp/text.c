@@ -32,7 +32,7 @@ void mir__tcp_ack_policy(struct mir__tcp_pcb *pcb, uint32_t len, mir_time_us now
 static void take_in_order(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg)
 {
     uint32_t taken;
-    bool fills_hole = pcb->reass.first != NULL;
+    bool fills_hole = pcb->busy->reass.first != NULL;
     int r = mir__tcp_recvq_add(pcb, seg->buf, seg->skip, seg->len, &taken);
     pcb->rcv_nxt += taken;
     pcb->bytes_received += taken;
@@ -83,18 +83,23 @@ void mir__tcp_process_text(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *se
     bool has_fin = (seg->hdr.flags & MIR__TCP_FIN) != 0;
     if (!may_receive(pcb) || (seg->len == 0 && !has_fin))
         return;
-    if (pcb->reass.has_fin && seq_gt(seg->seq + seg->len, pcb->reass.fin_seq)) {
+    if (!mir__tcp_wake(pcb)) {
+        MIR__TCP_COUNT(pcb->host, drop_memory); /* the peer sends it again */
+        return;
+    }
+    if (pcb->busy->reass.has_fin && seq_gt(seg->seq + seg->len, pcb->busy->reass.fin_seq)) {
         /* Nothing comes behind the end of the stream, whoever says so later. */
-        seg->len = seq_lt(seg->seq, pcb->reass.fin_seq) ? pcb->reass.fin_seq - seg->seq : 0;
+        seg->len =
+            seq_lt(seg->seq, pcb->busy->reass.fin_seq) ? pcb->busy->reass.fin_seq - seg->seq : 0;
         pcb->ack_now = true;
     }
     if (seg->seq != pcb->rcv_nxt) {
         MIR__TCP_COUNT(pcb->host, out_of_order_in);
         if (seg->len > 0)
             mir__tcp_reass_add(pcb, seg);
-        if (has_fin && !pcb->reass.has_fin) {
-            pcb->reass.has_fin = true;
-            pcb->reass.fin_seq = seg->seq + seg->len;
+        if (has_fin && !pcb->busy->reass.has_fin) {
+            pcb->busy->reass.has_fin = true;
+            pcb->busy->reass.fin_seq = seg->seq + seg->len;
         }
         mir__tcp_send_ack(pcb);
         return;
@@ -102,11 +107,11 @@ void mir__tcp_process_text(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *se
     if (seg->len > 0)
         take_in_order(pcb, seg);
     has_fin = (seg->hdr.flags & MIR__TCP_FIN) != 0;
-    if (has_fin && !pcb->reass.has_fin) {
-        pcb->reass.has_fin = true;
-        pcb->reass.fin_seq = seg->seq + seg->len;
+    if (has_fin && !pcb->busy->reass.has_fin) {
+        pcb->busy->reass.has_fin = true;
+        pcb->busy->reass.fin_seq = seg->seq + seg->len;
     }
-    if (pcb->reass.has_fin && pcb->rcv_nxt == pcb->reass.fin_seq)
+    if (pcb->busy->reass.has_fin && pcb->rcv_nxt == pcb->busy->reass.fin_seq)
         take_fin(pcb);
     mir__tcp_mark(pcb);
 }

@@ -23,29 +23,39 @@
 
 static void fire(void *arg);
 
+static void forget_all(struct mir__tcp_pcb *pcb)
+{
+    for (uint32_t i = 0; i < MIR__TCP_TIMERS; i++)
+        mir__tcp_timer_stop(pcb, (enum mir__tcp_timer)i);
+}
+
 void mir__tcp_timer_init(struct mir__tcp_pcb *pcb)
 {
     mir_timer_init(&pcb->timer, fire, pcb);
-    pcb->timer_at = MIR_TIME_NEVER;
-    for (uint32_t i = 0; i < MIR__TCP_TIMERS; i++)
-        pcb->deadline[i] = MIR_TIME_NEVER;
+    forget_all(pcb);
+}
+
+static void arm(struct mir__tcp_pcb *pcb, mir_time_us at_us)
+{
+    if (!mir_timer_is_set(&pcb->timer) || at_us < pcb->timer.deadline_us)
+        mir_timer_set(pcb->host->loop, &pcb->timer, at_us);
 }
 
 void mir__tcp_timer_set(struct mir__tcp_pcb *pcb, enum mir__tcp_timer which, mir_time_us at_us)
 {
-    pcb->deadline[which] = at_us;
-    if (at_us < pcb->timer_at) {
-        pcb->timer_at = at_us;
-        mir_timer_set(pcb->host->loop, &pcb->timer, at_us);
+    if (which < MIR__TCP_BUSY_TIMERS) {
+        MIR_ASSERT(mir__tcp_is_busy(pcb));
+        pcb->busy->deadline[which] = at_us;
+    } else {
+        pcb->deadline[which - MIR__TCP_BUSY_TIMERS] = at_us;
     }
+    arm(pcb, at_us);
 }
 
 void mir__tcp_timer_stop_all(struct mir__tcp_pcb *pcb)
 {
     mir_timer_cancel(&pcb->timer);
-    pcb->timer_at = MIR_TIME_NEVER;
-    for (uint32_t i = 0; i < MIR__TCP_TIMERS; i++)
-        pcb->deadline[i] = MIR_TIME_NEVER;
+    forget_all(pcb);
 }
 
 static mir_time_us backed_off(const struct mir__tcp_pcb *pcb)
@@ -57,7 +67,7 @@ static mir_time_us backed_off(const struct mir__tcp_pcb *pcb)
 static bool user_timeout_passed(const struct mir__tcp_pcb *pcb, mir_time_us now_us)
 {
     return pcb->user_timeout_ms != 0 &&
-           now_us - pcb->progress_us >= (mir_time_us)pcb->user_timeout_ms * MIR_US_PER_MS;
+           now_us - pcb->busy->progress_us >= (mir_time_us)pcb->user_timeout_ms * MIR_US_PER_MS;
 }
 
 /* The deadline after @interval, earlier if the user timeout ends before. */
@@ -65,7 +75,8 @@ static void set_rexmt(struct mir__tcp_pcb *pcb, mir_time_us interval)
 {
     mir_time_us at_us = now_of(pcb->host) + interval;
     if (pcb->user_timeout_ms != 0) {
-        mir_time_us limit_us = pcb->progress_us + (mir_time_us)pcb->user_timeout_ms * MIR_US_PER_MS;
+        mir_time_us limit_us =
+            pcb->busy->progress_us + (mir_time_us)pcb->user_timeout_ms * MIR_US_PER_MS;
         at_us = MIR_MIN(at_us, MIR_MAX(limit_us, now_of(pcb->host) + MIR_US_PER_MS));
     }
     mir__tcp_timer_set(pcb, MIR__TCP_T_REXMT, at_us);
@@ -82,7 +93,7 @@ void mir__tcp_timer_persist(struct mir__tcp_pcb *pcb)
     if (!pcb->is_persist) {
         pcb->is_persist = true;
         pcb->rexmt_count = 0;
-        pcb->progress_us = now_of(pcb->host);
+        pcb->busy->progress_us = now_of(pcb->host);
     }
     set_rexmt(pcb, backed_off(pcb));
 }
@@ -203,6 +214,8 @@ static void keep_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
 
 static void memory_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
 {
+    if (pcb->state != MIR_TCP_S_CLOSED)
+        mir__tcp_mark(pcb); /* output may have missed its block */
     if (!pcb->wants_write)
         return;
     if (mir__tcp_send_room_now(pcb) > 0) {
@@ -229,6 +242,9 @@ static void fire_one(struct mir__tcp_pcb *pcb, enum mir__tcp_timer which, mir_ti
             mir__tcp_mark(pcb);
         }
         break;
+    case MIR__TCP_T_REST:
+        mir__tcp_rest_fired(pcb, now_us);
+        break;
     case MIR__TCP_T_KEEP:
         keep_fired(pcb, now_us);
         break;
@@ -245,19 +261,17 @@ static void fire(void *arg)
     struct mir__tcp_pcb *pcb = arg;
     mir_time_us now_us = now_of(pcb->host);
     mir__tcp_hold(pcb);
-    pcb->timer_at = MIR_TIME_NEVER;
     for (uint32_t i = 0; i < MIR__TCP_TIMERS; i++) {
-        if (pcb->deadline[i] > now_us)
+        enum mir__tcp_timer which = (enum mir__tcp_timer)i;
+        if (mir__tcp_deadline(pcb, which) > now_us)
             continue;
-        pcb->deadline[i] = MIR_TIME_NEVER;
-        fire_one(pcb, (enum mir__tcp_timer)i, now_us);
+        mir__tcp_timer_stop(pcb, which);
+        fire_one(pcb, which, now_us);
     }
     mir_time_us next_us = MIR_TIME_NEVER;
     for (uint32_t i = 0; i < MIR__TCP_TIMERS; i++)
-        next_us = MIR_MIN(next_us, pcb->deadline[i]);
-    if (next_us < pcb->timer_at) {
-        pcb->timer_at = next_us;
-        mir_timer_set(pcb->host->loop, &pcb->timer, next_us);
-    }
+        next_us = MIR_MIN(next_us, mir__tcp_deadline(pcb, (enum mir__tcp_timer)i));
+    if (next_us != MIR_TIME_NEVER)
+        arm(pcb, next_us);
     mir__tcp_drop(pcb);
 }

@@ -19,7 +19,7 @@
 /* Where the right edge could be now. */
 static uint32_t edge_wanted(const struct mir__tcp_pcb *pcb)
 {
-    uint32_t held = pcb->recvq.q.bytes;
+    uint32_t held = pcb->busy->recvq.q.bytes;
     uint32_t room = pcb->rcv_limit > held ? pcb->rcv_limit - held : 0;
     uint32_t most = (uint32_t)65535 << pcb->node.rcv_wscale;
     if (pcb->host->memory_used > pcb->host->memory_max)
