@@ -54,7 +54,7 @@ static void on_accept(struct mir_tcp_listener *listener, struct mir_tcp *tcp_giv
     on_tcp(tcp_given, MIR_TCP_READABLE, arg); /* data may be there already */
 }
 
-static void on_udp(struct mir_udp *udp, const struct mir_endpoint *from, struct mir_buf *buf_given,
+static void on_udp(struct mir_udp *udp, const struct mir_udp_meta *meta, struct mir_buf *buf_given,
                    void *arg)
 {
     struct mir_app *app = arg;
@@ -63,7 +63,11 @@ static void on_udp(struct mir_udp *udp, const struct mir_endpoint *from, struct 
         buf = mir_buf_linearize(app->bufs, buf_given, MIR_BUF_HEADROOM);
         mir_buf_release(buf_given);
     }
-    if (buf != NULL && mir_udp_send_buf(udp, from, buf) == 0)
+    /* From the address that was asked: the asker may know us by several. */
+    struct mir_udp_msg msg = {.to = meta->from};
+    if (!meta->is_group)
+        msg.from = meta->to.ip;
+    if (buf != NULL && mir_udp_send_msg(udp, &msg, buf) == 0)
         counts.datagrams++;
     else
         counts.lost++; /* as on any network */

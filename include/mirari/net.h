@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What an application calls: addresses, stacks, TCP and UDP.
+/* What an application calls: addresses, stacks and TCP; UDP is in <mirari/udp.h>, included here.
  *
  * A `struct mir_stack` is either *direct* (our own TCP/IP over network devices) or *socket* (the
  * host's stack); applications cannot tell. Two styles work on the same objects:
@@ -65,6 +65,7 @@ struct mir_stack;
 struct mir_tcp;
 struct mir_tcp_listener;
 struct mir_udp;
+struct mir_udp_config;
 
 enum mir_tcp_events {
     MIR_TCP_CONNECTED = 1, /**< an active open succeeded */
@@ -155,25 +156,6 @@ struct mir_tcp {
     int error; /**< 0 or negative MIR_E*, after MIR_TCP_FAILED */
 };
 
-struct mir_udp_ops {
-    int (*send)(struct mir_udp *, const struct mir_endpoint *to, const void *data, size_t len);
-    int (*send_buf)(struct mir_udp *, const struct mir_endpoint *to,
-                    MIR_GIVE struct mir_buf *buf_given);
-    void (*close)(struct mir_udp *);
-    void (*local)(const struct mir_udp *, struct mir_endpoint *local);
-};
-
-/** A datagram: its payload in @buf_given, given to the handler. */
-typedef void (*mir_udp_handler_fn)(struct mir_udp *udp, const struct mir_endpoint *from,
-                                   MIR_GIVE struct mir_buf *buf_given, void *arg);
-
-struct mir_udp {
-    const struct mir_udp_ops *ops;
-    mir_udp_handler_fn handler;
-    void *handler_arg;
-    struct mir_stack *stack;
-};
-
 struct mir_stack_ops {
     const char *kind; /**< "direct" or "socket" */
     int (*tcp_listen)(struct mir_stack *, const struct mir_tcp_listen_config *,
@@ -181,8 +163,7 @@ struct mir_stack_ops {
     void (*tcp_unlisten)(struct mir_tcp_listener *);
     int (*tcp_connect)(struct mir_stack *, const struct mir_endpoint *remote,
                        mir_tcp_handler_fn handler, void *arg, struct mir_tcp **);
-    int (*udp_open)(struct mir_stack *, const struct mir_endpoint *local,
-                    mir_udp_handler_fn handler, void *arg, struct mir_udp **);
+    int (*udp_open)(struct mir_stack *, const struct mir_udp_config *, struct mir_udp **);
     /** Text of statistics, one "name value" a line, to a sink. */
     void (*stats)(struct mir_stack *, void (*line)(void *arg, const char *name, uint64_t value),
                   void *arg);
@@ -379,43 +360,6 @@ void mir_tcp_task_close(struct mir_tcp_task *flow);
 int mir_stack_wait_address(struct mir_stack *stack, mir_time_us deadline_us,
                            struct mir_ip *ip) MIR_CHECK;
 
-/* ---- UDP ---------------------------------------------------------------------------------- */
-
-/**
- * mir_udp_open() - bind a UDP port.
- *
- * @local  any address = all interfaces; port 0 = a random free one
- *
- * Returns 0, -MIR_EADDRINUSE, -MIR_EADDRNOTAVAIL, -MIR_ENOMEM.
- * Source  RFC 768, RFC 6056 (random port)
- */
-static inline MIR_CHECK int mir_udp_open(struct mir_stack *stack, const struct mir_endpoint *local,
-                                         mir_udp_handler_fn handler, void *arg,
-                                         struct mir_udp **udp)
-{
-    return stack->ops->udp_open(stack, local, handler, arg, udp);
-}
-
-/** Send a datagram by copying. Returns 0, -MIR_ETOOBIG, -MIR_ENETUNREACH, -MIR_EAGAIN (dropped). */
-static inline int mir_udp_send(struct mir_udp *udp, const struct mir_endpoint *to, const void *data,
-                               size_t len)
-{
-    return udp->ops->send(udp, to, data, len);
-}
-
-/** Send a payload buffer (MIR_BUF_HEADROOM bytes of head room) without copying. */
-static inline int mir_udp_send_buf(struct mir_udp *udp, const struct mir_endpoint *to,
-                                   MIR_GIVE struct mir_buf *buf_given)
-{
-    return udp->ops->send_buf(udp, to, buf_given);
-}
-
-/** Release the port; nothing arrives after return. */
-static inline void mir_udp_close(struct mir_udp *udp)
-{
-    udp->ops->close(udp);
-}
-
 /* ---- the direct stack ----------------------------------------------------------------------- */
 
 struct mir_net;
@@ -492,5 +436,7 @@ size_t mir_net_dns_servers(struct mir_net *net, struct mir_ip *out, size_t max);
  * Source  RFC 2132 section 3.17, RFC 3646 section 4, RFC 8106 section 5.2
  */
 size_t mir_net_dns_domains(struct mir_net *net, char (*out)[MIR_NET_DNS_DOMAIN_MAX], size_t max);
+
+#include <mirari/udp.h>
 
 #endif

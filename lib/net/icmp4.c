@@ -159,11 +159,15 @@ void mir__icmp4_tell_transport(struct mir_net *net, const uint8_t *ip, size_t le
                                uint16_t mtu)
 {
     uint32_t header_len = mir__ip4_header_len(ip);
-    if (mir__ip4_protocol(ip) != MIR__PROTO_TCP || len < header_len + 8)
-        return; /* UDP has no connection to tell it to */
+    uint8_t protocol = mir__ip4_protocol(ip);
+    if (len < header_len + 8)
+        return;
     struct mir_ip local = mir_ip_from_v4(mir__ip4_src(ip));
     struct mir_ip remote = mir_ip_from_v4(mir__ip4_dst(ip));
-    mir__tcp_icmp_error(net, &local, &remote, ip + header_len, err, mtu);
+    if (protocol == MIR__PROTO_TCP)
+        mir__tcp_icmp_error(net, &local, &remote, ip + header_len, err, mtu);
+    else if (protocol == MIR__PROTO_UDP)
+        mir__udp_icmp_error(net, &local, &remote, ip + header_len, err, mtu);
 }
 
 static void input_error(struct mir_net *net, const struct mir__ip_meta *meta, const uint8_t *icmp,

@@ -7,7 +7,7 @@
  *   arp.c     IPv4 neighbours            dhcp.c     address by DHCP
  *   ip.c      routing, output for both address families, transport checksums
  *   ip4.c     IPv4 input and headers     frag4.c reass4.c   fragments
- *   icmp4.c   ICMP                       udp.c      UDP
+ *   icmp4.c   ICMP                       udp*.c     UDP
  *   tcp/      TCP (tcp/internal.h)
  *
  * A received frame goes iface -> ip4 -> (reass4) -> tcp | udp | icmp4 in one call chain; each layer
@@ -80,6 +80,10 @@ enum { MIR__PROTO_ICMP = 1, MIR__PROTO_TCP = 6, MIR__PROTO_UDP = 17 };
     X(udp_malformed)                                                                               \
     X(udp_bad_checksum)                                                                            \
     X(udp_no_port)                                                                                 \
+    X(udp_no_member)                                                                               \
+    X(udp_error_in)                                                                                \
+    X(udp_error_ignored)                                                                           \
+    X(udp_loop_dropped)                                                                            \
     X(dhcp_in)                                                                                     \
     X(dhcp_malformed)                                                                              \
     X(dhcp_ignored)                                                                                \
@@ -181,14 +185,19 @@ int mir__tcp_connect_from(struct mir_stack *stack, const struct mir_endpoint *lo
 void mir__tcp_stats(struct mir_net *net, void (*line)(void *arg, const char *name, uint64_t value),
                     void *arg);
 
-/* ---- udp.c -------------------------------------------------------------------------------- */
+/* ---- udp.c, udp_input.c, udp_output.c
+ * -------------------------------------------------------------------------------- */
 
 int mir__udp_init(struct mir_net *net, const struct mir_net_config *config) MIR_CHECK;
 void mir__udp_fini(struct mir_net *net);
 void mir__udp_input(struct mir_net *net, const struct mir__ip_meta *meta,
                     MIR_GIVE struct mir_buf *buf_given);
-int mir__udp_open(struct mir_stack *stack, const struct mir_endpoint *local,
-                  mir_udp_handler_fn handler, void *arg, struct mir_udp **udp) MIR_CHECK;
+/** As mir__tcp_icmp_error(), for a datagram of ours. */
+void mir__udp_icmp_error(struct mir_net *net, const struct mir_ip *local,
+                         const struct mir_ip *remote, const uint8_t segment[8], int err,
+                         uint16_t mtu);
+int mir__udp_open(struct mir_stack *stack, const struct mir_udp_config *config,
+                  struct mir_udp **udp) MIR_CHECK;
 
 /* ---- icmp4.c ------------------------------------------------------------------------------ */
 

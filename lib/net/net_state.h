@@ -19,6 +19,7 @@
 #include "lib/net/dnsinfo.h"
 #include "lib/net/internal.h"
 #include "lib/net/neigh.h"
+#include "lib/net/udp_state.h"
 #include "lib/wire/arp.h"
 #include "lib/wire/csum.h"
 #include "lib/wire/dhcp.h"
@@ -193,15 +194,6 @@ void mir__icmp4_input(struct mir_net *net, const struct mir__ip_meta *meta,
 /** Tell the transport that sent the packet [ip, ip+len) that it did not arrive. */
 void mir__icmp4_tell_transport(struct mir_net *net, const uint8_t *ip, size_t len, int err,
                                uint16_t mtu);
-
-/* ---- udp.c -------------------------------------------------------------------------------- */
-
-#define MIR__UDP_BUCKETS 64u
-
-struct mir__udp_state {
-    struct mir_pool sockets;
-    struct mir_list buckets[MIR__UDP_BUCKETS];
-};
 
 /* ---- net.c -------------------------------------------------------------------------------- */
 

@@ -205,14 +205,14 @@ struct datagram {
     bool is_back, is_wrong;
 };
 
-static void on_datagram(struct mir_udp *udp, const struct mir_endpoint *from,
+static void on_datagram(struct mir_udp *udp, const struct mir_udp_meta *meta,
                         struct mir_buf *buf_given, void *arg)
 {
     struct datagram *datagram = arg;
     uint8_t data[DATAGRAM_MAX];
     uint32_t len = mir_buf_total(buf_given);
     (void)udp;
-    (void)from;
+    (void)meta;
     if (len >= 4 && len <= sizeof data && mir_buf_copy_out(buf_given, 0, data, len) == 0 &&
         mir_get_be32(data) == datagram->number) {
         datagram->is_back = true;

@@ -463,23 +463,27 @@ struct datagrams {
     uint32_t count, wrong;
     uint32_t len;
     struct mir_endpoint from;
+    struct mir_udp_meta meta;
+    struct mir_udp_error error;
+    bool has_error;
 };
 
-static void on_datagram(struct mir_udp *udp, const struct mir_endpoint *from,
+static void on_datagram(struct mir_udp *udp, const struct mir_udp_meta *meta,
                         struct mir_buf *buf_given, void *arg)
 {
     static uint8_t data[70000], good[70000];
     struct datagrams *d = arg;
     d->count++;
     d->len = mir_buf_total(buf_given);
-    d->from = *from;
+    d->from = meta->from;
+    d->meta = *meta;
     d->has_one = true;
     check_int(mir_buf_copy_out(buf_given, 0, data, d->len), ==, 0);
     sim_flow_pattern(d->len, 0, good, d->len);
     d->wrong += memcmp(data, good, d->len) != 0;
     mir_buf_release(buf_given);
     if (d->is_echo)
-        check_int(mir_udp_send(udp, from, data, d->len), ==, 0);
+        check_int(mir_udp_send(udp, &meta->from, data, d->len), ==, 0);
 }
 
 /* Even lengths by copy, odd ones in a buffer of ours. */
@@ -532,6 +536,95 @@ static void test_udp(const char *kind)
     run_for(2000);
     check_int(mir_udp_open(bed.server, &bound, on_datagram, &theirs, &other), ==, 0);
     mir_udp_close(other);
+    close_bed();
+}
+
+static void on_refused(struct mir_udp *udp, const struct mir_udp_error *error, void *arg)
+{
+    struct datagrams *d = arg;
+    (void)udp;
+    d->error = *error;
+    d->has_error = true;
+}
+
+/* What every stack must do alike beyond sending and receiving. */
+static void test_udp_more(const char *kind)
+{
+    struct datagrams ours = {0}, theirs = {0};
+    struct mir_endpoint any = {0}, at = {.ip = bed.server_ip}, bound, local, none = {0};
+    static uint8_t data[100];
+    struct mir_udp_msg msg = {.ttl = 9, .tos = 0x48};
+    struct mir_udp *other;
+    sim_flow_pattern(100, 0, data, 100);
+    open_bed(kind);
+    at.ip = bed.server_ip;
+    check_int(mir_udp_open(bed.server, &at, on_datagram, &theirs, &theirs.udp), ==, 0);
+    mir_udp_get_local(theirs.udp, &bound);
+    check_int(mir_udp_open(bed.client, &any, on_datagram, &ours, &ours.udp), ==, 0);
+    tap_case("%s: a message's TTL and TOS, and where it was sent to", kind);
+    msg.to = bound;
+    struct mir_buf *buf = mir_buf_alloc(bed.client->bufs, MIR_BUF_HEADROOM);
+    memcpy(mir_buf_append(buf, 100), data, 100);
+    check_int(mir_udp_send_msg(ours.udp, &msg, buf), ==, 0);
+    check(run_until(&theirs.has_one));
+    check_int(theirs.meta.ttl, ==, 9);
+    check_int(theirs.meta.tos, ==, 0x48);
+    check(mir_ip_equal(&theirs.meta.to.ip, &bed.server_ip));
+    check_int(theirs.meta.to.port, ==, bound.port);
+    check_int(theirs.meta.if_index, >, 0);
+    check(!theirs.meta.is_group);
+    tap_case("%s: a connected socket has a source address and sends without a destination", kind);
+    check_int(mir_udp_send(ours.udp, NULL, data, 100), ==, -MIR_ENOTCONN);
+    check_int(mir_udp_connect(ours.udp, &bound), ==, 0);
+    mir_udp_get_local(ours.udp, &local);
+    check(!mir_ip_is_any(&local.ip));
+    theirs.has_one = false;
+    check_int(mir_udp_send(ours.udp, NULL, data, 100), ==, 0);
+    check(run_until(&theirs.has_one));
+    check_int(theirs.from.port, ==, local.port);
+    tap_case("%s: it hears its peer and nobody else", kind);
+    struct datagrams stranger = {0};
+    at.port = 0;
+    check_int(mir_udp_open(bed.server, &at, on_datagram, &stranger, &stranger.udp), ==, 0);
+    check_int(mir_udp_send(stranger.udp, &local, data, 100), ==, 0);
+    check_int(mir_udp_send(theirs.udp, &local, data, 100), ==, 0);
+    check(run_until(&ours.has_one));
+    run_for(2000);
+    check_int(ours.count, ==, 1);
+    check_int(ours.from.port, ==, bound.port);
+    tap_case("%s: a closed port is told to the error handler, or to the next call", kind);
+    mir_udp_set_handler(ours.udp, on_datagram, on_refused, &ours);
+    mir_udp_close(theirs.udp);
+    run_for(2000);
+    check_int(mir_udp_send(ours.udp, NULL, data, 100), ==, 0);
+    check(run_until(&ours.has_error));
+    check_int(ours.error.err, ==, -MIR_ECONNREFUSED);
+    check_int(ours.error.to.port, ==, bound.port);
+    mir_udp_set_handler(ours.udp, on_datagram, NULL, &ours);
+    check_int(mir_udp_send(ours.udp, NULL, data, 100), ==, 0);
+    for (int i = 0; i < 1000 && ours.udp->error == 0; i++)
+        run_for(1000);
+    check_int(mir_udp_send(ours.udp, NULL, data, 100), ==, -MIR_ECONNREFUSED);
+    check_int(mir_udp_send(ours.udp, NULL, data, 100), ==, 0);
+    tap_case("%s: disconnected, it keeps its port", kind);
+    check_int(mir_udp_connect(ours.udp, &none), ==, 0);
+    ours.has_one = false;
+    check_int(mir_udp_send(stranger.udp, &local, data, 100), ==, 0);
+    check(run_until(&ours.has_one));
+    tap_case("%s: a port is shared by consent only", kind);
+    struct mir_udp_config share = {.local = local, .reuse_addr = true};
+    share.local.ip = any.ip;
+    check_int(mir_udp_open_config(bed.client, &share, &other), ==, -MIR_EADDRINUSE);
+    share.local.port = 0;
+    check_int(mir_udp_open_config(bed.client, &share, &other), ==, 0);
+    mir_udp_get_local(other, &share.local);
+    share.local.ip = any.ip;
+    struct mir_udp *second;
+    check_int(mir_udp_open_config(bed.client, &share, &second), ==, 0);
+    mir_udp_close(second);
+    mir_udp_close(other);
+    mir_udp_close(ours.udp);
+    mir_udp_close(stranger.udp);
     close_bed();
 }
 
@@ -601,7 +694,7 @@ int main(int argc, char **argv)
     static void (*const tests[])(const char *) = {
         test_connect,      test_refused,      test_echo,  test_half_close,   test_abort,
         test_close_unread, test_close_queued, test_ports, test_backpressure, test_small_writes,
-        test_large,        test_states,       test_udp,   test_many,
+        test_large,        test_states,       test_udp,   test_udp_more,     test_many,
     };
     tap_begin("stack_contract");
     seed = tap_seed(argc, argv, 1);

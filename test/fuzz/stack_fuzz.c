@@ -103,7 +103,7 @@ static void on_accept(struct mir_tcp_listener *listener, struct mir_tcp *tcp, vo
     mir_tcp_close(tcp);
 }
 
-static void on_datagram(struct mir_udp *udp, const struct mir_endpoint *from, struct mir_buf *buf,
+static void on_datagram(struct mir_udp *udp, const struct mir_udp_meta *meta, struct mir_buf *buf,
                         void *arg)
 {
     static uint8_t data[65536];
@@ -112,7 +112,7 @@ static void on_datagram(struct mir_udp *udp, const struct mir_endpoint *from, st
     if (mir_buf_copy_out(buf, 0, data, len) < 0)
         abort();
     mir_buf_release(buf);
-    (void)mir_udp_send(udp, from, data, len);
+    (void)mir_udp_send(udp, &meta->from, data, len);
 }
 
 static bool on_tx(void *arg, const struct testdev_frame *frame)

@@ -28,13 +28,13 @@ static uint32_t make(uint32_t number, uint8_t *data)
     return len;
 }
 
-static void on_datagram(struct mir_udp *udp, const struct mir_endpoint *from,
+static void on_datagram(struct mir_udp *udp, const struct mir_udp_meta *meta,
                         struct mir_buf *buf_given, void *arg)
 {
     static uint8_t data[70000], good[LEN_MAX + 1000];
     struct receiver *receiver = arg;
     uint32_t len = mir_buf_total(buf_given);
-    (void)udp, (void)from;
+    (void)udp, (void)meta;
     check_int(mir_buf_copy_out(buf_given, 0, data, len), ==, 0);
     mir_buf_release(buf_given);
     uint32_t number = len >= 4 ? mir_get_be32(data) : DATAGRAMS;

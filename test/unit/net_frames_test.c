@@ -11,7 +11,7 @@ static struct testbed bed;
 static uint8_t got[65536];
 static uint32_t got_len, got_count;
 
-static void on_datagram(struct mir_udp *udp, const struct mir_endpoint *from, struct mir_buf *buf,
+static void on_datagram(struct mir_udp *udp, const struct mir_udp_meta *meta, struct mir_buf *buf,
                         void *arg)
 {
     (void)arg;
@@ -19,7 +19,7 @@ static void on_datagram(struct mir_udp *udp, const struct mir_endpoint *from, st
     got_len = mir_buf_total(buf);
     check_int(mir_buf_copy_out(buf, 0, got, got_len), ==, 0);
     mir_buf_release(buf);
-    (void)mir_udp_send(udp, from, got, got_len);
+    (void)mir_udp_send(udp, &meta->from, got, got_len);
 }
 
 static void open_echo(uint16_t mtu, uint32_t caps)
@@ -190,11 +190,11 @@ static void test_churn(void)
     testbed_close(&bed);
 }
 
-static void turn_round(struct mir_udp *udp, const struct mir_endpoint *from, struct mir_buf *buf,
+static void turn_round(struct mir_udp *udp, const struct mir_udp_meta *meta, struct mir_buf *buf,
                        void *arg)
 {
     (void)arg;
-    check_int(mir_udp_send_buf(udp, from, buf), ==, 0);
+    check_int(mir_udp_send_buf(udp, &meta->from, buf), ==, 0);
 }
 
 /* The device that received it could do sums; the one it leaves by cannot. */

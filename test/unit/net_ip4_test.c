@@ -18,13 +18,13 @@ static struct {
     struct mir_udp *close_me;
 } got;
 
-static void on_datagram(struct mir_udp *socket, const struct mir_endpoint *from,
+static void on_datagram(struct mir_udp *socket, const struct mir_udp_meta *meta,
                         struct mir_buf *buf, void *arg)
 {
     (void)socket, (void)arg;
     got.count++;
     got.len = mir_buf_total(buf);
-    got.from = *from;
+    got.from = meta->from;
     check_int(mir_buf_copy_out(buf, 0, got.data, got.len), ==, 0);
     mir_buf_release(buf);
     if (got.close_me != NULL)
@@ -382,6 +382,9 @@ static void test_routes(void)
     open_bed(0);
     const struct testdev_frame *frame;
     tap_case("broadcasts and groups have their own Ethernet addresses");
+    check_int(send_len(0xffffffff, 1), ==, -MIR_EPERM);
+    check_int(send_len(0x0a0000ff, 1), ==, -MIR_EPERM);
+    check_int(mir_udp_set_option(udp, MIR_UDP_BROADCAST, 1), ==, 0);
     check_int(send_len(0xffffffff, 1), ==, 0);
     frame = testdev_next(&bed.dev);
     check(frame != NULL && mir__mac_is_broadcast(frame->data));

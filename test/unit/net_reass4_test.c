@@ -20,10 +20,10 @@ static uint8_t whole[65536];
 static uint32_t whole_len;
 static uint16_t next_id = 1;
 
-static void on_datagram(struct mir_udp *socket, const struct mir_endpoint *from,
+static void on_datagram(struct mir_udp *socket, const struct mir_udp_meta *meta,
                         struct mir_buf *buf, void *arg)
 {
-    (void)socket, (void)from, (void)arg;
+    (void)socket, (void)meta, (void)arg;
     got.count++;
     got.len = mir_buf_total(buf);
     check_int(mir_buf_copy_out(buf, 0, got.data, got.len), ==, 0);

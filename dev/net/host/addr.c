@@ -115,19 +115,20 @@ void mir__host_own_address(struct mir_ip *ip)
     freeifaddrs(list);
 }
 
-static int bind_family(int type, const struct mir_endpoint *local, int family, int *out)
+static int bind_family(int type, const struct mir_endpoint *local, int family, unsigned flags,
+                       int *out)
 {
     struct sockaddr_storage addr;
-    const int yes = 1, no = 0;
+    const int yes = 1, v6_only = (flags & MIR__HOST_V6_ONLY) != 0;
     int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return mir__host_error(errno);
-    if (type == SOCK_STREAM)
+    if (flags & MIR__HOST_REUSE_ADDR)
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    else
-        (void)setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &yes, sizeof yes);
+    if (flags & MIR__HOST_REUSE_PORT)
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes);
     if (family == AF_INET6)
-        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no);
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, sizeof v6_only);
     socklen_t len = mir__host_sockaddr(local, family, &addr);
     if (bind(fd, (const struct sockaddr *)&addr, len) != 0) {
         int r = mir__host_error(errno);
@@ -138,15 +139,15 @@ static int bind_family(int type, const struct mir_endpoint *local, int family, i
     return 0;
 }
 
-int mir__host_bind(int type, const struct mir_endpoint *local, int *fd, int *family)
+int mir__host_bind(int type, const struct mir_endpoint *local, unsigned flags, int *fd, int *family)
 {
     int r = -MIR_ENETUNREACH;
     *family = mir_ip_is_any(&local->ip) ? AF_INET6 : mir__host_family(&local->ip);
-    r = bind_family(type, local, *family, fd);
+    r = bind_family(type, local, *family, flags, fd);
     bool has_no_v6 = r == -MIR_ENETUNREACH || r == -MIR_EADDRNOTAVAIL;
-    if (has_no_v6 && mir_ip_is_any(&local->ip)) {
+    if (has_no_v6 && mir_ip_is_any(&local->ip) && !(flags & MIR__HOST_V6_ONLY)) {
         *family = AF_INET;
-        r = bind_family(type, local, AF_INET, fd);
+        r = bind_family(type, local, AF_INET, flags, fd);
     }
     return r;
 }

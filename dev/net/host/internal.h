@@ -79,9 +79,12 @@ struct mir__host_udp {
     struct mir_udp head; /* first */
     struct mir_host_watch watch;
     struct mir_list all;
-    struct mir_endpoint local;
+    struct mir_endpoint bound;  /* as opened */
+    struct mir_endpoint local;  /* the same, or the source of the connection */
+    struct mir_endpoint remote; /* if is_connected */
     int family;
-    bool is_dead, is_ready;
+    bool is_dead, is_ready, has_errors;
+    bool is_connected, dont_fragment;
 };
 
 static inline struct mir__host_stack *mir__host_of(struct mir_stack *stack)
@@ -101,9 +104,15 @@ int mir__host_family(const struct mir_ip *ip);
 int mir__host_error(int posix_errno);
 /** The first address that is not loopback, or any. */
 void mir__host_own_address(struct mir_ip *ip);
+enum mir__host_bind_flags {
+    MIR__HOST_REUSE_ADDR = 1,
+    MIR__HOST_REUSE_PORT = 2,
+    MIR__HOST_V6_ONLY = 4,
+};
 /** A bound socket of @type; any addresses are dual-stack where the host has IPv6.
  *  Returns 0 and the descriptor and family, or an error. */
-int mir__host_bind(int type, const struct mir_endpoint *local, int *fd, int *family) MIR_CHECK;
+int mir__host_bind(int type, const struct mir_endpoint *local, unsigned flags, int *fd,
+                   int *family) MIR_CHECK;
 
 /* ---- stack.c ------------------------------------------------------------------------------ */
 
@@ -138,9 +147,18 @@ void mir__host_listeners_resume(struct mir__host_stack *stack);
 
 /* ---- udp.c -------------------------------------------------------------------------------- */
 
-int mir__host_udp_open(struct mir_stack *stack, const struct mir_endpoint *local,
-                       mir_udp_handler_fn handler, void *arg, struct mir_udp **udp) MIR_CHECK;
+int mir__host_udp_open(struct mir_stack *stack, const struct mir_udp_config *config,
+                       struct mir_udp **udp) MIR_CHECK;
 void mir__host_udp_receive(struct mir__host_udp *udp);
 void mir__host_udp_close(struct mir_udp *head);
+
+/* ---- udp_opt.c ---------------------------------------------------------------------------- */
+
+/** Have the host tell addresses, TTL, TOS and ICMP errors. */
+void mir__host_udp_ask_for_meta(struct mir__host_udp *udp);
+int mir__host_udp_connect(struct mir_udp *head, const struct mir_endpoint *peer) MIR_CHECK;
+int mir__host_udp_set_option(struct mir_udp *head, enum mir_udp_option option, uint32_t value);
+int mir__host_udp_join(struct mir_udp *head, const struct mir_udp_group *group) MIR_CHECK;
+int mir__host_udp_leave(struct mir_udp *head, const struct mir_udp_group *group) MIR_CHECK;
 
 #endif

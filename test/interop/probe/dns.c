@@ -4,12 +4,12 @@
 
 static unsigned answers;
 
-static void on_answer(struct mir_udp *udp, const struct mir_endpoint *from,
+static void on_answer(struct mir_udp *udp, const struct mir_udp_meta *meta,
                       struct mir_buf *buf_given, void *arg)
 {
     struct mir_app *app = arg;
     (void)udp;
-    (void)from;
+    (void)meta;
     answers++;
     mir_app_print(app, "answer %u: %u bytes\n", answers, mir_buf_total(buf_given));
     mir_buf_release(buf_given);

@@ -34,11 +34,11 @@ static void on_accept(struct mir_tcp_listener *listener, struct mir_tcp *tcp_giv
     on_tcp(tcp_given, MIR_TCP_READABLE, arg); /* data may be there already */
 }
 
-static void on_udp(struct mir_udp *udp, const struct mir_endpoint *from, struct mir_buf *buf_given,
+static void on_udp(struct mir_udp *udp, const struct mir_udp_meta *meta, struct mir_buf *buf_given,
                    void *arg)
 {
     (void)arg;
-    (void)mir_udp_send_buf(udp, from, buf_given); /* a lost datagram is no error */
+    (void)mir_udp_send_buf(udp, &meta->from, buf_given); /* a lost datagram is no error */
 }
 
 int mir_app_main(struct mir_app *app)
