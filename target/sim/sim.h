@@ -256,6 +256,9 @@ void mir_sim_wire_set(struct mir_sim_wire *wire, unsigned direction,
                       const struct mir_sim_wire_config *config);
 /** Partition: frames sent from now on in that direction vanish, until it is healed. */
 void mir_sim_wire_cut(struct mir_sim_wire *wire, unsigned direction, bool is_cut);
+/** A direction stands still for @span_us: frames sent from now on wait, in order, and count as
+ *  queued meanwhile (as many bytes as could have been sent). A delay spike without loss. */
+void mir_sim_wire_stall(struct mir_sim_wire *wire, unsigned direction, mir_time_us span_us);
 void mir_sim_wire_get_stats(const struct mir_sim_wire *wire, unsigned direction,
                             struct mir_sim_wire_stats *stats);
 

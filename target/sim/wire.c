@@ -310,6 +310,13 @@ void mir_sim_wire_cut(struct mir_sim_wire *wire, unsigned direction, bool is_cut
     wire->way[direction].is_cut = is_cut;
 }
 
+void mir_sim_wire_stall(struct mir_sim_wire *wire, unsigned direction, mir_time_us span_us)
+{
+    MIR_ASSERT_OP(direction, <, 2);
+    struct direction *way = &wire->way[direction];
+    way->free_at_ns = MIR_MAX(way->free_at_ns, wire->sim->now_ns) + span_us * 1000;
+}
+
 void mir_sim_wire_get_stats(const struct mir_sim_wire *wire, unsigned direction,
                             struct mir_sim_wire_stats *stats)
 {

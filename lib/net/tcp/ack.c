@@ -32,7 +32,8 @@ static void take_rtt(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *se
          * about which transmission it answers (RFC 7323 section 4.1). */
         uint32_t rtt_ms = mir__tcp_tsval(pcb, seg->now_us) - seg->opt.tsecr;
         if (rtt_ms < MIR__TCP_RTO_MAX_US / MIR_US_PER_MS)
-            mir__tcp_rtt_sample(pcb, rtt_ms * (uint32_t)MIR_US_PER_MS);
+            /* At least the clock's step: zero would be the smallest round trip for ever. */
+            mir__tcp_rtt_sample(pcb, MIR_MAX(rtt_ms, 1u) * (uint32_t)MIR_US_PER_MS);
     }
 }
 
@@ -90,10 +91,11 @@ static void keep_marks_near(struct mir__tcp_pcb *pcb)
         pcb->small_end = pcb->snd_una;
 }
 
-/* The scoreboard goes when nothing is outstanding, unless an answer about a probe may come. */
+/* The scoreboard goes when nothing is outstanding, unless news of a probe or of what was sent twice
+ * may come. */
 static void rest_board(struct mir__tcp_pcb *pcb)
 {
-    if (pcb->snd_una != pcb->snd_max || pcb->loss->has_probe)
+    if (pcb->snd_una != pcb->snd_max || pcb->loss->has_probe || mir__tcp_undo_waits(pcb))
         mir__tcp_probe_schedule(pcb);
     else
         mir__tcp_board_close(pcb);

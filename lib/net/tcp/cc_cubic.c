@@ -31,8 +31,7 @@
  * fits 64 bits; the error of the window function is below one byte per 1000 plus one byte, that of
  * K below a millisecond.
  *
- * What it does not do: take back a reaction that was spurious (4.9); whoever finds that out (F-RTO,
- * D-SACK) has to keep cwnd and ssthresh of before.
+ * A reaction that was spurious (section 4.9) is taken back in undo.c, which keeps this state.
  */
 #include "lib/net/tcp/internal.h"
 

@@ -52,6 +52,8 @@
     X(dsacks_out)                                                                                  \
     X(sack_blocks_invalid)                                                                         \
     X(sack_reneged)                                                                                \
+    X(spurious_timeouts)                                                                           \
+    X(spurious_recoveries)                                                                         \
     X(sack_range_limit)                                                                            \
     X(hystart_exits)                                                                               \
     X(partial_acks)                                                                                \

@@ -5,7 +5,7 @@
  *   table.c    (addresses, ports) -> connection | half-open entry | TIME_WAIT entry
  *   input.c    a segment arrives: RFC 9293 section 3.10.7
  *   ack.c      what its acknowledgment means: RTT, send queue; recovery without SACK
- *   loss.h     recovery with SACK: sack.c, scoreboard.c, rack.c, recovery.c
+ *   loss.h     recovery with SACK: sack.c, scoreboard.c, rack.c, recovery.c, undo.c
  *   text.c     what its data means: in order, out of order, FIN, when to acknowledge
  *   output.c   which segments to send now, and how they are built
  *   timer.c    retransmission, persist, delayed ACK, keep-alive, FIN_WAIT_2
@@ -186,6 +186,7 @@ struct mir__tcp_pcb {
     bool is_blocked : 1; /* in host->blocked */
     bool has_sack : 1;
     bool reordering_seen : 1;
+    bool in_cwr : 1; /* the window was reduced for a congestion mark; until `recover` */
 
     /* Sending (RFC 9293 section 3.3.1). snd_max is the highest snd_nxt ever was. */
     uint32_t iss;

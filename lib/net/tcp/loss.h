@@ -5,6 +5,7 @@
  *   scoreboard.c  what was sent and not acknowledged: ranges of sequence space with their fate
  *   rack.c        which of them are lost, by time; the tail loss probe
  *   recovery.c    what that means for the window, and what is sent again
+ *   undo.c        what happens when it turns out that nothing was lost
  *
  * A connection without SACK, or without memory for a scoreboard, recovers as ack.c says (NewReno).
  */
@@ -34,6 +35,31 @@ struct mir__tcp_range {
     uint8_t flags;
 };
 
+/** What a reduction took away, until it is certain that it was right (undo.c). */
+struct mir__tcp_undo {
+    uint8_t cc_state[64];
+    uint32_t cwnd;
+    uint32_t ssthresh;
+    uint32_t flight;
+    uint32_t una;    /* snd_una at the beginning */
+    uint32_t resent; /* bytes sent again and not reported as received twice */
+    uint32_t stamp;  /* TSval of the first retransmission, with has_stamp */
+    uint32_t until;  /* with is_settled: forgotten when this is acknowledged */
+    uint32_t point;  /* F-RTO: snd_max when new data was allowed */
+    uint8_t frto;
+    bool is_open : 1;
+    bool is_timeout : 1;
+    bool is_answered : 1; /* something new was acknowledged since */
+    bool is_settled : 1;  /* recovery is over */
+    bool has_stamp : 1;
+};
+
+enum {
+    MIR__TCP_FRTO_OFF,
+    MIR__TCP_FRTO_WAIT, /* for the first ACK after a timeout */
+    MIR__TCP_FRTO_NEW,  /* new data goes first, its ACK will tell */
+};
+
 /** What is known about data in flight. Exists only while there is some. */
 struct mir__tcp_loss {
     struct mir__tcp_range own;    /* most flights need only one */
@@ -59,11 +85,14 @@ struct mir__tcp_loss {
     uint32_t dsack_round;
     uint32_t probe_end;
 
-    uint32_t delivered; /* bytes, by the ACK being processed */
+    uint32_t delivered;      /* bytes, by the ACK being processed */
+    uint32_t delivered_once; /* of these, never sent again */
     uint32_t prr_delivered;
     uint32_t prr_out;
-    uint32_t prr_flight; /* RecoverFS of RFC 6937 */
+    uint32_t prr_flight; /* RecoverFS of RFC 9937 */
+    struct mir__tcp_undo undo;
 };
+_Static_assert(sizeof(((struct mir__tcp_busy *)0)->cc_state) <= 64, "undo.c keeps a copy");
 
 /** Bytes believed to be in the network (RFC 6675 section 4, "pipe"). */
 static inline uint32_t mir__tcp_pipe(const struct mir__tcp_pcb *pcb)
@@ -98,6 +127,8 @@ void mir__tcp_board_acked(struct mir__tcp_pcb *pcb, const struct mir__tcp_segmen
 void mir__tcp_board_sack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg);
 /** Everything has to be sent again; with @forget also what the receiver said it has. */
 void mir__tcp_board_all_lost(struct mir__tcp_pcb *pcb, bool forget);
+/** The receiver does not have what it said it had: that is lost. */
+void mir__tcp_board_reneged(struct mir__tcp_pcb *pcb);
 /** The first lost range, NULL if none. */
 const struct mir__tcp_range *mir__tcp_board_next_lost(const struct mir__tcp_pcb *pcb);
 void mir__tcp_board_flag(struct mir__tcp_loss *loss, struct mir__tcp_range *range, uint8_t flags);
@@ -123,6 +154,26 @@ void mir__tcp_probe_schedule(struct mir__tcp_pcb *pcb);
 /** What an acknowledgment says of an outstanding probe. */
 void mir__tcp_probe_acked(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg,
                           const struct mir__tcp_block *dsack);
+
+/* ---- undo.c ------------------------------------------------------------------------------------
+ */
+
+/** The window will be reduced now, by a timeout or for a loss. */
+void mir__tcp_undo_begin(struct mir__tcp_pcb *pcb, bool is_timeout);
+/** @bytes are sent again. */
+void mir__tcp_undo_resent(struct mir__tcp_pcb *pcb, uint32_t bytes);
+/** Recovery has ended; a D-SACK may still prove that it was not needed. */
+void mir__tcp_undo_settled(struct mir__tcp_pcb *pcb);
+/** There is another reason for the reduction. */
+void mir__tcp_undo_forget(struct mir__tcp_pcb *pcb);
+/** May a D-SACK still come that matters? */
+bool mir__tcp_undo_waits(struct mir__tcp_pcb *pcb) MIR_CHECK;
+/** An ACK of @acked new bytes; the scoreboard has seen it. True: nothing was lost, all is undone.
+ */
+bool mir__tcp_undo_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg,
+                       uint32_t acked);
+/** @block was received twice. */
+void mir__tcp_undo_dsack(struct mir__tcp_pcb *pcb, const struct mir__tcp_block *block);
 
 /* ---- recovery.c --------------------------------------------------------------------------------
  */

@@ -262,7 +262,7 @@ static uint32_t next_len(struct mir__tcp_pcb *pcb, uint32_t unsent, uint32_t usa
 /* Send one segment from snd_nxt; false when there is nothing (more) to send. */
 static bool send_some(struct mir__tcp_pcb *pcb)
 {
-    if (pcb->loss != NULL && pcb->loss->lost > 0)
+    if (pcb->loss != NULL && pcb->loss->lost > 0 && pcb->loss->undo.frto != MIR__TCP_FRTO_NEW)
         return false; /* that comes first */
     uint32_t end = sendq_end(pcb);
     uint32_t unsent = seq_gt(end, pcb->snd_nxt) ? end - pcb->snd_nxt : 0;
@@ -286,7 +286,7 @@ static bool send_some(struct mir__tcp_pcb *pcb)
 static bool resend_some(struct mir__tcp_pcb *pcb)
 {
     const struct mir__tcp_range *range = pcb->loss != NULL ? mir__tcp_board_next_lost(pcb) : NULL;
-    if (range == NULL)
+    if (range == NULL || pcb->loss->undo.frto == MIR__TCP_FRTO_NEW)
         return false;
     uint32_t pipe = mir__tcp_pipe(pcb);
     uint32_t usable = pcb->cwnd > pipe ? pcb->cwnd - pipe : 0;

@@ -7,8 +7,8 @@
  *   0                              no reordering was ever seen, and three segments are SACKed (the
  *                                  duplicate threshold of RFC 5681, 6675) or we are in recovery
  *   mult x min RTT / 4, <= SRTT    else; mult grows with every round that brought a D-SACK, that is
- *                                  a retransmission nobody needed, and falls back to 1 after 15
- *                                  recoveries without (RFC 8985: 16)
+ *                                  a retransmission nobody needed, and falls back to 1 after 16
+ *                                  recoveries without
  *
  * Retransmissions have times too, so a lost one is found like any other loss. Delivery of data that
  * was sent twice is believed to answer the second transmission only if timestamps do not say
@@ -24,7 +24,7 @@
  */
 #include "lib/net/tcp/loss.h"
 
-#define REO_PERSIST 15u
+#define REO_PERSIST 16u
 
 /* RACK_sent_after() of RFC 8985 section 5.2 */
 static bool sent_after(mir_time_us a_us, uint32_t a_end, mir_time_us b_us, uint32_t b_end)

@@ -4,20 +4,21 @@
  *   open        nothing is lost; output sends while pipe < cwnd, which is limited transmit too
  *   recovery    RACK found a loss: ssthresh by the congestion control, once for all that was
  *               outstanding then (`recover`); cwnd follows PRR; ends when `recover` is acknowledged
- *   timeout     RTO: all is lost and SACKs are forgotten; slow start from one segment; what proves
+ *   timeout     RTO: all that is not SACKed is lost; slow start from one segment; what proves
  *               to have arrived after all is not sent again; further losses only count as lost
  *
- * PRR (RFC 6937): while pipe is above ssthresh, as much is sent per byte delivered as brings pipe
- * down to ssthresh in one round trip; below it, the window grows back by what is delivered and one
- * segment more (slow start reduction bound), unless the same ACK showed new losses.
+ * PRR (RFC 9937): while pipe is above ssthresh, as much is sent per byte delivered as brings pipe
+ * down to ssthresh in one round trip; below it, the window grows back by what is delivered, and by
+ * one segment more (slow start reduction bound) where the ACK moved snd_una and showed no new loss.
+ * Delivered counts from the ACK that began recovery; what had been SACKed before is in neither sum.
  *
  * What is sent next is decided in output.c: the first lost range, else new data, while pipe leaves
  * room under cwnd. snd_nxt does not go back while there is a scoreboard.
  */
 #include "lib/net/tcp/loss.h"
 
-/* RFC 6937 section 3.1 */
-static void reduce(struct mir__tcp_pcb *pcb, bool has_new_loss, bool is_first)
+/* RFC 9937 section 6.2. @is_safe: something new was acknowledged and no new loss showed. */
+static void reduce(struct mir__tcp_pcb *pcb, bool is_safe, bool is_first)
 {
     struct mir__tcp_loss *loss = pcb->loss;
     uint32_t pipe = mir__tcp_pipe(pcb);
@@ -28,7 +29,7 @@ static void reduce(struct mir__tcp_pcb *pcb, bool has_new_loss, bool is_first)
         share = (share + loss->prr_flight - 1) / loss->prr_flight;
         may_send = share > loss->prr_out ? (uint32_t)(share - loss->prr_out) : 0;
     } else {
-        uint32_t limit = MIR_MAX(ahead, loss->delivered) + (has_new_loss ? 0 : pcb->mss);
+        uint32_t limit = MIR_MAX(ahead, loss->delivered) + (is_safe ? pcb->mss : 0);
         may_send = MIR_MIN(pcb->ssthresh - pipe, limit);
     }
     if (is_first)
@@ -40,6 +41,7 @@ static void enter(struct mir__tcp_pcb *pcb)
 {
     struct mir__tcp_loss *loss = pcb->loss;
     uint32_t flight = pcb->snd_max - pcb->snd_una;
+    mir__tcp_undo_begin(pcb, false);
     /* Waiting for the reordering window sends more than limited transmit would: that does not
      * count. */
     pcb->cc->on_loss(pcb, MIR_MIN(flight, pcb->cwnd + 3u * pcb->mss));
@@ -50,10 +52,10 @@ static void enter(struct mir__tcp_pcb *pcb)
     MIR__TCP_COUNT(pcb->host, fast_retransmits);
     loss->prr_delivered = loss->delivered;
     loss->prr_out = 0;
-    loss->prr_flight = MIR_MAX(flight, 1u);
+    loss->prr_flight = MIR_MAX(flight - loss->sacked + loss->delivered, 1u);
     loss->has_probe = false;
     mir__tcp_timer_rexmt(pcb);
-    reduce(pcb, false, true);
+    reduce(pcb, false, true); /* not safe: a loss is what began it */
 }
 
 /* `recover` is acknowledged. */
@@ -65,11 +67,12 @@ static void leave(struct mir__tcp_pcb *pcb)
         pcb->cc->on_recovered(pcb, MIR_MAX(mir__tcp_pipe(pcb), pcb->ssthresh));
     pcb->in_recovery = false;
     loss->in_timeout = false;
+    mir__tcp_undo_settled(pcb);
     mir__tcp_rack_recovered(pcb);
 }
 
-/* Look for losses and act on them. */
-static void look_for_losses(struct mir__tcp_pcb *pcb, mir_time_us now_us)
+/* Look for losses and act on them; @has_advanced: snd_una has moved. */
+static void look_for_losses(struct mir__tcp_pcb *pcb, mir_time_us now_us, bool has_advanced)
 {
     struct mir__tcp_loss *loss = pcb->loss;
     uint32_t lost = mir__tcp_rack_detect(pcb, now_us);
@@ -80,10 +83,16 @@ static void look_for_losses(struct mir__tcp_pcb *pcb, mir_time_us now_us)
     if (pcb->in_recovery) {
         loss->prr_delivered += loss->delivered;
         if (lost > 0 || loss->delivered > 0)
-            reduce(pcb, lost > 0, false);
+            reduce(pcb, has_advanced && lost == 0, false);
     } else if (lost > 0 && !loss->in_timeout) {
         enter(pcb);
     }
+}
+
+/* The first missing byte was SACKed: a receiver that has it would have acknowledged it. */
+static bool has_reneged(const struct mir__tcp_loss *loss)
+{
+    return loss->first != NULL && (loss->first->flags & MIR__TCP_R_SACKED) != 0;
 }
 
 /* The flight is acknowledged whole and nothing was ever unusual about it: the end of most of them.
@@ -92,7 +101,7 @@ static bool is_plain(const struct mir__tcp_pcb *pcb, const struct mir__tcp_segme
 {
     const struct mir__tcp_loss *loss = pcb->loss;
     return pcb->snd_una == pcb->snd_max && seg->opt.sack_count == 0 && !pcb->in_recovery &&
-           !loss->in_timeout && !loss->has_probe && loss->first != NULL &&
+           !loss->in_timeout && !loss->has_probe && !loss->undo.is_open && loss->first != NULL &&
            loss->sacked + loss->lost + loss->again == 0;
 }
 
@@ -109,11 +118,16 @@ void mir__tcp_recovery_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segme
     bool was_recovering = pcb->in_recovery;
     bool has_dsack = false;
     loss->delivered = 0;
+    loss->delivered_once = 0;
     mir__tcp_board_acked(pcb, seg);
     if (seg->opt.sack_count > 0) {
         has_dsack = mir__tcp_rack_dsack(pcb, seg, &dsack);
         mir__tcp_board_sack(pcb, seg);
     }
+    if (has_dsack)
+        mir__tcp_undo_dsack(pcb, &dsack);
+    if (mir__tcp_undo_ack(pcb, seg, acked))
+        was_recovering = true; /* the window is right already */
     if (loss->has_probe)
         mir__tcp_probe_acked(pcb, seg, has_dsack ? &dsack : NULL);
     if (acked == 0 && loss->delivered > 0) {
@@ -126,16 +140,19 @@ void mir__tcp_recovery_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segme
         pcb->cc->on_ack(pcb, acked);
     if (acked > 0 && pcb->in_recovery)
         MIR__TCP_COUNT(pcb->host, partial_acks);
-    look_for_losses(pcb, seg->now_us);
+    if (acked > 0 && has_reneged(loss)) {
+        mir__tcp_board_reneged(pcb);
+        if (!pcb->in_recovery && !loss->in_timeout)
+            enter(pcb);
+    }
+    look_for_losses(pcb, seg->now_us, acked > 0);
     mir__tcp_mark(pcb);
 }
 
 void mir__tcp_recovery_timeout(struct mir__tcp_pcb *pcb)
 {
     struct mir__tcp_loss *loss = pcb->loss;
-    if (loss->first != NULL && (loss->first->flags & MIR__TCP_R_SACKED))
-        MIR__TCP_COUNT(pcb->host, sack_reneged);
-    mir__tcp_board_all_lost(pcb, true);
+    mir__tcp_board_all_lost(pcb, pcb->rexmt_count > 1);
     loss->in_timeout = true;
     loss->fack = pcb->snd_una; /* what is SACKed a second time was not overtaken */
     loss->has_probe = false;
@@ -151,7 +168,7 @@ void mir__tcp_recovery_timer(struct mir__tcp_pcb *pcb, mir_time_us now_us)
         return;
     if (loss->is_reordering) {
         loss->delivered = 0;
-        look_for_losses(pcb, now_us);
+        look_for_losses(pcb, now_us, false);
     } else if (loss->sacked == 0 && loss->lost == 0 && loss->first != NULL && !loss->has_probe) {
         loss->probe_due = true;
         mir__tcp_timer_rexmt(pcb); /* the probe comes first, whichever was due first */

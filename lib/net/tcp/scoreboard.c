@@ -16,8 +16,9 @@
  *
  * Invariants: the ranges are exactly [snd_una, snd_max); SACKED excludes LOST; the sums are true
  * (check.c). A peer's blocks are believed only inside that range, and only as advice: the data
- * stays in the send queue until it is acknowledged cumulatively, and a retransmission timeout
- * forgets all SACKs, so a peer may change its mind (RFC 2018 section 8).
+ * stays in the send queue until it is acknowledged cumulatively. A peer that acknowledges up to a
+ * SACKed piece and not beyond has changed its mind: all SACKs are forgotten, as they are when a
+ * retransmission timeout repeats itself (RFC 2018 section 8; RFC 6675 section 5.1).
  *
  * The scoreboard exists only while something is outstanding: an idle connection has none. If there
  * is no memory for it, the flight is sent without and recovers as NewReno does.
@@ -156,6 +157,7 @@ static void resent(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t end)
             if (seq_gt(range->end, end))
                 (void)split(pcb, range, end);
             mir__tcp_board_flag(loss, range, MIR__TCP_R_AGAIN);
+            mir__tcp_undo_resent(pcb, range->end - range->seq);
             range->sent_us = now_of(pcb->host);
         }
         range = range->next;
@@ -208,6 +210,13 @@ void mir__tcp_board_probed(struct mir__tcp_pcb *pcb, uint32_t end)
 /* ---- acknowledgments ----------------------------------------------------------------------------
  */
 
+static void delivered(struct mir__tcp_loss *loss, const struct mir__tcp_range *range, uint32_t len)
+{
+    loss->delivered += len;
+    if (!(range->flags & MIR__TCP_R_AGAIN))
+        loss->delivered_once += len;
+}
+
 void mir__tcp_board_acked(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg)
 {
     struct mir__tcp_loss *loss = pcb->loss;
@@ -216,7 +225,7 @@ void mir__tcp_board_acked(struct mir__tcp_pcb *pcb, const struct mir__tcp_segmen
         uint32_t end = seq_lt(range->end, pcb->snd_una) ? range->end : pcb->snd_una;
         count_out(loss, range->flags, end - range->seq);
         if (!(range->flags & MIR__TCP_R_SACKED)) {
-            loss->delivered += end - range->seq;
+            delivered(loss, range, end - range->seq);
             mir__tcp_rack_delivered(pcb, range, end, seg);
         }
         range->seq = end;
@@ -245,7 +254,7 @@ static void mark(struct mir__tcp_pcb *pcb, uint32_t left, uint32_t right,
         }
         if (seq_gt(range->end, right) && !split(pcb, range, right))
             break;
-        loss->delivered += range->end - range->seq;
+        delivered(loss, range, range->end - range->seq);
         mir__tcp_rack_delivered(pcb, range, range->end, seg);
         mir__tcp_board_flag(loss, range,
                             (uint8_t)((range->flags & MIR__TCP_R_AGAIN) | MIR__TCP_R_SACKED));
@@ -288,6 +297,16 @@ void mir__tcp_board_all_lost(struct mir__tcp_pcb *pcb, bool forget)
     struct mir__tcp_loss *loss = pcb->loss;
     for (struct mir__tcp_range *range = loss->first; range != NULL; range = range->next)
         if (forget || !(range->flags & MIR__TCP_R_SACKED))
+            mir__tcp_board_flag(loss, range,
+                                (uint8_t)((range->flags & MIR__TCP_R_AGAIN) | MIR__TCP_R_LOST));
+}
+
+void mir__tcp_board_reneged(struct mir__tcp_pcb *pcb)
+{
+    struct mir__tcp_loss *loss = pcb->loss;
+    MIR__TCP_COUNT(pcb->host, sack_reneged);
+    for (struct mir__tcp_range *range = loss->first; range != NULL; range = range->next)
+        if (range->flags & MIR__TCP_R_SACKED)
             mir__tcp_board_flag(loss, range,
                                 (uint8_t)((range->flags & MIR__TCP_R_AGAIN) | MIR__TCP_R_LOST));
 }
