@@ -4,7 +4,7 @@
  *   80     HTTP: the store "site", which holds 600.html
  *   5001   sink: takes what comes
  *   5002   source: sends zeros, by reference, until the peer closes
- *   5003   echo: request and response
+ *   5003   echo: request and response, and UDP datagrams
  */
 #include <mirari/mirari.h>
 
@@ -63,6 +63,14 @@ static void on_echo(struct mir_tcp *tcp, unsigned events, void *arg)
         mir_tcp_close(tcp);
 }
 
+/* The buffer that came goes back: its head room is what the headers took. */
+static void on_datagram(struct mir_udp *udp, const struct mir_udp_meta *meta,
+                        struct mir_buf *buf_given, void *arg)
+{
+    (void)arg;
+    (void)mir_udp_send_buf(udp, &meta->from, buf_given);
+}
+
 /* The service is a listener's argument. */
 static void on_accept(struct mir_tcp_listener *listener, struct mir_tcp *tcp_given, void *arg)
 {
@@ -86,6 +94,8 @@ int mir_app_main(struct mir_app *app)
                                      .local.port = 80,
                                      .limits.idle_timeout_ms = 3600000};
     struct mir_http_server *server;
+    struct mir_endpoint udp_port = {.port = 5003};
+    struct mir_udp *udp;
     if (mir_page_alloc(app->pages, SOURCE_BYTES, MIR_PAGE_ZERO, &zeros) < 0 ||
         mir_http_server_open(&config, &server) < 0)
         return 1;
@@ -95,6 +105,8 @@ int mir_app_main(struct mir_app *app)
             .local.port = (uint16_t)(5001 + i), .on_accept = on_accept, .arg = &services[i]};
         err = mir_tcp_listen(app->stack, &listen, &listeners[i]);
     }
+    if (err == 0)
+        err = mir_udp_open(app->stack, &udp_port, on_datagram, NULL, &udp);
     if (err != 0) {
         mir_app_print(app, "bench: %s\n", mir_strerror(err));
         return 1;
@@ -106,6 +118,7 @@ int mir_app_main(struct mir_app *app)
     mir_app_print(app, "bench: %llu requests, %llu bytes in, %llu bytes out\n",
                   (unsigned long long)stats.requests, (unsigned long long)bytes_in,
                   (unsigned long long)bytes_out);
+    mir_udp_close(udp);
     for (int i = 0; i < 3; i++)
         mir_tcp_unlisten(listeners[i]);
     mir_http_server_close(server);
