@@ -382,15 +382,82 @@ struct mir_net_config {
     uint32_t udp_sockets_max;      /**< 0 = 256 */
     uint32_t arp_entries_max;      /**< 0 = 1024 */
     uint32_t reassembly_max_bytes; /**< 0 = 1 MiB in all */
+    uint32_t addresses_max;        /**< of all interfaces, both families; 0 = 128 */
+    uint32_t groups_max;           /**< multicast groups of all interfaces; 0 = 256 */
+    uint32_t routes_max;           /**< 0 = 256 */
+    uint32_t path_mtu_entries_max; /**< destinations with a path MTU of their own; 0 = 1024 */
 };
 
-/** Addresses of an interface. */
+/** An address and the length of its network's prefix. */
+struct mir_net_prefix {
+    struct mir_ip ip;
+    uint8_t prefix_len; /**< 1 .. 32 for IPv4, 1 .. 128 for IPv6 */
+};
+
+/** What an interface does with IPv6. */
+enum mir_ip6_mode {
+    MIR_IP6_OFF,        /**< IPv6 frames are not even looked at */
+    MIR_IP6_LINK_LOCAL, /**< a link-local address and nothing else */
+    MIR_IP6_STATIC,     /**< the addresses and routes that are given; routers are not listened to */
+    MIR_IP6_AUTO,       /**< what is given, and what routers say */
+};
+
+/** Addresses of an interface. Everything zero but `ip` and `prefix_len` is IPv4 alone. */
 struct mir_net_if_config {
     bool use_dhcp;
+    struct mir_ip ip; /**< IPv4; any = none of its own, for IPv6 alone */
+    uint8_t prefix_len;
+    struct mir_ip gateway;                  /**< any = none */
+    const char *hostname;                   /**< for DHCP; may be NULL; static text */
+    enum mir_ip6_mode ip6;                  /**< an IPv6 address below needs more than OFF */
+    struct mir_ip gateway6;                 /**< any = none */
+    const struct mir_net_prefix *addresses; /**< more of either family; borrowed */
+    uint32_t address_count;
+};
+
+enum mir_net_address_state {
+    MIR_NET_ADDRESS_TENTATIVE, /**< being tested: is it free? (RFC 4862 section 5.4) */
+    MIR_NET_ADDRESS_PREFERRED,
+    MIR_NET_ADDRESS_DEPRECATED, /**< valid, but not for new connections */
+    MIR_NET_ADDRESS_DUPLICATE,  /**< another host has it: not used */
+};
+
+/** Where an address comes from. */
+enum mir_net_address_origin {
+    MIR_NET_ADDRESS_MANUAL,
+    MIR_NET_ADDRESS_DHCP,
+    MIR_NET_ADDRESS_LINK_LOCAL,
+    MIR_NET_ADDRESS_SLAAC,     /**< a router's prefix (RFC 4862) */
+    MIR_NET_ADDRESS_TEMPORARY, /**< the same, changing (RFC 8981) */
+};
+
+/** An address of the stack, as mir_net_each_address() tells it. */
+struct mir_net_address {
     struct mir_ip ip;
     uint8_t prefix_len;
-    struct mir_ip gateway; /**< any = none */
-    const char *hostname;  /**< for DHCP; may be NULL; static text */
+    uint32_t interface; /**< 0 = the one added first */
+    enum mir_net_address_state state;
+    enum mir_net_address_origin origin;
+    mir_time_us preferred_until_us; /**< MIR_TIME_NEVER = for ever */
+    mir_time_us valid_until_us;
+};
+
+enum mir_net_route_origin {
+    MIR_NET_ROUTE_CONNECTED, /**< the network of an address */
+    MIR_NET_ROUTE_MANUAL,
+    MIR_NET_ROUTE_DHCP,
+    MIR_NET_ROUTE_RA,       /**< a router's advertisement (RFC 4861, 4191) */
+    MIR_NET_ROUTE_REDIRECT, /**< a router's redirect */
+};
+
+/** A route: destinations with this prefix are reached so. */
+struct mir_net_route {
+    struct mir_ip prefix;  /**< 0.0.0.0 or :: with length 0: the default route of a family */
+    uint8_t prefix_len;    /**< 0 .. 32 for IPv4, 0 .. 128 for IPv6 */
+    struct mir_ip gateway; /**< any = they are on the link */
+    uint32_t interface;    /**< 0 = the one added first */
+    uint32_t metric;       /**< among equal prefixes the lowest wins */
+    enum mir_net_route_origin origin; /**< told by mir_net_each_route(); ignored when adding */
 };
 
 /**
@@ -409,6 +476,48 @@ void mir_net_close(struct mir_net *net);
  *  the device's error. */
 int mir_net_add_interface(struct mir_net *net, struct mir_net_dev *dev,
                           const struct mir_net_if_config *config) MIR_CHECK;
+
+/**
+ * mir_net_add_address() - one more address for an interface.
+ *
+ * @interface  0 = the one added first
+ * @address    either family; its network becomes a connected route
+ *
+ * Returns 0, -MIR_EINVAL (not one host's address, or IPv6 where that is off), -MIR_EEXIST,
+ *         -MIR_ENOENT (no such interface), -MIR_ELIMIT.
+ * Cost    O(1). An IPv6 address is usable when duplicates were looked for: stack.address_ready.
+ * Source  RFC 1122 section 3.3.4, RFC 4862 section 5.4
+ */
+int mir_net_add_address(struct mir_net *net, uint32_t interface,
+                        const struct mir_net_prefix *address) MIR_CHECK;
+
+/** Take an address away, whatever it comes from; connections from it find no route any more.
+ *  Returns 0 or -MIR_ENOENT. */
+int mir_net_remove_address(struct mir_net *net, const struct mir_ip *ip);
+
+/** Call @each for every address; nothing may be added or removed inside. */
+void mir_net_each_address(const struct mir_net *net,
+                          void (*each)(void *arg, const struct mir_net_address *address),
+                          void *arg);
+
+/**
+ * mir_net_add_route() - one more route, or a new metric for one that exists.
+ *
+ * @route  borrowed; bits of the prefix behind its length are ignored
+ *
+ * Returns 0, -MIR_EINVAL (families differ, a length too large), -MIR_ENOENT (no such interface),
+ *         -MIR_ELIMIT.
+ * Cost    O(1); a look-up costs the number of different prefix lengths in use, not of routes
+ * Source  RFC 1122 section 3.3.1, RFC 4191 section 3
+ */
+int mir_net_add_route(struct mir_net *net, const struct mir_net_route *route) MIR_CHECK;
+
+/** Prefix, gateway and interface must be the same. Returns 0 or -MIR_ENOENT. */
+int mir_net_remove_route(struct mir_net *net, const struct mir_net_route *route);
+
+/** Call @each for every route; nothing may be added or removed inside. */
+void mir_net_each_route(const struct mir_net *net,
+                        void (*each)(void *arg, const struct mir_net_route *route), void *arg);
 
 /** The API object of the stack. */
 struct mir_stack *mir_net_stack(struct mir_net *net);

@@ -21,7 +21,7 @@
 /* RFC 1812 section 4.3.2.3: as much of the packet as fits into 576 bytes. */
 enum { QUOTE_MAX = 576 - 20 - 8 };
 
-static bool take_token(struct mir_net *net)
+bool mir__icmp_take_token(struct mir_net *net)
 {
     struct mir__icmp_state *icmp = &net->icmp;
     mir_time_us now_us = mir_loop_now(net->loop);
@@ -74,7 +74,7 @@ void mir__icmp4_send_error(struct mir_net *net, const struct mir__ip_meta *meta,
     const uint8_t *ip = buf->start + buf->network_offset;
     uint32_t linear_len = (uint32_t)(buf->data + buf->len - ip);
     uint32_t quote_len = MIR_MIN(linear_len + buf->frag_len, (uint32_t)QUOTE_MAX);
-    if (!may_answer(meta, ip, linear_len) || !take_token(net))
+    if (!may_answer(meta, ip, linear_len) || !mir__icmp_take_token(net))
         return;
     struct mir_buf *out = mir_buf_alloc_page(
         net->bufs, MIR_BUF_HEADROOM + MIR__ICMP4_HEADER_LEN + QUOTE_MAX, MIR_BUF_HEADROOM);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /* One interface: Ethernet between a device and the protocols.
  *
- * In: a frame for our MAC or for a group goes to ARP or IPv4; everything else is counted and
- * dropped. A tag of VLAN 0 is only a priority and is ignored; other VLANs are not ours. Headers
- * must lie in the linear part of the buffer; the rare device frame that splits them is copied once.
+ * In: a frame for our MAC or for a group goes to ARP, IPv4 or IPv6 (unless that is off here);
+ * everything else is counted and dropped. A tag of VLAN 0 is only a priority and is ignored; other
+ * VLANs are not ours. Headers must lie in the linear part of the buffer; the rare device frame that
+ * splits them is copied once.
  *
  * Out: frames go to the device at once, its flush comes once for all of them: at the end of a
  * receive batch, or at the end of the loop's step. To be sure there is a step, the first frame
@@ -60,6 +61,10 @@ static void input(struct mir__iface *iface, struct mir_buf *buf)
             mir__ip4_input(net, iface, buf);
             return;
         }
+        if (type == MIR__ETH_TYPE_IP6 && iface->ip6_mode != MIR_IP6_OFF) {
+            mir__ip6_input(net, iface, buf);
+            return;
+        }
         if (type == MIR__ETH_TYPE_ARP) {
             mir__arp_input(net, iface, buf);
             return;
@@ -105,6 +110,10 @@ static void on_link(void *arg, bool is_up)
         return;
     /* Perhaps another network now: neighbours are asked again, the address is checked. */
     mir__arp_forget(iface->net, iface);
+    if (iface->ip6_mode != MIR_IP6_OFF) {
+        mir__nd6_iface_stop(iface);
+        mir__nd6_iface_start(iface);
+    }
     if (iface->dhcp.state != MIR__DHCP_OFF)
         mir__dhcp_link_up(iface);
     else if (iface->ip != 0)
@@ -157,18 +166,45 @@ int mir__iface_tx(struct mir__iface *iface, struct mir_buf *buf_given)
     return r;
 }
 
+/* The IPv4 default route of the interface: what is configured, or what DHCP told. */
+static void set_gateway(struct mir__iface *iface, uint32_t gateway, enum mir__route_origin origin)
+{
+    struct mir_net *net = iface->net;
+    struct mir__route_spec spec = {
+        .prefix = mir_ip_from_v4(0),
+        .gateway = mir_ip_from_v4(iface->gateway),
+        .iface = iface,
+        .origin = origin,
+    };
+    if (iface->gateway != 0 && iface->gateway != gateway)
+        (void)mir__route_remove(net, &spec);
+    iface->gateway = gateway;
+    spec.gateway = mir_ip_from_v4(gateway);
+    if (gateway != 0 && mir__route_add(net, &spec, NULL) < 0)
+        MIR_LOG(NET, ERROR, "no room for a default route interface=%u", iface->index);
+}
+
 void mir__iface_set_address(struct mir__iface *iface, uint32_t ip, uint8_t prefix_len,
                             uint32_t gateway)
 {
     struct mir_net *net = iface->net;
     uint32_t mask = prefix_len == 0 ? 0 : UINT32_MAX << (32 - prefix_len);
-    if (iface->ip != ip || iface->mask != mask)
+    bool is_dhcp = iface->dhcp.state != MIR__DHCP_OFF;
+    if (iface->ip != ip || iface->mask != mask) {
+        struct mir__ifaddr *old = iface->ip != 0 ? mir__ifaddr_find4(net, iface->ip) : NULL;
+        struct mir__ifaddr_spec spec = {
+            .ip = mir_ip_from_v4(ip),
+            .prefix_len = prefix_len,
+            .origin = is_dhcp ? MIR__IFADDR_DHCP : MIR__IFADDR_MANUAL,
+            .is_primary = true,
+        };
         mir__arp_forget(net, iface);
-    iface->ip = ip;
-    iface->mask = mask;
-    /* RFC 3021: a /31 has two hosts and no broadcast address. */
-    iface->broadcast = ip != 0 && prefix_len < 31 ? ip | ~mask : 0;
-    iface->gateway = gateway;
+        if (old != NULL)
+            mir__ifaddr_remove(old);
+        if (ip != 0 && mir__ifaddr_add(iface, &spec, NULL) < 0)
+            MIR_LOG(NET, ERROR, "address is not possible interface=%u", iface->index);
+    }
+    set_gateway(iface, gateway, is_dhcp ? MIR__ROUTE_DHCP : MIR__ROUTE_MANUAL);
     mir__net_routes_changed(net);
     if (ip != 0)
         mir__arp_announce(iface);

@@ -7,14 +7,18 @@
  *   arp.c     IPv4 neighbours            dhcp.c     address by DHCP
  *   ip.c      routing, output for both address families, transport checksums
  *   ip4.c     IPv4 input and headers     frag4.c reass4.c   fragments
- *   icmp4.c   ICMP                       udp*.c     UDP
+ *   ip6.c     IPv6 input and headers     nd6.c      IPv6 neighbours and routers
+ *   icmp4.c icmp6.c   ICMP               udp*.c     UDP
+ *   ifaddr.c  addresses                  group.c    multicast groups, told by igmp.c and mld6.c
+ *   route.c   the routing table          pmtu.c     path MTUs
  *   tcp/      TCP (tcp/internal.h)
  *
- * A received frame goes iface -> ip4 -> (reass4) -> tcp | udp | icmp4 in one call chain; each layer
- * strips its header from the same buffer. At the end of a device's batch mir__tcp_input_end() lets
- * TCP send what the batch caused: one ACK for many segments, data with the ACK.
+ * A received frame goes iface -> ip4 | ip6 -> (reassembly) -> tcp | udp | icmp in one call chain;
+ * each layer strips its header from the same buffer. At the end of a device's batch
+ * mir__tcp_input_end() lets TCP send what the batch caused: one ACK for many segments, data with
+ * the ACK.
  *
- * TCP and UDP speak struct mir_ip only, so a second address family is an addition below them.
+ * TCP and UDP speak struct mir_ip only; what differs between the families is below them.
  */
 #ifndef LIB_NET_INTERNAL_H
 #define LIB_NET_INTERNAL_H
@@ -29,6 +33,8 @@
 
 struct mir__neigh;
 struct mir__iface;
+struct mir__ifaddr;
+struct mir__group;
 
 /* IP protocol numbers (IANA). */
 enum { MIR__PROTO_ICMP = 1, MIR__PROTO_TCP = 6, MIR__PROTO_UDP = 17 };
@@ -69,6 +75,13 @@ enum { MIR__PROTO_ICMP = 1, MIR__PROTO_TCP = 6, MIR__PROTO_UDP = 17 };
     X(ip_reassembly_overlap)                                                                       \
     X(ip_reassembly_limit)                                                                         \
     X(ip_reassembly_timeout)                                                                       \
+    X(ip6_in)                                                                                      \
+    X(ip6_out)                                                                                     \
+    X(ip6_extension_headers)                                                                       \
+    X(ip6_extension_refused)                                                                       \
+    X(ip6_group_not_joined)                                                                        \
+    X(pmtu_lowered)                                                                                \
+    X(pmtu_expired)                                                                                \
     X(icmp_in)                                                                                     \
     X(icmp_out)                                                                                    \
     X(icmp_malformed)                                                                              \
@@ -99,15 +112,18 @@ struct mir__net_counters {
 
 /** How to reach a destination; kept by a connection and refreshed when generations differ. */
 struct mir__route {
-    struct mir__iface *iface; /* NULL: not looked up */
-    uint32_t generation;      /* of net->route_generation at look-up */
-    uint32_t next_hop4;
+    struct mir__iface *iface;     /* NULL: not looked up */
     struct mir__neigh *neighbour; /* may be NULL; stable: entries are freed with a new
-                                     route_generation */
-    uint16_t mtu;                 /* of the interface */
-    uint8_t ip_header_len;        /* 20 or 40 */
-    uint32_t caps;                /* of the device */
-    uint32_t gso_max;             /* largest IP packet under TSO, 0 = none */
+                                         route_generation */
+    uint32_t generation;          /* of net->route_generation at look-up */
+    union {                       /* ip_header_len tells which */
+        uint32_t next_hop4;
+        struct mir_ip next_hop6;
+    };
+    uint16_t mtu;          /* of the interface, the route or the path: the smallest */
+    uint8_t ip_header_len; /* 20 or 40 */
+    uint32_t caps;         /* of the device */
+    uint32_t gso_max;      /* largest IP packet under TSO, 0 = none */
 };
 
 struct mir__ip_params {
@@ -115,8 +131,10 @@ struct mir__ip_params {
     const struct mir_ip *dst;
     uint8_t protocol;
     uint8_t ttl; /* 0 = 64 */
-    uint8_t tos;
+    uint8_t tos; /* or traffic class */
     bool dont_fragment;
+    bool router_alert;   /* IPv6: a hop-by-hop header with that option (RFC 2711) */
+    uint32_t flow_label; /* IPv6: 20 bits */
 };
 
 /** A received packet's IP layer, for transports. Valid during the call. */
@@ -125,7 +143,8 @@ struct mir__ip_meta {
     struct mir_ip dst;
     uint8_t ttl;
     uint8_t tos;
-    bool is_broadcast; /* link or IP broadcast or multicast */
+    bool is_broadcast;     /* link or IP broadcast or multicast */
+    bool has_router_alert; /* IPv6 */
     struct mir__iface *iface;
 };
 
@@ -151,8 +170,16 @@ void mir__ip_transport_checksum(const struct mir__route *route, const struct mir
 /** Verify a received transport checksum; true if good or vouched for by the device. */
 bool mir__ip_transport_checksum_ok(const struct mir__ip_meta *meta, uint8_t protocol,
                                    const struct mir_buf *buf);
-/** Is @ip one of ours (not broadcast)? */
+/** A route to @dst, which is on the link of @iface: no look-up, no address of ours needed. For
+ *  link-local messages, groups and broadcasts. */
+void mir__ip_route_on_link(struct mir__iface *iface, const struct mir_ip *dst,
+                           struct mir__route *route);
+/** Is @ip one of ours and usable (not broadcast)? */
 bool mir__ip_is_local(const struct mir_net *net, const struct mir_ip *ip);
+/** Nobody listens on the port of a datagram (its IP header still at buf->start + network_offset):
+ *  say so, in its family. Borrowed. */
+void mir__ip_refuse_port(struct mir_net *net, const struct mir__ip_meta *meta,
+                         const struct mir_buf *buf);
 /** Frames the route's device would take now. */
 uint32_t mir__ip_tx_room(const struct mir__route *route);
 

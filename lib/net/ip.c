@@ -1,100 +1,172 @@
 /* SPDX-License-Identifier: ISC */
 /* Routing, output and transport checksums, for both address families.
  *
- * Routes are few: one connected network per interface and its gateway. A look-up walks the
- * interfaces; its answer is kept by whoever sends (struct mir__route) and stays valid until
- * route_generation changes, so the path of a packet has no look-up at all:
+ * A look-up asks the routing table (route.c) and the path-MTU cache (pmtu.c) once; its answer is
+ * kept by whoever sends (struct mir__route) and stays valid until route_generation changes, so the
+ * path of a packet has no look-up at all:
  *
  *   generation equal?  ->  push IP header  ->  neighbour fresh?  ->  copy its Ethernet header  ->
  * tx
  *
- * The connected network with the longest prefix wins, then a gateway; among equals the interface
- * that owns the source address, then the first. A source address that is not ours gives no route.
+ * The longest prefix wins; among equals the interface that owns the source address, then the
+ * metric. A source address that is not ours, or not usable yet, gives no route. Groups and the
+ * limited broadcast leave over the owner of the source address, else over the first interface.
  *
- * IPv6 is refused with -MIR_ENETUNREACH: the types carry it, the files below do not exist yet. A
- * packet to ourselves has no route either: there is no loopback interface.
+ * A packet to ourselves has no route: there is no loopback interface.
  *
- * Source: RFC 1122 section 3.3.1; RFC 791; RFC 919 and 922 for broadcasts.
+ * Source: RFC 1122 section 3.3.1; RFC 791; RFC 919 and 922 for broadcasts; RFC 4861 section 5.2;
+ * RFC 4007 section 9.
  */
 #include "lib/net/net_state.h"
 
 bool mir__ip_is_local(const struct mir_net *net, const struct mir_ip *ip)
 {
-    if (!mir_ip_is_v4(ip))
-        return false;
-    uint32_t addr = mir_ip_to_v4(ip);
-    for (uint32_t i = 0; i < net->iface_count && addr != 0; i++) {
-        if (net->ifaces[i].ip == addr)
-            return true;
+    const struct mir__ifaddr *addr = mir__ifaddr_find(net, ip);
+    return addr != NULL && mir__ifaddr_is_usable(addr);
+}
+
+static void use_iface(struct mir__route *route, struct mir__iface *iface, uint8_t header_len)
+{
+    const struct mir_net_dev_info *info = &iface->dev->info;
+    uint32_t tso = header_len == MIR__IP4_HEADER_LEN ? MIR_NET_TX_TSO4 : MIR_NET_TX_TSO6;
+    *route = (struct mir__route){
+        .iface = iface,
+        .generation = iface->net->route_generation,
+        .mtu = header_len == MIR__IP4_HEADER_LEN ? iface->mtu : iface->mtu6,
+        .ip_header_len = header_len,
+        .caps = info->caps,
+    };
+    if ((info->caps & tso) && info->gso_max > MIR__ETH_HEADER_LEN)
+        route->gso_max = MIR_MIN(info->gso_max - MIR__ETH_HEADER_LEN, 65535u);
+}
+
+static void set_next_hop4(struct mir__route *route, uint32_t next_hop)
+{
+    struct mir__iface *iface = route->iface;
+    bool is_to_all = next_hop == UINT32_MAX ||
+                     (iface->broadcast != 0 && next_hop == iface->broadcast) ||
+                     (iface->net->ifaddr.v4_count > 1 && mir__ifaddr_is_broadcast(iface, next_hop));
+    route->next_hop4 = is_to_all ? UINT32_MAX : next_hop;
+    struct mir_ip ip = mir_ip_from_v4(next_hop);
+    route->neighbour = is_to_all ? &iface->to_all : mir__neigh_keep(iface->net, iface, &ip);
+}
+
+void mir__ip_route_on_link(struct mir__iface *iface, const struct mir_ip *dst,
+                           struct mir__route *route)
+{
+    if (mir_ip_is_v4(dst)) {
+        use_iface(route, iface, MIR__IP4_HEADER_LEN);
+        set_next_hop4(route, mir_ip_to_v4(dst));
+    } else {
+        use_iface(route, iface, MIR__IP6_HEADER_LEN);
+        route->next_hop6 = *dst;
     }
-    return false;
 }
 
-/* How good is @iface for @dst? 0 = not at all; prefix length + 2 when connected; 1 by gateway. */
-static int rate(const struct mir__iface *iface, uint32_t dst)
+/* Groups and the limited broadcast have no place in the table: over the owner of the source
+ * address, else over the first interface that has one of the family. */
+static struct mir__iface *iface_for_group(struct mir_net *net, bool is_v4,
+                                          struct mir__iface *src_iface)
 {
-    if (iface->ip == 0)
-        return 0;
-    if (dst == UINT32_MAX || mir__ip4_is_multicast(dst))
-        return 1;
-    if (mir__iface_is_on_link(iface, dst))
-        return (int)mir_popcount32(iface->mask) + 2;
-    return iface->gateway != 0 ? 1 : 0;
-}
-
-static struct mir__iface *choose_iface(struct mir_net *net, uint32_t dst, uint32_t src)
-{
-    struct mir__iface *best = NULL;
-    int best_rating = 0;
+    if (src_iface != NULL)
+        return src_iface;
     for (uint32_t i = 0; i < net->iface_count; i++) {
         struct mir__iface *iface = &net->ifaces[i];
-        /* Doubled, so that owning the source address decides between equals only. */
-        int rating = 2 * rate(iface, dst);
-        if (rating > 0 && src != 0 && iface->ip == src)
-            rating++;
-        if (rating > best_rating) {
-            best = iface;
-            best_rating = rating;
-        }
+        struct mir_ip any_dst = {{0xff, 2}}, src;
+        if (is_v4 ? iface->ip != 0 : mir__ip6_select_source(iface, &any_dst, &src))
+            return iface;
     }
-    return best;
+    return NULL;
+}
+
+static void lower_mtu(struct mir_net *net, const struct mir_ip *dst, uint16_t entry_mtu,
+                      struct mir__route *route)
+{
+    uint16_t path_mtu = mir__pmtu_find(net, dst);
+    if (entry_mtu != 0)
+        route->mtu = MIR_MIN(route->mtu, entry_mtu);
+    if (path_mtu != 0)
+        route->mtu = MIR_MIN(route->mtu, path_mtu);
+}
+
+static int route4(struct mir_net *net, const struct mir_ip *dst, struct mir__ifaddr *from,
+                  struct mir_ip *src, struct mir__route *route)
+{
+    uint32_t to = mir_ip_to_v4(dst);
+    struct mir__iface *src_iface = from != NULL ? from->iface : NULL;
+    if (to >> 24 == 0 || mir__ip4_is_loopback(to))
+        return -MIR_ENETUNREACH;
+    if (to == UINT32_MAX || mir__ip4_is_multicast(to)) {
+        struct mir__iface *iface = iface_for_group(net, true, src_iface);
+        if (iface == NULL)
+            return -MIR_ENETUNREACH;
+        mir__ip_route_on_link(iface, dst, route);
+    } else {
+        const struct mir__route_entry *entry = mir__route_find(net, dst, src_iface);
+        if (entry == NULL || mir__ip_is_local(net, dst))
+            return -MIR_ENETUNREACH;
+        use_iface(route, entry->iface, MIR__IP4_HEADER_LEN);
+        set_next_hop4(route, mir_ip_is_any(&entry->gateway) ? to : mir_ip_to_v4(&entry->gateway));
+        lower_mtu(net, dst, entry->mtu, route);
+    }
+    if (from == NULL)
+        *src = mir_ip_from_v4(mir__ifaddr_source4(route->iface, route->next_hop4));
+    return 0;
+}
+
+static int route6(struct mir_net *net, const struct mir_ip *dst, struct mir__ifaddr *from,
+                  struct mir_ip *src, struct mir__route *route)
+{
+    struct mir__iface *src_iface = from != NULL ? from->iface : NULL;
+    if (mir__ip6_is_multicast(dst)) {
+        struct mir__iface *iface = iface_for_group(net, false, src_iface);
+        if (iface == NULL)
+            return -MIR_ENETUNREACH;
+        mir__ip_route_on_link(iface, dst, route);
+    } else {
+        const struct mir__route_entry *entry = mir__route_find(net, dst, src_iface);
+        if (entry == NULL || !mir__ip6_is_host(dst) || mir__ip_is_local(net, dst))
+            return -MIR_ENETUNREACH;
+        /* A link-local address means another host on every link (RFC 4007 section 9). */
+        if (from != NULL && mir__ip6_is_link_local(&from->ip) && entry->iface != src_iface)
+            return -MIR_ENETUNREACH;
+        use_iface(route, entry->iface, MIR__IP6_HEADER_LEN);
+        route->next_hop6 = mir_ip_is_any(&entry->gateway) ? *dst : entry->gateway;
+        lower_mtu(net, dst, entry->mtu, route);
+    }
+    if (from == NULL && !mir__ip6_select_source(route->iface, dst, src))
+        return -MIR_ENETUNREACH;
+    return 0;
 }
 
 int mir__ip_route(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *src,
                   struct mir__route *route)
 {
-    bool has_src = !mir_ip_is_any(src);
+    struct mir__ifaddr *from = NULL;
+    int r = 0;
     route->iface = NULL;
-    if (!mir_ip_is_v4(dst) || (has_src && !mir__ip_is_local(net, src))) {
-        net->counters.ip_no_route++;
-        return -MIR_ENETUNREACH;
+    if (!mir_ip_is_any(src)) {
+        from = mir__ifaddr_find(net, src);
+        if (from == NULL || !mir__ifaddr_is_usable(from) || from->is_v4 != mir_ip_is_v4(dst))
+            r = -MIR_ENETUNREACH;
     }
-    uint32_t to = mir_ip_to_v4(dst);
-    struct mir__iface *iface = choose_iface(net, to, has_src ? mir_ip_to_v4(src) : 0);
-    if (iface == NULL || to >> 24 == 0 || mir__ip4_is_loopback(to) || mir__ip_is_local(net, dst)) {
+    if (r == 0)
+        r = mir_ip_is_v4(dst) ? route4(net, dst, from, src, route)
+                              : route6(net, dst, from, src, route);
+    if (r < 0) {
+        route->iface = NULL;
         net->counters.ip_no_route++;
-        return -MIR_ENETUNREACH;
     }
-    bool is_direct =
-        mir__iface_is_on_link(iface, to) || to == UINT32_MAX || mir__ip4_is_multicast(to);
-    *route = (struct mir__route){
-        .iface = iface,
-        .generation = net->route_generation,
-        .next_hop4 = is_direct ? to : iface->gateway,
-        .mtu = iface->mtu,
-        .ip_header_len = MIR__IP4_HEADER_LEN,
-        .caps = iface->dev->info.caps,
-    };
-    if ((route->caps & MIR_NET_TX_TSO4) && iface->dev->info.gso_max > MIR__ETH_HEADER_LEN)
-        route->gso_max = MIR_MIN(iface->dev->info.gso_max - MIR__ETH_HEADER_LEN, 65535u);
-    if (iface->broadcast != 0 && to == iface->broadcast)
-        route->next_hop4 = UINT32_MAX;
-    struct mir_ip next_hop = mir_ip_from_v4(route->next_hop4);
-    route->neighbour =
-        route->next_hop4 == UINT32_MAX ? &iface->to_all : mir__neigh_keep(net, iface, &next_hop);
-    if (!has_src)
-        *src = mir_ip_from_v4(iface->ip);
-    return 0;
+    return r;
+}
+
+void mir__ip_refuse_port(struct mir_net *net, const struct mir__ip_meta *meta,
+                         const struct mir_buf *buf)
+{
+    if (mir_ip_is_v4(&meta->dst))
+        mir__icmp4_send_error(net, meta, buf, MIR__ICMP4_UNREACHABLE, MIR__ICMP4_PORT, 0);
+    else
+        mir__icmp6_send_error(net, meta, buf, MIR__ICMP6_UNREACHABLE, MIR__ICMP6_PORT, 0);
 }
 
 int mir__ip_route_refresh(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *src,
@@ -113,6 +185,8 @@ int mir__ip_output(struct mir_net *net, struct mir__route *route,
         mir_buf_release(buf_given);
         return -MIR_ENETUNREACH;
     }
+    if (MIR_UNLIKELY(route->ip_header_len != MIR__IP4_HEADER_LEN))
+        return mir__ip6_output(net, route, params, buf_given);
     uint32_t total = mir_buf_total(buf_given) + MIR__IP4_HEADER_LEN;
     bool is_gso = (buf_given->flags & MIR_BUF_GSO_TCP4) != 0;
     if (MIR_UNLIKELY(total > (is_gso ? route->gso_max : route->mtu))) {

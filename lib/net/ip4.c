@@ -93,6 +93,14 @@ static bool options_ok(struct mir_net *net, const uint8_t *ip)
     return true;
 }
 
+/* One address needs no hash. */
+static bool is_ours(const struct mir_net *net, uint32_t ip)
+{
+    if (MIR_LIKELY(net->ifaddr.v4_count <= 1 && net->iface_count == 1))
+        return ip == net->ifaces[0].ip && ip != 0;
+    return mir__ifaddr_find4(net, ip) != NULL;
+}
+
 enum destination { NOT_FOR_US, FOR_US, FOR_GROUP, FOR_DHCP };
 
 static bool is_for_dhcp(const struct mir__iface *iface, const struct mir_buf *buf)
@@ -113,10 +121,10 @@ static enum destination classify(const struct mir_net *net, const struct mir__if
         return FOR_GROUP;
     if (mir__ip4_is_multicast(dst))
         return FOR_GROUP;
-    for (uint32_t i = 0; i < net->iface_count; i++) {
-        if (net->ifaces[i].ip == dst && dst != 0)
-            return FOR_US;
-    }
+    if (is_ours(net, dst))
+        return FOR_US;
+    if (net->ifaddr.v4_count > 1 && mir__ifaddr_is_broadcast(iface, dst))
+        return FOR_GROUP;
     if (iface->ip == 0 && is_for_dhcp(iface, buf))
         return FOR_DHCP;
     return NOT_FOR_US;
@@ -129,10 +137,10 @@ static bool is_martian(const struct mir_net *net, const struct mir__iface *iface
     /* The source is one host, not us, and not the network's broadcast address. */
     if (!mir__ip4_is_host(src) || (iface->broadcast != 0 && src == iface->broadcast))
         return true;
-    for (uint32_t i = 0; i < net->iface_count; i++) {
-        if (net->ifaces[i].ip == src)
-            return true;
-    }
+    if (is_ours(net, src))
+        return true;
+    if (MIR_UNLIKELY(net->ifaddr.v4_count > 1) && mir__ifaddr_is_broadcast(iface, src))
+        return true;
     return mir__ip4_is_loopback(dst) || dst >> 24 == 0;
 }
 

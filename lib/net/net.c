@@ -72,6 +72,10 @@ static void put_stats(struct mir_stack *stack, line_fn line, void *arg)
 #undef MIR__X
     line(arg, "arp_entries", mir_pool_used(&net->neigh.pool) - net->neigh.v6_count);
     line(arg, "nd_entries", net->neigh.v6_count);
+    line(arg, "addresses", mir_pool_used(&net->ifaddr.pool));
+    line(arg, "groups", mir_pool_used(&net->group.pool));
+    line(arg, "routes", mir_pool_used(&net->route.pool));
+    line(arg, "path_mtus", net->pmtu.count);
     line(arg, "reassembly_datagrams", net->reass.count);
     line(arg, "reassembly_bytes", net->reass.bytes);
     line(arg, "udp_sockets", mir_pool_used(&net->udp.sockets));
@@ -82,27 +86,41 @@ static void put_stats(struct mir_stack *stack, line_fn line, void *arg)
     mir__tcp_stats(net, line, arg);
 }
 
+/* The first that is usable: IPv4 before IPv6, and link-local addresses last. */
 static void get_address(struct mir_stack *stack, struct mir_ip *ip)
 {
     const struct mir_net *net = mir__net_of_stack(stack);
+    int best = 0;
     *ip = mir_ip_from_v4(0);
-    for (uint32_t i = 0; i < net->iface_count && mir_ip_is_any(ip); i++)
-        *ip = mir_ip_from_v4(net->ifaces[i].ip);
+    for (uint32_t i = 0; i < net->iface_count; i++) {
+        mir_list_for_each (node, &net->ifaces[i].addresses) {
+            const struct mir__ifaddr *addr = MIR_CONTAINER_OF(node, struct mir__ifaddr, link);
+            int rank = addr->is_v4 ? 3 : mir__ip6_is_link_local(&addr->ip) ? 1 : 2;
+            if (rank <= best || !mir__ifaddr_is_usable(addr))
+                continue;
+            best = rank;
+            *ip = addr->ip;
+        }
+    }
+}
+
+static bool is_group(const struct mir_net *net, const struct mir_ip *ip)
+{
+    if (!mir_ip_is_v4(ip))
+        return mir__ip6_is_multicast(ip);
+    uint32_t addr = mir_ip_to_v4(ip);
+    bool is_group = mir__ip4_is_multicast(addr) || addr == UINT32_MAX;
+    for (uint32_t i = 0; i < net->iface_count; i++)
+        is_group |= mir__ifaddr_is_broadcast(&net->ifaces[i], addr);
+    return is_group;
 }
 
 /* One connection has one other end: groups are refused (RFC 9293 section 3.9.2.3, MUST-46). */
 static int tcp_connect(struct mir_stack *stack, const struct mir_endpoint *remote,
                        mir_tcp_handler_fn handler, void *arg, struct mir_tcp **tcp)
 {
-    const struct mir_net *net = mir__net_of_stack(stack);
-    if (mir_ip_is_v4(&remote->ip)) {
-        uint32_t ip = mir_ip_to_v4(&remote->ip);
-        bool is_group = mir__ip4_is_multicast(ip) || ip == UINT32_MAX;
-        for (uint32_t i = 0; i < net->iface_count; i++)
-            is_group |= net->ifaces[i].broadcast != 0 && net->ifaces[i].broadcast == ip;
-        if (is_group)
-            return -MIR_ENETUNREACH;
-    }
+    if (is_group(mir__net_of_stack(stack), &remote->ip))
+        return -MIR_ENETUNREACH;
     return mir__tcp_connect(stack, remote, handler, arg, tcp);
 }
 
@@ -153,6 +171,37 @@ static void init_fields(struct mir_net *net, const struct mir_net_config *config
     mir_work_init(&net->flush_work, on_flush_work, net);
 }
 
+static uint32_t or_default(uint32_t value, uint32_t otherwise)
+{
+    return value != 0 ? value : otherwise;
+}
+
+/* Addresses, groups, routes and path MTUs. What fails leaves nothing behind. */
+static int open_tables(struct mir_net *net, const struct mir_net_config *config)
+{
+    int r = mir__ifaddr_init(net, or_default(config->addresses_max, 128));
+    if (r < 0)
+        return r;
+    r = mir__group_init(net, or_default(config->groups_max, 256));
+    if (r < 0)
+        return r;
+    r = mir__route_init(net, or_default(config->routes_max, 256));
+    if (r < 0)
+        return r;
+    r = mir__pmtu_init(net, or_default(config->path_mtu_entries_max, 1024));
+    if (r < 0)
+        mir__route_fini(net);
+    return r;
+}
+
+static void close_tables(struct mir_net *net)
+{
+    mir__ifaddr_fini(net);
+    mir__group_fini(net);
+    mir__pmtu_fini(net);
+    mir__route_fini(net);
+}
+
 int mir_net_open(const struct mir_net_config *config, struct mir_net **out)
 {
     struct mir_io_page *page;
@@ -165,11 +214,13 @@ int mir_net_open(const struct mir_net_config *config, struct mir_net **out)
     struct mir_net *net = (struct mir_net *)(void *)page->base;
     init_fields(net, config, page);
     mir__arp_init(net);
-    r = mir__neigh_init(net, config->arp_entries_max != 0 ? config->arp_entries_max : 1024);
+    r = open_tables(net, config);
     if (r < 0)
         goto err_page;
-    r = mir__reass4_init(net, config->reassembly_max_bytes != 0 ? config->reassembly_max_bytes
-                                                                : 1u << 20);
+    r = mir__neigh_init(net, or_default(config->arp_entries_max, 1024));
+    if (r < 0)
+        goto err_tables;
+    r = mir__reass4_init(net, or_default(config->reassembly_max_bytes, 1u << 20));
     if (r < 0)
         goto err_neigh;
     r = mir__udp_init(net, config);
@@ -188,6 +239,8 @@ err_reass:
     mir__reass4_fini(net);
 err_neigh:
     mir__neigh_fini(net);
+err_tables:
+    close_tables(net);
 err_page:
     mir_page_release(page);
     return r;
@@ -198,12 +251,21 @@ void mir_net_close(struct mir_net *net)
     mir__tcp_fini(net);
     for (uint32_t i = 0; i < net->iface_count; i++)
         mir__dhcp_stop(&net->ifaces[i]);
+    mir__udp_fini(net);
+    /* Groups are left and routers told while frames can still go. */
+    for (uint32_t i = 0; i < net->iface_count; i++) {
+        if (net->ifaces[i].ip6_mode != MIR_IP6_OFF)
+            mir__nd6_iface_stop(&net->ifaces[i]);
+    }
+    mir__ifaddr_fini(net);
+    mir__group_fini(net);
     mir__iface_flush_all(net);
     for (uint32_t i = 0; i < net->iface_count; i++)
         mir__iface_stop(&net->ifaces[i]);
-    mir__udp_fini(net);
     mir__reass4_fini(net);
     mir__neigh_fini(net);
+    mir__pmtu_fini(net);
+    mir__route_fini(net);
     mir_loop_remove_step_hook(&net->flush_hook);
     mir_work_cancel(&net->flush_work);
     mir_wait_wake_all(&net->stack.address_ready);
@@ -212,17 +274,82 @@ void mir_net_close(struct mir_net *net)
 
 /* ---- interfaces ----------------------------------------------------------------------------- */
 
-static bool config_ok(const struct mir_net_if_config *config)
+static bool ip4_ok(const struct mir_net_if_config *config)
 {
     if (config->use_dhcp)
         return true;
+    if (mir_ip_is_any(&config->ip)) /* IPv6 alone */
+        return config->ip6 != MIR_IP6_OFF || config->address_count > 0;
     if (!mir_ip_is_v4(&config->ip) || config->prefix_len == 0 || config->prefix_len > 32)
         return false;
     uint32_t ip = mir_ip_to_v4(&config->ip);
     uint32_t host_mask = config->prefix_len == 32 ? 0 : UINT32_MAX >> config->prefix_len;
     bool is_end = config->prefix_len < 31 && ((ip & host_mask) == 0 || (~ip & host_mask) == 0);
-    return mir__ip4_is_host(ip) && !is_end &&
-           (mir_ip_is_any(&config->gateway) || mir_ip_is_v4(&config->gateway));
+    return mir__ip4_is_host(ip) && !is_end;
+}
+
+static bool config_ok(const struct mir_net_if_config *config, const struct mir_net_dev_info *info)
+{
+    if (info->mtu < 576 || mir__mac_is_group(info->mac) || !ip4_ok(config))
+        return false;
+    if (!mir_ip_is_any(&config->gateway) && !mir_ip_is_v4(&config->gateway))
+        return false;
+    if (config->ip6 == MIR_IP6_OFF)
+        return mir_ip_is_any(&config->gateway6);
+    /* Every link carries 1280 bytes of IPv6 (RFC 8200 section 5). */
+    return info->mtu >= MIR__IP6_MTU_MIN &&
+           (mir_ip_is_any(&config->gateway6) || mir__ip6_is_host(&config->gateway6));
+}
+
+/* IPv6 as configured: link-local address first, because all others need it. */
+static int start_ip6(struct mir__iface *iface, const struct mir_net_if_config *config)
+{
+    struct mir_net *net = iface->net;
+    struct mir_ip all_nodes = {{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
+    if (config->ip6 == MIR_IP6_OFF)
+        return 0;
+    int r = mir__group_join(iface, &all_nodes);
+    if (r < 0)
+        return r;
+    mir__nd6_iface_start(iface);
+    if (mir_ip_is_any(&config->gateway6))
+        return 0;
+    struct mir__route_spec spec = {
+        .gateway = config->gateway6, .iface = iface, .origin = MIR__ROUTE_MANUAL};
+    return mir__route_add(net, &spec, NULL);
+}
+
+static int add_addresses(struct mir__iface *iface, const struct mir_net_if_config *config)
+{
+    int r = start_ip6(iface, config);
+    if (config->use_dhcp)
+        mir__dhcp_start(iface, config->hostname);
+    else if (!mir_ip_is_any(&config->ip))
+        mir__iface_set_address(iface, mir_ip_to_v4(&config->ip), config->prefix_len,
+                               mir_ip_is_any(&config->gateway) ? 0
+                                                               : mir_ip_to_v4(&config->gateway));
+    for (uint32_t i = 0; i < config->address_count && r == 0; i++)
+        r = mir_net_add_address(iface->net, iface->index, &config->addresses[i]);
+    return r;
+}
+
+/* Back to what it was before: an interface with an impossible address is none. */
+static void close_iface(struct mir__iface *iface)
+{
+    struct mir_net *net = iface->net;
+    mir__dhcp_stop(iface);
+    if (iface->ip6_mode != MIR_IP6_OFF)
+        mir__nd6_iface_stop(iface);
+    mir_list_for_each (node, &iface->addresses)
+        mir__ifaddr_remove(MIR_CONTAINER_OF(node, struct mir__ifaddr, link));
+    mir__group_forget(iface);
+    mir__neigh_forget(net, iface, &mir__neigh_arp);
+    mir_list_for_each (node, &net->route.all) {
+        struct mir__route_entry *entry = MIR_CONTAINER_OF(node, struct mir__route_entry, link);
+        if (entry->iface == iface)
+            mir__route_remove_entry(net, entry);
+    }
+    mir__iface_stop(iface);
 }
 
 int mir_net_add_interface(struct mir_net *net, struct mir_net_dev *dev,
@@ -230,7 +357,7 @@ int mir_net_add_interface(struct mir_net *net, struct mir_net_dev *dev,
 {
     if (net->iface_count == MIR__IFACES_MAX)
         return -MIR_ELIMIT;
-    if (!config_ok(config) || dev->info.mtu < 576 || mir__mac_is_group(dev->info.mac))
+    if (!config_ok(config, &dev->info))
         return -MIR_EINVAL;
     struct mir__iface *iface = &net->ifaces[net->iface_count];
     struct mir_timer announce_timer = iface->announce_timer;
@@ -239,10 +366,14 @@ int mir_net_add_interface(struct mir_net *net, struct mir_net_dev *dev,
         .dev = dev,
         .mtu = dev->info.mtu,
         .index = net->iface_count,
+        .ip6_mode = (uint8_t)config->ip6,
+        .hops6 = 64,
         .has_flush = dev->ops->flush != NULL,
         .announce_timer = announce_timer,
         .to_all = {.fresh_until_us = MIR_TIME_NEVER, .state = MIR__NEIGH_REACHABLE},
     };
+    mir_list_init(&iface->addresses);
+    mir_list_init(&iface->groups);
     mir_memcpy(iface->mac, dev->info.mac, 6);
     mir_memset(iface->to_all.header, 0xff, 6);
     mir_memcpy(iface->to_all.header + 6, iface->mac, 6);
@@ -254,13 +385,12 @@ int mir_net_add_interface(struct mir_net *net, struct mir_net_dev *dev,
         return r;
     }
     /* The device may know its final capabilities only now. */
-    iface->mtu = dev->info.mtu;
+    iface->mtu = iface->mtu6 = dev->info.mtu;
     mir__net_routes_changed(net);
-    if (config->use_dhcp)
-        mir__dhcp_start(iface, config->hostname);
-    else
-        mir__iface_set_address(iface, mir_ip_to_v4(&config->ip), config->prefix_len,
-                               mir_ip_is_any(&config->gateway) ? 0
-                                                               : mir_ip_to_v4(&config->gateway));
-    return 0;
+    r = add_addresses(iface, config);
+    if (r < 0) {
+        close_iface(iface);
+        net->iface_count--;
+    }
+    return r;
 }

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /* The stack object in full, and what the files below TCP know of each other.
  *
- *   struct mir_net ── ifaces[] ── struct mir__iface ── dhcp client, broadcast neighbour
+ *   struct mir_net ── ifaces[] ── struct mir__iface ── addresses, groups, dhcp client, ...
  *        │
+ *        ├── ifaddr  addresses of all interfaces, by hash
+ *        ├── group   multicast groups of all interfaces, by hash
+ *        ├── route   the routing table
+ *        ├── pmtu    path MTUs
  *        ├── neigh   neighbours of all interfaces, one hash table
  *        ├── dnsinfo name servers and domains that were told
  *        ├── reass   datagrams being put together
@@ -17,15 +21,19 @@
 #include <mirari/log.h>
 
 #include "lib/net/dnsinfo.h"
+#include "lib/net/ifaddr.h"
 #include "lib/net/internal.h"
 #include "lib/net/neigh.h"
+#include "lib/net/route.h"
 #include "lib/net/udp_state.h"
 #include "lib/wire/arp.h"
 #include "lib/wire/csum.h"
 #include "lib/wire/dhcp.h"
 #include "lib/wire/eth.h"
 #include "lib/wire/icmp4.h"
+#include "lib/wire/icmp6.h"
 #include "lib/wire/ip4.h"
+#include "lib/wire/ip6.h"
 #include "lib/wire/udp.h"
 
 /* ---- arp.c -------------------------------------------------------------------------------- */
@@ -97,8 +105,14 @@ struct mir__iface {
     struct mir_net *net;
     struct mir_net_dev *dev;
     uint8_t mac[6];
-    uint16_t mtu; /* the device's, or less by DHCP */
+    uint16_t mtu;     /* the device's, or less by DHCP */
+    uint16_t mtu6;    /* for IPv6: the device's, or less by a router (RFC 4861 section 6.3.4) */
+    uint8_t hops6;    /* hop limit that routers ask for; 0 = 64 */
+    uint8_t ip6_mode; /* enum mir_ip6_mode */
     uint32_t index;
+    struct mir_list addresses; /* struct mir__ifaddr.link, oldest first, both families */
+    struct mir_list groups;    /* struct mir__group.link */
+    /* Copy of the first IPv4 address, for the fast path. */
     uint32_t ip; /* 0 = none; host order like all below */
     uint32_t mask;
     uint32_t broadcast; /* directed; 0 = none (prefix 31, 32) */
@@ -113,7 +127,8 @@ struct mir__iface {
     struct mir__dhcp_client dhcp;
 };
 
-/** Set or remove (@ip 0) the address; neighbours and routes are looked up again. */
+/** Set or remove (@ip 0) the first IPv4 address and the IPv4 default route that came with it;
+ *  neighbours and routes are looked up again. */
 void mir__iface_set_address(struct mir__iface *iface, uint32_t ip, uint8_t prefix_len,
                             uint32_t gateway);
 /** Give a whole frame to the device. Returns the device's answer. */
@@ -127,7 +142,58 @@ static inline bool mir__iface_is_on_link(const struct mir__iface *iface, uint32_
     return iface->ip != 0 && ((ip ^ iface->ip) & iface->mask) == 0;
 }
 
+/* ---- ip6.c -------------------------------------------------------------------------------- */
+
+/** An IPv6 packet; buf->data at the IP header, flags tell a link multicast. */
+void mir__ip6_input(struct mir_net *net, struct mir__iface *iface,
+                    MIR_GIVE struct mir_buf *buf_given);
+/** As mir__ip_output(), for a route of IPv6. */
+int mir__ip6_output(struct mir_net *net, struct mir__route *route,
+                    const struct mir__ip_params *params, MIR_GIVE struct mir_buf *buf_given);
+/** Prepend an IPv6 header in front of what is there. */
+void mir__ip6_push_header(struct mir_buf *buf, const struct mir__route *route,
+                          const struct mir__ip_params *params, uint8_t next);
+/** The address to speak to @dst from over @iface (RFC 6724); false: there is none. */
+bool mir__ip6_select_source(const struct mir__iface *iface, const struct mir_ip *dst,
+                            struct mir_ip *src);
+
+/* ---- nd6.c, mld6.c ------------------------------------------------------------------------- */
+
+/** IPv6 begins on @iface: it makes its link-local address and asks for routers. */
+void mir__nd6_iface_start(struct mir__iface *iface);
+/** It ends: timers stop, what was learned is forgotten. */
+void mir__nd6_iface_stop(struct mir__iface *iface);
+/** Is @addr free? Ends by setting its state. */
+void mir__nd6_dad_start(struct mir__ifaddr *addr);
+/** The timer of such a test. */
+void mir__nd6_dad_timer(struct mir__ifaddr *addr);
+/** Neighbour and router messages, checksum verified; buf->data at the ICMPv6 header. */
+void mir__nd6_input(struct mir_net *net, const struct mir__ip_meta *meta,
+                    MIR_GIVE struct mir_buf *buf_given);
+/** Link output of a packet with its IPv6 header, to route->next_hop6. */
+int mir__nd6_output(struct mir_net *net, struct mir__route *route,
+                    MIR_GIVE struct mir_buf *buf_given);
+/** Multicast listener messages, as mir__nd6_input(). */
+void mir__mld6_input(struct mir_net *net, const struct mir__ip_meta *meta,
+                     MIR_GIVE struct mir_buf *buf_given);
+
+/* ---- icmp6.c ------------------------------------------------------------------------------ */
+
+/** buf->data at the ICMPv6 header. */
+void mir__icmp6_input(struct mir_net *net, const struct mir__ip_meta *meta,
+                      MIR_GIVE struct mir_buf *buf_given);
+/** Answer a packet (its IPv6 header still at buf->start + network_offset) with an error, if RFC
+ *  4443 section 2.4 and the rate limit allow; borrowed. @rest is the word behind the checksum: MTU
+ *  or pointer. */
+void mir__icmp6_send_error(struct mir_net *net, const struct mir__ip_meta *meta,
+                           const struct mir_buf *buf, uint8_t type, uint8_t code, uint32_t rest);
+/** Tell the transport that sent the IPv6 packet [ip, ip+len) that it did not arrive. */
+void mir__icmp6_tell_transport(struct mir_net *net, const uint8_t *ip, size_t len, int err,
+                               uint16_t mtu);
+
 /* ---- ip4.c, frag4.c, reass4.c --------------------------------------------------------------- */
+
+#define MIR__IP4_MTU_MIN 68u
 
 static inline bool mir__ip4_is_multicast(uint32_t ip)
 {
@@ -189,6 +255,8 @@ struct mir__icmp_state {
     mir_time_us filled_us;
 };
 
+/** Take one of the errors that may be sent now; both families share them. */
+bool mir__icmp_take_token(struct mir_net *net);
 void mir__icmp4_input(struct mir_net *net, const struct mir__ip_meta *meta,
                       MIR_GIVE struct mir_buf *buf_given);
 /** Tell the transport that sent the packet [ip, ip+len) that it did not arrive. */
@@ -216,6 +284,10 @@ struct mir_net {
     struct mir_work flush_work;
     struct mir__neigh_table neigh;
     struct mir__dnsinfo dnsinfo;
+    struct mir__ifaddr_state_table ifaddr;
+    struct mir__group_state group;
+    struct mir__route_state route;
+    struct mir__pmtu_state pmtu;
     struct mir__reass_state reass;
     struct mir__icmp_state icmp;
     struct mir__udp_state udp;

@@ -175,7 +175,7 @@ static void deliver(struct mir_net *net, const struct mir__ip_meta *meta, struct
         return;
     }
     net->counters.udp_no_port++;
-    mir__icmp4_send_error(net, meta, buf, MIR__ICMP4_UNREACHABLE, MIR__ICMP4_PORT, 0);
+    mir__ip_refuse_port(net, meta, buf);
     mir_buf_release(buf);
 }
 
