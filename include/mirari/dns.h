@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: ISC */
-/* Names: what the domain name system stores.
+/* Names: what the domain name system stores, and how an appliance asks for it.
  *
  *   struct mir_dns_name    a domain name as it is on the wire, with a text form
  *   struct mir_dns_rdata   the data of one record, by type
+ *   struct mir_dns         a resolver: servers, cache, questions under way
+ *   struct mir_dns_answer  what a question led to; counted by reference
+ *
+ * As with TCP there are two styles: callbacks (mir_dns_resolve) and tasks (mir_dns_resolve_wait).
+ * A resolver works over any struct mir_stack. All calls belong to the loop's thread.
  */
 #ifndef MIRARI_DNS_H
 #define MIRARI_DNS_H
@@ -110,5 +115,134 @@ int mir_dns_type_parse(const char *text, size_t len, uint16_t *type) MIR_CHECK;
 /** Data as in a zone file, into [size] bytes, always with NUL; returns the length of the whole
  *  (>= size: it was cut). */
 size_t mir_dns_rdata_text(const struct mir_dns_rdata *rdata, char *out, size_t size);
+
+/* ---- asking ------------------------------------------------------------------------------- */
+
+struct mir_rng;
+struct mir_dns;
+struct mir_dns_query;
+
+#define MIR_DNS_SERVERS_MAX 4u
+#define MIR_DNS_SEARCH_MAX  6u
+
+/** A name that needs no server, as in /etc/hosts. */
+struct mir_dns_host {
+    const char *name;
+    struct mir_ip ip;
+};
+
+struct mir_dns_config {
+    struct mir_stack *stack;
+    struct mir_rng *rng;
+    struct mir_endpoint servers[MIR_DNS_SERVERS_MAX]; /**< recursive ones; port 0 = 53 */
+    uint32_t server_count;
+    const char *search; /**< domains divided by blanks, up to 6, tried as ends; NULL = none */
+    uint32_t ndots;     /**< a name with fewer dots is tried with @search first; 0 = 1 */
+    const struct mir_dns_host *hosts; /**< [host_count], lent until mir_dns_close */
+    uint32_t host_count;
+    uint32_t cache_max;          /**< answers kept; 0 = 256; the one not used longest gives way */
+    uint32_t cache_max_bytes;    /**< of answers that are long (beyond 1 KiB each); 0 = 256 KiB */
+    uint32_t questions_max;      /**< under way at one time; 0 = 64 */
+    uint32_t queries_max;        /**< that wait for them; 0 = 256 */
+    uint32_t ttl_max_s;          /**< an answer is kept at most so long; 0 = 86,400 */
+    uint32_t negative_ttl_max_s; /**< that there is none; 0 = 900 */
+    uint32_t try_ms;             /**< patience of the first round, doubled each round; 0 = 1,000 */
+    uint32_t rounds;             /**< every server is asked so often; 0 = 3 */
+    bool no_edns;                /**< plain RFC 1035 */
+    bool no_case_mix;            /**< no random case in questions */
+};
+
+struct mir_dns_stats {
+    uint64_t queries, answered_by_cache, answered_locally, joined;
+    uint64_t sent_udp, sent_tcp, responses, timeouts, truncated, server_failures;
+    uint64_t refused_source;   /**< not from the server that was asked */
+    uint64_t refused_id;       /**< wrong id, or no response at all */
+    uint64_t refused_question; /**< the answer to another question */
+    uint64_t refused_case;     /**< letters changed: asked again over TCP */
+    uint64_t refused_form;     /**< malformed */
+    uint64_t evicted, no_memory;
+    uint32_t cached, cached_bytes, questions, waiting;
+};
+
+/** What a question led to. Counted by reference: the cache may hold the same one. */
+struct mir_dns_answer {
+    int error;        /**< 0, or -MIR_ENOENT: no such name, or none of that type */
+    bool is_nxdomain; /**< the name does not exist at all */
+    uint16_t type;
+    uint16_t record_count;
+    struct mir_dns_name name;      /**< that was asked, search domain included */
+    struct mir_dns_name canonical; /**< at the end of its aliases */
+    mir_time_us expires_us;        /**< by the loop's clock */
+    /* private: */
+    struct mir_dns *dns;
+    struct mir_list bucket, age;
+    uint32_t refs;
+    uint32_t data_len;
+    const uint8_t *data;
+    struct mir_io_page *page;
+    uint8_t own[320];
+};
+
+/**
+ * mir_dns_open() - make a resolver; its memory comes from the stack's pages.
+ *
+ * @config  borrowed, but hosts and their texts are lent
+ *
+ * Returns 0, -MIR_EINVAL (servers, search domains), -MIR_ENOMEM.
+ * Source  RFC 1034 section 5.3.1 (stub resolvers)
+ */
+int mir_dns_open(const struct mir_dns_config *config, struct mir_dns **dns) MIR_CHECK;
+/** Cancel everything (handlers are not called) and release the memory. Every answer that was held
+ *  must have been released. */
+void mir_dns_close(struct mir_dns *dns);
+/** Ask these servers from now on. Returns 0 or -MIR_EINVAL (too many). */
+int mir_dns_set_servers(struct mir_dns *dns, const struct mir_endpoint *servers,
+                        uint32_t count) MIR_CHECK;
+void mir_dns_get_stats(const struct mir_dns *dns, struct mir_dns_stats *stats);
+/** Forget what was learnt from servers. */
+void mir_dns_flush(struct mir_dns *dns);
+/** The stack it asks over. */
+struct mir_stack *mir_dns_stack(const struct mir_dns *dns);
+
+/** @error 0, -MIR_ENOENT (@answer says which kind), -MIR_ETIMEDOUT, -MIR_EIO (servers fail),
+ *  -MIR_ENETUNREACH (no server), -MIR_ENOMEM. @answer is borrowed, NULL on other errors. */
+typedef void (*mir_dns_fn)(void *arg, int error, const struct mir_dns_answer *answer);
+
+/**
+ * mir_dns_resolve() - ask for the records of one type of a name.
+ *
+ * @name         text; a dot at the end: no search domains. Addresses as text are their own answer
+ * @type         MIR_DNS_A, MIR_DNS_SRV ...; not MIR_DNS_ANY
+ * @deadline_us  -MIR_ETIMEDOUT then; MIR_TIME_NEVER = until the servers are given up
+ * @handler      called once, never inside this call, unless canceled
+ * @query        out, may be NULL: handle for mir_dns_cancel(), valid until the handler is called
+ *
+ * Returns 0, -MIR_EMALFORMED or -MIR_ETOOBIG (no name), -MIR_EINVAL (type), -MIR_ELIMIT.
+ * Cost    one datagram each way if it is not in the cache; the same question is asked once
+ * Source  RFC 1034 section 5.3.3, RFC 1123 section 6.1.3, RFC 5452 (what is believed), RFC 2308
+ */
+int mir_dns_resolve(struct mir_dns *dns, const char *name, uint16_t type, mir_time_us deadline_us,
+                    mir_dns_fn handler, void *arg, struct mir_dns_query **query) MIR_CHECK;
+/** Take a question back: its handler is not called. */
+void mir_dns_cancel(struct mir_dns_query *query);
+
+/**
+ * mir_dns_resolve_wait() - the same from a task.
+ *
+ * @answer  out: to be released; also set on -MIR_ENOENT, else NULL on errors
+ *
+ * Returns as mir_dns_resolve() and mir_dns_fn, or -MIR_ECANCELED (the task).
+ * Cost    O(records) without a wait if the answer is in the cache
+ * Source  RFC 1034 section 5.3.3
+ */
+int mir_dns_resolve_wait(struct mir_dns *dns, const char *name, uint16_t type,
+                         mir_time_us deadline_us, struct mir_dns_answer **answer) MIR_CHECK;
+
+/** Keep an answer beyond the handler; give it back. NULL is fine for release. */
+struct mir_dns_answer *mir_dns_answer_hold(const struct mir_dns_answer *answer);
+void mir_dns_answer_release(struct mir_dns_answer *answer);
+/** The next record. *@at is 0 at first. Returns false when there is no more. */
+bool mir_dns_answer_next(const struct mir_dns_answer *answer, uint32_t *at,
+                         struct mir_dns_rdata *rdata);
 
 #endif

@@ -169,6 +169,8 @@ struct mir_stack_ops {
                   void *arg);
     /** Address of the first interface; any = none yet. */
     void (*address)(struct mir_stack *, struct mir_ip *ip);
+    /** Name servers, best first, at most @max; returns how many. NULL = the stack knows none. */
+    uint32_t (*dns_servers)(struct mir_stack *, struct mir_ip *out, uint32_t max);
 };
 
 struct mir_stack {

@@ -115,6 +115,11 @@ static bool is_group(const struct mir_net *net, const struct mir_ip *ip)
     return is_group;
 }
 
+static uint32_t get_dns_servers(struct mir_stack *stack, struct mir_ip *out, uint32_t max)
+{
+    return (uint32_t)mir_net_dns_servers(mir__net_of_stack(stack), out, max);
+}
+
 /* One connection has one other end: groups are refused (RFC 9293 section 3.9.2.3, MUST-46). */
 static int tcp_connect(struct mir_stack *stack, const struct mir_endpoint *remote,
                        mir_tcp_handler_fn handler, void *arg, struct mir_tcp **tcp)
@@ -132,6 +137,7 @@ static const struct mir_stack_ops stack_ops = {
     .udp_open = mir__udp_open,
     .stats = put_stats,
     .address = get_address,
+    .dns_servers = get_dns_servers,
 };
 
 /* ---- open and close ------------------------------------------------------------------------- */

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: ISC */
+/* Asking from a task: calls that look blocking.
+ *
+ * What the cache has is returned without a wait. Else the task sleeps until the handler of the
+ * query has run; a task that is canceled takes its query back, so the handler never finds a stack
+ * that is gone.
+ */
+#include "lib/dns/internal.h"
+
+struct waiting {
+    struct mir_wait wait;
+    bool is_done;
+    int error;
+    struct mir_dns_answer *answer;
+};
+
+static void on_done(void *arg, int error, const struct mir_dns_answer *answer)
+{
+    struct waiting *w = arg;
+    w->is_done = true;
+    w->error = error;
+    w->answer = answer != NULL ? mir_dns_answer_hold(answer) : NULL;
+    mir_wait_wake_all(&w->wait);
+}
+
+/* The answer of the first name that the text can mean, if the cache has it. */
+static struct mir_dns_answer *find_at_once(struct mir_dns *dns, const char *name, uint16_t type)
+{
+    struct mir_dns_query query;
+    struct mir_dns_name first;
+    if (mir__dns_query_parse(dns, name, type, &query) < 0 || !mir__dns_candidate(&query, 0, &first))
+        return NULL;
+    struct mir_dns_answer *answer = mir__dns_cache_get(dns, &first, type);
+    if (answer != NULL && answer->error == 0) {
+        dns->stats.queries++;
+        dns->stats.answered_by_cache++;
+        return answer;
+    }
+    mir_dns_answer_release(answer);
+    return NULL;
+}
+
+int mir_dns_resolve_wait(struct mir_dns *dns, const char *name, uint16_t type,
+                         mir_time_us deadline_us, struct mir_dns_answer **answer)
+{
+    struct waiting w = {.is_done = false};
+    struct mir_dns_query *query;
+    *answer = find_at_once(dns, name, type);
+    if (*answer != NULL)
+        return 0;
+    mir_wait_init(&w.wait);
+    int r = mir_dns_resolve(dns, name, type, deadline_us, on_done, &w, &query);
+    while (r == 0 && !w.is_done)
+        r = mir_wait_on(mir_dns_stack(dns)->loop, &w.wait, MIR_TIME_NEVER);
+    if (w.is_done) {
+        *answer = w.answer;
+        return w.error;
+    }
+    if (r == -MIR_ECANCELED)
+        mir_dns_cancel(query);
+    return r;
+}
