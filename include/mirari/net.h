@@ -114,6 +114,7 @@ struct mir_tcp_info {
     uint32_t segs_out, segs_in, retransmits, timeouts, fast_retransmits, dup_acks_in;
     uint8_t snd_wscale, rcv_wscale;
     bool timestamps;
+    bool ecn;               /**< congestion marks were agreed upon */
     const char *congestion; /**< name of the algorithm; NULL = not known (the host's stack) */
 };
 
@@ -368,6 +369,13 @@ struct mir_net;
 struct mir_net_dev;
 struct mir_rng;
 
+/** Explicit congestion notification (RFC 3168). */
+enum mir_net_ecn {
+    MIR_NET_ECN_PASSIVE, /**< agreed when the peer asks for it */
+    MIR_NET_ECN_ON,      /**< asked for too */
+    MIR_NET_ECN_OFF,
+};
+
 struct mir_net_config {
     struct mir_loop *loop;
     struct mir_page_pool *pages;
@@ -380,6 +388,7 @@ struct mir_net_config {
     uint32_t tcp_rcvbuf_bytes;     /**< per connection; 0 = 1 MiB */
     uint64_t tcp_memory_max_bytes; /**< queued data of all connections; 0 = half the page pool */
     bool tcp_no_sack;              /**< neither offer nor accept selective acknowledgment */
+    enum mir_net_ecn tcp_ecn;      /**< congestion marks instead of losses, where agreed */
     const char *congestion;        /**< "cubic" (RFC 9438, 9406; also NULL) or "reno" (5681) */
     uint32_t udp_sockets_max;      /**< 0 = 256 */
     uint32_t arp_entries_max;      /**< 0 = 1024 */

@@ -211,6 +211,7 @@ struct mir_sim_wire_config {
     uint32_t duplicate_ppm;
     uint32_t corrupt_ppm; /**< 1 to 15 adjacent bits of the IP packet are flipped */
     uint32_t queue_bytes; /**< waiting for the wire at most, then tail drop; 0 = 1 MiB */
+    uint32_t mark_bytes;  /**< with more waiting, ECN-capable packets are marked; 0 = never */
     uint16_t mtu;         /**< larger IP packets vanish (a black hole); 0 = none do */
 };
 
@@ -218,8 +219,8 @@ struct mir_sim_wire_config {
  * mir_sim_wire_parse() - a wire from text, as for --fault and for --wire.
  *
  * @text  "" or words separated by commas: rate=10m delay=20ms jitter=1ms loss=1% burst=1%/30%
- *        reorder=2% or reorder=2%/5ms dup=1% corrupt=0.1% queue=64k mtu=1400; times take us, ms
- *        (default) or s; sizes and rates take k, m, g; chances take a percentage
+ *        reorder=2% or reorder=2%/5ms dup=1% corrupt=0.1% queue=64k mark=30k mtu=1400; times take
+ * us, ms (default) or s; sizes and rates take k, m, g; chances take a percentage
  * @error_pos  out: offset of the offending word; written only on -MIR_EINVAL
  *
  * Returns 0 or -MIR_EINVAL (nothing is changed). Words not given keep their value in @config.
@@ -236,6 +237,7 @@ struct mir_sim_wire_stats {
     uint64_t cut;              /**< partition or nothing at the other end */
     uint64_t too_big;          /**< wire's mtu */
     uint64_t reordered, duplicated, corrupted;
+    uint64_t marked; /**< congestion experienced */
 };
 
 /**

@@ -29,6 +29,7 @@ static const struct word words[] = {
     {"dup", UNIT_CHANCE, AT(duplicate_ppm), 0, 0},
     {"corrupt", UNIT_CHANCE, AT(corrupt_ppm), 0, 0},
     {"queue", UNIT_SIZE, AT(queue_bytes), 0, 0},
+    {"mark", UNIT_SIZE, AT(mark_bytes), 0, 0},
     {"mtu", UNIT_MTU, AT(mtu), 0, 0},
 };
 

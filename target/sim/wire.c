@@ -106,6 +106,23 @@ static void corrupt(struct direction *way, struct mir__sim_frame *frame)
     way->stats.corrupted++;
 }
 
+/* An ECN-capable IPv4 packet met congestion (RFC 3168 section 5); its header's checksum follows. */
+static void mark(struct direction *way, struct mir__sim_frame *frame)
+{
+    uint8_t *ip = frame->data + 14;
+    if (frame->len < 34 || mir_get_be16(frame->data + 12) != 0x0800)
+        return;
+    if ((ip[1] & 3) == 0 || (ip[1] & 3) == 3)
+        return;
+    uint16_t before = mir_get_be16(ip);
+    ip[1] |= 3;
+    uint32_t sum = (uint32_t)(uint16_t)~mir_get_be16(ip + 10) + (uint16_t)~before;
+    sum += mir_get_be16(ip);
+    sum = (sum & 0xffff) + (sum >> 16);
+    mir_put_be16(ip + 10, (uint16_t) ~((sum & 0xffff) + (sum >> 16)));
+    way->stats.marked++;
+}
+
 /* ---- the way of a frame -----------------------------------------------------------------------
  */
 
@@ -208,6 +225,8 @@ void mir__sim_transmit(struct mir_sim_plug *from, struct mir__sim_frame *frame)
     way->stats.bytes += frame->len;
     bool is_sent = fate == NULL;
     if (is_sent) {
+        if (way->config.mark_bytes != 0 && waiting_bytes(sim, way) > way->config.mark_bytes)
+            mark(way, frame);
         way->free_at_ns =
             MIR_MAX(way->free_at_ns, sim->now_ns) + bytes_to_ns(way, frame->len + FRAME_OVERHEAD);
         if (is_lost(way))

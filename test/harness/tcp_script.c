@@ -169,6 +169,12 @@ void script_in_more(struct tcp_script *s, const char *flags, uint32_t seq, uint3
     sum = (uint16_t)~sum;
     memcpy(tcp + MIR__TCP_CSUM_OFFSET, &sum, sizeof sum);
     size_t frame_len = testbed_make_ip(frame, MIR__PROTO_TCP, tcp, hdr.hdr_len + len);
+    if (s->tos != 0) {
+        frame[15] = s->tos;
+        mir_put_be16(frame + 24, 0);
+        uint16_t ip_sum = (uint16_t)~mir__csum_partial(frame + 14, 20);
+        memcpy(frame + 24, &ip_sum, sizeof ip_sum);
+    }
     testdev_inject_more(&s->bed.dev, frame, frame_len, s->flags_in);
 }
 
@@ -210,6 +216,7 @@ bool script_next(struct tcp_script *s)
                   ==, 0xffff);
     s->len = tcp_len - s->hdr.hdr_len;
     s->gso_size = frame->gso_size;
+    s->out_tos = ip[1];
     memcpy(s->payload, tcp + s->hdr.hdr_len, s->len);
     return true;
 }

@@ -42,6 +42,7 @@ struct tcp_script {
     bool ts;            /* segments carry timestamps */
     uint32_t tsval;     /* of the next segment */
     uint32_t tsecr;     /* UINT32_MAX: echo what we saw last */
+    uint8_t tos;        /* IP of the next segments */
     int mss;            /* of SYNs; 0 = no option */
     int wscale;         /* of SYNs; -1 = no option */
     bool sack;          /* SYNs say SACK permitted */
@@ -57,6 +58,7 @@ struct tcp_script {
     uint32_t len;
     uint8_t payload[65536];
     uint16_t gso_size;
+    uint8_t out_tos;
 };
 
 /** Memory of the stack made by the next script_open(); 16 MiB unless changed. */

@@ -85,6 +85,8 @@ static void drop_acked(struct mir__tcp_pcb *pcb, uint32_t ack)
 /* Marks that were passed long ago follow: 2 GiB behind, they would look as if they lay ahead. */
 static void keep_marks_near(struct mir__tcp_pcb *pcb)
 {
+    if (pcb->in_cwr && seq_gt(pcb->snd_una, pcb->recover))
+        pcb->in_cwr = false;
     if (!pcb->in_recovery && seq_lt(pcb->recover, pcb->snd_una))
         pcb->recover = pcb->snd_una - 1;
     if (seq_lt(pcb->small_end, pcb->snd_una))
@@ -135,8 +137,10 @@ void mir__tcp_new_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *s
 
 static void enter_recovery(struct mir__tcp_pcb *pcb)
 {
-    pcb->cc->on_loss(pcb, pcb->snd_max - pcb->snd_una);
-    pcb->cwnd += 3u * pcb->mss;
+    if (!pcb->in_cwr) /* once for a window */
+        pcb->cc->on_loss(pcb, pcb->snd_max - pcb->snd_una);
+    mir__tcp_ecn_reduced(pcb);
+    pcb->cwnd = pcb->ssthresh + 3u * pcb->mss;
     pcb->recover = pcb->snd_max;
     pcb->in_recovery = true;
     pcb->partial_seen = false;
@@ -155,7 +159,7 @@ static void duplicate_ack(struct mir__tcp_pcb *pcb)
         pcb->dup_acks++;
     if (pcb->in_recovery)
         pcb->cwnd += pcb->mss;
-    else if (pcb->dup_acks == 3 && seq_gt(pcb->snd_una, pcb->recover))
+    else if (pcb->dup_acks == 3 && (pcb->in_cwr || seq_gt(pcb->snd_una, pcb->recover)))
         enter_recovery(pcb);
     mir__tcp_mark(pcb);
 }

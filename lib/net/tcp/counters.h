@@ -56,6 +56,11 @@
     X(spurious_recoveries)                                                                         \
     X(sack_range_limit)                                                                            \
     X(hystart_exits)                                                                               \
+    X(ecn_agreed)                                                                                  \
+    X(ecn_fallbacks)                                                                               \
+    X(ecn_marks_in)                                                                                \
+    X(ecn_echoes_in)                                                                               \
+    X(ecn_reductions)                                                                              \
     X(partial_acks)                                                                                \
     X(persist_probes)                                                                              \
     X(keepalive_probes)                                                                            \

@@ -160,6 +160,7 @@ static void syn_sent(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg)
         mir__tcp_mark(pcb);
         return;
     }
+    mir__tcp_ecn_answered(pcb, seg);
     mir__tcp_establish(pcb);
     mir__tcp_new_ack(pcb, seg);
     pcb->ack_now = true;
@@ -320,6 +321,8 @@ static void accepted(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg)
     take_timestamp(pcb, seg);
     if (!mir__tcp_process_ack(pcb, seg) || !after_ack(pcb))
         return;
+    if (pcb->has_ecn)
+        mir__tcp_ecn_input(pcb, seg);
     if (pcb->is_detached && seg->len > 0 && may_receive(pcb)) {
         /* Nobody will read this: tell the peer (RFC 2525 section 2.17). */
         MIR__TCP_COUNT(pcb->host, drop_after_close);
@@ -341,6 +344,8 @@ static bool predicted(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg)
         pcb->dup_acks != 0 || pcb->is_persist || pcb->is_detached ||
         seq_lt(hdr->ack, pcb->snd_una) || seq_gt(hdr->ack, pcb->snd_max) ||
         seg->len > mir__tcp_rcv_wnd(pcb) || (seg->len == 0 && hdr->ack == pcb->snd_una))
+        return false;
+    if (pcb->has_ecn && mir__tcp_ecn_is_marked(seg))
         return false;
     if (pcb->has_ts && (!seg->opt.has_ts || seq_lt(seg->opt.tsval, pcb->ts_recent)))
         return false;

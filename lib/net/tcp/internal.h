@@ -18,6 +18,7 @@
  *   cookie.c   SYN cookies                        time_wait.c  what is left of a connection
  *   queues.h   what holds bytes of a connection
  *   busy.c     what a connection needs only while it has something to do
+ *   ecn.c      congestion marks
  *   check.c    invariants, in debug builds
  *
  * Nothing here knows an address family: addresses are struct mir_ip, the length of an IP header
@@ -186,7 +187,10 @@ struct mir__tcp_pcb {
     bool is_blocked : 1; /* in host->blocked */
     bool has_sack : 1;
     bool reordering_seen : 1;
-    bool in_cwr : 1; /* the window was reduced for a congestion mark; until `recover` */
+    bool has_ecn : 1;
+    bool in_cwr : 1;  /* the window was reduced for a congestion mark; until `recover` */
+    bool cwr_due : 1; /* the next new data says so */
+    bool ece_due : 1; /* marked data came, and no CWR since */
 
     /* Sending (RFC 9293 section 3.3.1). snd_max is the highest snd_nxt ever was. */
     uint32_t iss;
@@ -261,7 +265,8 @@ struct mir__tcp_half_open {
     uint16_t mss;        /* of the peer */
     uint8_t wscale;      /* of the peer, MIR__TCP_NO_WSCALE = none */
     uint8_t retries;
-    bool has_sack;
+    bool has_sack : 1;
+    bool has_ecn : 1;
 };
 #define MIR__TCP_NO_WSCALE 15u
 
@@ -329,6 +334,7 @@ struct mir__tcp_state {
     const struct mir__tcp_cc *cc; /* of new connections */
     uint32_t sndbuf;
     bool no_sack;
+    uint8_t ecn; /* enum mir_net_ecn */
     uint32_t rcvbuf;
     uint64_t memory_used; /* queued bytes and waste, both directions, all connections */
     uint64_t memory_max;
@@ -649,6 +655,28 @@ void mir__tcp_cookie_make(const struct mir__tcp_state *host, const struct mir__t
 /** The acknowledgment of such a SYN-ACK: fill @half as the entry would have been. */
 bool mir__tcp_cookie_check(const struct mir__tcp_state *host, const struct mir__tcp_tuple *tuple,
                            const struct mir__tcp_segment *ack, struct mir__tcp_half_open *half);
+
+/* ---- ecn.c --------------------------------------------------------------------------------------
+ */
+
+/** Flags for our SYN that ask for ECN; 0 if we do not ask. */
+uint8_t mir__tcp_ecn_ask(struct mir__tcp_pcb *pcb);
+/** Does @syn ask, and do we agree? */
+bool mir__tcp_ecn_is_asked(const struct mir__tcp_state *host, const struct mir__tcp_segment *syn);
+/** The answer to our SYN. */
+void mir__tcp_ecn_answered(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *syn_ack);
+/** An acceptable segment on a connection with ECN, after its acknowledgment was processed. */
+void mir__tcp_ecn_input(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg);
+static inline bool mir__tcp_ecn_is_marked(const struct mir__tcp_segment *seg)
+{
+    return (seg->meta->tos & 3u) == 3u;
+}
+/** The window was reduced, for whatever reason: the peer is told. */
+static inline void mir__tcp_ecn_reduced(struct mir__tcp_pcb *pcb)
+{
+    pcb->in_cwr = false;
+    pcb->cwr_due = pcb->has_ecn;
+}
 
 /* ---- time_wait.c ------------------------------------------------------------------------------
  */

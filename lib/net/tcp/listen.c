@@ -184,7 +184,7 @@ static void send_syn_ack(struct mir__tcp_state *host, const struct mir__tcp_tupl
         .seq = half->iss,
         .ack = half->irs + 1,
         .wnd = (uint16_t)MIR_MIN(listener->rcvbuf, 65535u),
-        .flags = MIR__TCP_SYN | MIR__TCP_ACK,
+        .flags = (uint8_t)(MIR__TCP_SYN | MIR__TCP_ACK | (half->has_ecn ? MIR__TCP_ECE : 0)),
         .opt = &opt,
     };
     mir__tcp_send_control(host, &ctl);
@@ -298,6 +298,7 @@ static void syn_arrived(struct mir__tcp_listener *listener, const struct mir__tc
         .wscale = syn->opt.has_wscale ? MIR_MIN(syn->opt.wscale, (uint8_t)MIR__TCP_WSCALE_MAX)
                                       : (uint8_t)MIR__TCP_NO_WSCALE,
         .has_sack = syn->opt.sack_permitted && !host->no_sack,
+        .has_ecn = mir__tcp_ecn_is_asked(host, syn),
     };
     if (isn_floor != 0 && seq_le(half->iss, isn_floor))
         half->iss = isn_floor + 65536 + mir_rng_below(host->rng, 65536);
@@ -331,6 +332,7 @@ static struct mir__tcp_pcb *make_connection(struct mir__tcp_listener *listener,
     };
     pcb->state = MIR_TCP_S_SYN_RECEIVED;
     pcb->is_passive = true;
+    pcb->has_ecn = half->has_ecn;
     pcb->rcv_limit = listener->rcvbuf;
     pcb->node.rcv_wscale = mir__tcp_wscale_for(listener->rcvbuf);
     pcb->mss_limit = listener->mss_max;
@@ -367,6 +369,8 @@ static void open_connection(struct mir__tcp_listener *listener, struct mir__tcp_
     mir__tcp_input_pcb(pcb, seg);
     if (is_synchronized(pcb)) {
         MIR__TCP_COUNT(pcb->host, passive_opens);
+        if (pcb->has_ecn)
+            MIR__TCP_COUNT(pcb->host, ecn_agreed);
         pcb->is_accepted = true;
         listener->pub.on_accept(&listener->pub, &pcb->tcp, listener->pub.arg);
     } else if (!pcb->is_dead) {

@@ -42,6 +42,8 @@ static struct mir__ip_params ip_params_of(const struct mir__tcp_pcb *pcb)
     };
 }
 
+#define ECT_0 2u /* RFC 3168 section 5 */
+
 static uint32_t header_len(const struct mir__tcp_pcb *pcb)
 {
     return MIR__TCP_HEADER_BYTES + (pcb->has_ts ? MIR__TCP_TS_BYTES : 0);
@@ -68,8 +70,10 @@ static void acknowledged(struct mir__tcp_pcb *pcb)
     mir__tcp_timer_stop(pcb, MIR__TCP_T_DELACK);
 }
 
+#define WITH_ECT 0x100u /* beyond the flags of a header: the packet may be marked */
+
 /* Fill the header, with SACK blocks if @sack is not NULL, and hand the segment to IP. */
-static void hand_over(struct mir__tcp_pcb *pcb, struct mir_buf *buf, uint32_t seq, uint8_t flags,
+static void hand_over(struct mir__tcp_pcb *pcb, struct mir_buf *buf, uint32_t seq, uint32_t flags,
                       const struct mir__tcp_options *sack)
 {
     struct mir__tcp_state *host = pcb->host;
@@ -80,7 +84,7 @@ static void hand_over(struct mir__tcp_pcb *pcb, struct mir_buf *buf, uint32_t se
         .seq = seq,
         .ack = pcb->rcv_nxt,
         .wnd = mir__tcp_window_to_send(pcb),
-        .flags = flags,
+        .flags = (uint8_t)(flags | (pcb->ece_due ? MIR__TCP_ECE : 0)),
         .hdr_len = (uint8_t)(header_len(pcb) + sack_len),
     };
     mir__tcp_header_emit(buf->data, &hdr);
@@ -100,6 +104,7 @@ static void hand_over(struct mir__tcp_pcb *pcb, struct mir_buf *buf, uint32_t se
     mir__ip_transport_checksum(&pcb->busy->route, &pcb->node.local, &pcb->node.remote,
                                MIR__PROTO_TCP, buf, MIR__TCP_CSUM_OFFSET);
     struct mir__ip_params params = ip_params_of(pcb);
+    params.tos = flags & WITH_ECT ? ECT_0 : 0;
     if (mir__ip_output(host->net, &pcb->busy->route, &params, buf) < 0)
         MIR__TCP_COUNT(host, output_failed);
 }
@@ -190,9 +195,13 @@ static uint32_t transmit(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t len, b
         got -= got % mss;
     }
     with_fin = with_fin && got == len;
-    uint8_t flags = MIR__TCP_ACK;
+    uint32_t flags = MIR__TCP_ACK;
     if (with_fin)
         flags |= MIR__TCP_FIN;
+    if (pcb->has_ecn && got > 0 && seq == pcb->snd_max) {
+        flags |= WITH_ECT | (pcb->cwr_due ? MIR__TCP_CWR : 0);
+        pcb->cwr_due = false;
+    }
     if (got > 0 && seq + got == sendq_end(pcb))
         flags |= MIR__TCP_PSH;
     if (got > mss) {
@@ -212,7 +221,7 @@ static uint32_t segment_max(const struct mir__tcp_pcb *pcb)
 {
     uint32_t headers = pcb->busy->route.ip_header_len + header_len(pcb);
     uint32_t most = MIR_MIN(pcb->busy->route.gso_max, 65535u);
-    if (most < headers + 2u * pcb->mss)
+    if (most < headers + 2u * pcb->mss || pcb->cwr_due) /* that says one segment, not many */
         return pcb->mss;
     most -= headers;
     return most - most % pcb->mss;
@@ -369,7 +378,7 @@ static void send_syn(struct mir__tcp_pcb *pcb)
         .seq = pcb->iss,
         .ack = is_answer ? pcb->rcv_nxt : 0,
         .wnd = (uint16_t)wnd,
-        .flags = (uint8_t)(MIR__TCP_SYN | (is_answer ? MIR__TCP_ACK : 0)),
+        .flags = (uint8_t)(MIR__TCP_SYN | (is_answer ? MIR__TCP_ACK : mir__tcp_ecn_ask(pcb))),
         .opt = &opt,
     };
     pcb->syn_due = false;

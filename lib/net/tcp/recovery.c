@@ -44,7 +44,9 @@ static void enter(struct mir__tcp_pcb *pcb)
     mir__tcp_undo_begin(pcb, false);
     /* Waiting for the reordering window sends more than limited transmit would: that does not
      * count. */
-    pcb->cc->on_loss(pcb, MIR_MIN(flight, pcb->cwnd + 3u * pcb->mss));
+    if (!pcb->in_cwr) /* once for a window */
+        pcb->cc->on_loss(pcb, MIR_MIN(flight, pcb->cwnd + 3u * pcb->mss));
+    mir__tcp_ecn_reduced(pcb);
     pcb->recover = pcb->snd_max;
     pcb->in_recovery = true;
     pcb->is_timing = false;

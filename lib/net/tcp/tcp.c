@@ -24,7 +24,7 @@
  * and writers wait, except that an empty queue may always take a page, so that everybody makes
  * progress.
  *
- * What this TCP does not do yet: ECN, Fast Open, buffer auto-tuning.
+ * What this TCP does not do yet: Fast Open, buffer auto-tuning.
  */
 #include <mirari/log.h>
 
@@ -531,6 +531,7 @@ static void tcp_info(const struct mir_tcp *tcp, struct mir_tcp_info *info)
         .snd_wscale = pcb->snd_wscale,
         .rcv_wscale = pcb->node.rcv_wscale,
         .timestamps = pcb->has_ts,
+        .ecn = pcb->has_ecn,
         .congestion = pcb->cc->name,
     };
 }
@@ -623,6 +624,7 @@ int mir__tcp_init(struct mir_net *net, const struct mir_net_config *config)
     host->loop = stack->loop;
     host->rng = mir__net_rng(net);
     host->no_sack = config->tcp_no_sack;
+    host->ecn = (uint8_t)config->tcp_ecn;
     host->cc = cc;
     host->sndbuf = config->tcp_sndbuf_bytes != 0 ? config->tcp_sndbuf_bytes : 1u << 20;
     host->rcvbuf = config->tcp_rcvbuf_bytes != 0 ? config->tcp_rcvbuf_bytes : 1u << 20;
