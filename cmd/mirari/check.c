@@ -11,8 +11,10 @@
  * nearest() finds the name a user probably meant: optimal string alignment distance (insert,
  * delete, change, swap neighbours), at most a third of the name's length.
  */
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -469,39 +471,167 @@ static void check_forwards(const struct manifest *m, size_t index, struct diag *
     free(seen.item);
 }
 
-static void check_gateway(const struct manifest_net *net, bool ip_good, struct cidr ip,
-                          struct diag *diag)
+bool valid_ip6(const char *text, struct why *why)
+{
+    struct in6_addr addr;
+    return inet_pton(AF_INET6, text, &addr) == 1 ||
+           fail(why, "\"%.64s\" is not an IPv6 address; write one such as fd00::2", text);
+}
+
+bool valid_cidr6(const char *text, struct why *why)
+{
+    char address[INET6_ADDRSTRLEN];
+    struct in6_addr addr;
+    uint64_t prefix = 0;
+    size_t len = strcspn(text, "/");
+    snprintf(address, sizeof address, "%.*s",
+             (int)(len < sizeof address ? len : sizeof address - 1), text);
+    if (!valid_ip6(address, why))
+        return false;
+    if (text[len] == '\0')
+        return fail(why, "\"%s\" lacks its prefix length; write %s/64 or another length", text,
+                    text);
+    if (!digits(text + len + 1, strlen(text + len + 1), 128, &prefix) || prefix == 0)
+        return fail(why, "prefix length \"%.16s\" is not usable; write a number from 1 to 128",
+                    text + len + 1);
+    if (inet_pton(AF_INET6, address, &addr) != 1 || IN6_IS_ADDR_MULTICAST(&addr) ||
+        IN6_IS_ADDR_UNSPECIFIED(&addr) || IN6_IS_ADDR_LOOPBACK(&addr) ||
+        IN6_IS_ADDR_V4MAPPED(&addr))
+        return fail(why, "\"%.64s\" is not one host's address; take one such as fd00::2/64", text);
+    return true;
+}
+
+/* PREFIX/LEN=ADDRESS, both of one family. */
+static bool valid_route(const char *text, struct why *why)
+{
+    const char *equals = strchr(text, '=');
+    if (equals == NULL)
+        return fail(why, "\"%.64s\" is not a route; write PREFIX/LENGTH=ADDRESS", text);
+    char *prefix = need_text(text, (size_t)(equals - text)), *slash = strchr(prefix, '/');
+    uint64_t len;
+    bool is_v6 = strchr(prefix, ':') != NULL;
+    bool good = slash != NULL && digits(slash + 1, strlen(slash + 1), is_v6 ? 128 : 32, &len);
+    if (!good)
+        fail(why, "route \"%.64s\" lacks a prefix length", text);
+    if (slash != NULL)
+        *slash = '\0';
+    good = good && (is_v6 ? valid_ip6(prefix, why) && valid_ip6(equals + 1, why)
+                          : valid_ip4(prefix, NULL, why) && valid_ip4(equals + 1, NULL, why));
+    free(prefix);
+    return good;
+}
+
+static bool valid_ip6_mode(const char *text, struct why *why)
+{
+    static const char *const words[] = {"off", "link-local", "static", "auto"};
+    for (size_t i = 0; i < LEN(words); i++) {
+        if (strcmp(text, words[i]) == 0)
+            return true;
+    }
+    return fail(why, "ip6 \"%.64s\" is none of off, link-local, static, auto", text);
+}
+
+/* Calls @check for every word of a list with commas. */
+static void each_word(const struct field *list, struct diag *diag, const char *key,
+                      bool (*check)(const char *word, struct why *why))
+{
+    struct why why;
+    char *copy, *save = NULL;
+    if (list->text == NULL)
+        return;
+    copy = need_text(list->text, strlen(list->text));
+    for (char *word = strtok_r(copy, ", ", &save); word != NULL; word = strtok_r(NULL, ", ", &save))
+        if (!check(word, &why))
+            diag_error(diag, list->line, "%s%s%s", key, key[0] != '\0' ? ": " : "", why.text);
+    free(copy);
+}
+
+/* The IPv4 word of a list that is first, or NULL; the IPv6 words are checked by @check6. Further
+ * IPv4 words by @check4. */
+static char *first_v4(const struct field *list, struct diag *diag, const char *key,
+                      bool (*check4)(const char *word, struct why *why),
+                      bool (*check6)(const char *word, struct why *why))
+{
+    char *first = NULL, *save = NULL;
+    char *copy = need_text(list->text, strlen(list->text));
+    for (char *word = strtok_r(copy, ", ", &save); word != NULL;
+         word = strtok_r(NULL, ", ", &save)) {
+        struct why why;
+        bool is_v6 = strchr(word, ':') != NULL;
+        if (!is_v6 && first == NULL)
+            first = need_text(word, strlen(word));
+        else if (!(is_v6 ? check6 : check4)(word, &why))
+            diag_error(diag, list->line, "%s: %s", key, why.text);
+    }
+    free(copy);
+    return first;
+}
+
+static bool valid_more_cidr(const char *text, struct why *why)
+{
+    return valid_cidr(text, NULL, why);
+}
+
+static bool valid_more_gateway(const char *text, struct why *why)
+{
+    return fail(why, "\"%.64s\" is a second IPv4 gateway; use route for it", text);
+}
+
+static void check_gateway(const struct manifest_net *net, const char *own, const char *text,
+                          bool ip_good, struct cidr ip, struct diag *diag)
 {
     struct why why;
     uint32_t gateway = 0;
     int line = net->gateway.line;
-    if (!valid_ip4(net->gateway.text, &gateway, &why)) {
+    if (!valid_ip4(text, &gateway, &why)) {
         diag_error(diag, line, "gateway: %s", why.text);
         return;
     }
-    if (net->ip.text == NULL) {
-        diag_error(diag, line, "gateway %s without an address; add ip = ADDRESS/LENGTH",
-                   net->gateway.text);
+    if (own == NULL) {
+        diag_error(diag, line, "gateway %s without an address; add ip = ADDRESS/LENGTH", text);
         return;
     }
-    if (strcmp(net->ip.text, "dhcp") == 0) {
+    if (strcmp(own, "dhcp") == 0) {
         if (line > 0 || net->ip.line > 0)
-            diag_warn(diag, line, "gateway %s has no meaning with ip = dhcp: DHCP gives one",
-                      net->gateway.text);
+            diag_warn(diag, line, "gateway %s has no meaning with ip = dhcp: DHCP gives one", text);
         return;
     }
     if (!ip_good)
         return;
     uint32_t host_bits = UINT32_MAX >> ip.len;
     if ((gateway ^ ip.addr) & ~host_bits)
-        diag_error(diag, line, "gateway %s is outside the subnet of %s; choose one inside it",
-                   net->gateway.text, net->ip.text);
+        diag_error(diag, line, "gateway %s is outside the subnet of %s; choose one inside it", text,
+                   own);
     else if (gateway == ip.addr)
-        diag_error(diag, line, "gateway %s is the appliance's own address; name the router",
-                   net->gateway.text);
+        diag_error(diag, line, "gateway %s is the appliance's own address; name the router", text);
     else if (ip.len < 31 && ((gateway & host_bits) == 0 || (gateway & host_bits) == host_bits))
         diag_error(diag, line, "gateway %s is the subnet's own or broadcast address; name a host",
-                   net->gateway.text);
+                   text);
+}
+
+/* Addresses and gateways of both families, and how they go together. */
+static void check_addresses(const struct manifest_net *net, struct diag *diag)
+{
+    struct why why;
+    struct cidr ip = {0};
+    bool ip_good = false;
+    char *own = NULL, *gateway = NULL;
+    if (net->ip.text != NULL)
+        own = first_v4(&net->ip, diag, "ip", valid_more_cidr, valid_cidr6);
+    if (own != NULL && strcmp(own, "dhcp") != 0) {
+        ip_good = valid_cidr(own, &ip, &why);
+        if (!ip_good)
+            diag_error(diag, net->ip.line, "ip: %s%s", why.text,
+                       isalpha((unsigned char)own[0]) ? ", or dhcp" : "");
+    }
+    if (net->gateway.text != NULL)
+        gateway = first_v4(&net->gateway, diag, "gateway", valid_more_gateway, valid_ip6);
+    if (gateway != NULL)
+        check_gateway(net, own, gateway, ip_good, ip, diag);
+    free(own);
+    free(gateway);
+    each_word(&net->route, diag, "", valid_route);
+    each_word(&net->ip6, diag, "", valid_ip6_mode);
 }
 
 void manifest_check_nets(const struct manifest *m, struct diag *diag)
@@ -509,19 +639,10 @@ void manifest_check_nets(const struct manifest *m, struct diag *diag)
     for (size_t i = 0; i < m->net_count; i++) {
         const struct manifest_net *net = &m->net[i];
         struct why why;
-        struct cidr ip = {0};
-        bool ip_good = false;
         uint8_t mac[6], other[6];
         if (net->mode.text != NULL && !valid_mode(net->mode.text, &why))
             diag_error(diag, net->mode.line, "%s", why.text);
-        if (net->ip.text != NULL && strcmp(net->ip.text, "dhcp") != 0) {
-            ip_good = valid_cidr(net->ip.text, &ip, &why);
-            if (!ip_good)
-                diag_error(diag, net->ip.line, "ip: %s%s", why.text,
-                           isalpha((unsigned char)net->ip.text[0]) ? ", or dhcp" : "");
-        }
-        if (net->gateway.text != NULL)
-            check_gateway(net, ip_good, ip, diag);
+        check_addresses(net, diag);
         if (net->mtu.text != NULL && !valid_mtu(net->mtu.text, NULL, &why))
             diag_error(diag, net->mtu.line, "%s", why.text);
         if (net->mac.text != NULL && !valid_mac(net->mac.text, mac, &why)) {

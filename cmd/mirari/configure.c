@@ -155,6 +155,8 @@ static void emit_nets(struct str *out, const struct manifest *m)
         emit_field(out, "mode", net->mode.text);
         emit_field(out, "ip", net->ip.text);
         emit_field(out, "gateway", net->gateway.text);
+        emit_field(out, "route", net->route.text);
+        emit_field(out, "ip6", net->ip6.text);
         emit_field(out, "mac", net->mac.text);
         emit_field(out, "forward", net->forward.text);
         if (net->mtu.text != NULL)

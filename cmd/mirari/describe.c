@@ -115,6 +115,8 @@ static void describe_json(const struct common *common, const struct manifest *m)
         json_member(&out, ", ", "mode", net->mode.text);
         json_member(&out, ", ", "ip", net->ip.text);
         json_member(&out, ", ", "gateway", net->gateway.text);
+        json_member(&out, ", ", "route", net->route.text);
+        json_member(&out, ", ", "ip6", net->ip6.text);
         json_member(&out, ", ", "mac", net->mac.text);
         str_format(&out, ", \"mtu\": %s", net->mtu.text != NULL ? net->mtu.text : "null");
         json_member(&out, ", ", "forward", net->forward.text);
@@ -173,10 +175,9 @@ static void show_net(const struct manifest_net *net)
     struct str text = {0};
     const struct {
         const char *key, *text;
-    } parts[] = {{"ip", net->ip.text},
-                 {"gateway", net->gateway.text},
-                 {"mac", net->mac.text},
-                 {"mtu", net->mtu.text},
+    } parts[] = {{"ip", net->ip.text},          {"gateway", net->gateway.text},
+                 {"route", net->route.text},    {"ip6", net->ip6.text},
+                 {"mac", net->mac.text},        {"mtu", net->mtu.text},
                  {"forward", net->forward.text}};
     str_format(&text, "%s: %s", net->name,
                net->mode.text != NULL ? net->mode.text : "default of the target");

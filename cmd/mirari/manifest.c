@@ -23,8 +23,8 @@
 #include "cmd/mirari/tool.h"
 
 const char *const reserved_options[] = {
-    "net",   "ip",    "gateway", "mac",    "mtu",  "forward",    "host-ip", "pcap",
-    "fault", "trace", "log",     "memory", "spin", "no-sandbox", "help",    "version"};
+    "net",  "ip",    "gateway", "route", "ip6",    "mac",  "mtu",        "forward", "host-ip",
+    "pcap", "fault", "trace",   "log",   "memory", "spin", "no-sandbox", "help",    "version"};
 const size_t reserved_option_count = LEN(reserved_options);
 
 struct reader {
@@ -134,8 +134,8 @@ static void join_interface(struct reader *r, struct manifest_net *net, struct fi
 
 static void read_net(struct reader *r, const struct conf_node *section, const char *name)
 {
-    static const char *const keys[] = {"mode", "ip",        "gateway", "mac",
-                                       "mtu",  "interface", "forward"};
+    static const char *const keys[] = {"mode", "mac",     "mtu",   "interface", "ip6",
+                                       "ip",   "gateway", "route", "forward"};
     struct manifest *m = r->manifest;
     struct why why;
     if (!valid_label(name, &why)) {
@@ -157,8 +157,8 @@ static void read_net(struct reader *r, const struct conf_node *section, const ch
     struct manifest_net *net = &m->net[m->net_count++];
     *net = (struct manifest_net){.name = need_text(name, strlen(name)), .line = section->line};
     struct field interface = {0};
-    struct field *const fields[] = {&net->mode, &net->ip,  &net->gateway,
-                                    &net->mac,  &net->mtu, &interface};
+    struct field *const fields[] = {&net->mode, &net->mac, &net->mtu, &interface, &net->ip6};
+    struct field *const lists[] = {&net->ip, &net->gateway, &net->route, &net->forward};
     for (const struct conf_node *node = section->child; node != NULL; node = node->next) {
         size_t i = 0;
         while (i < LEN(keys) && strcmp(node->key, keys[i]) != 0)
@@ -171,18 +171,19 @@ static void read_net(struct reader *r, const struct conf_node *section, const ch
             if (is_first(r, section, node))
                 *fields[i] = field_of(r, node);
         } else {
+            struct field *field = lists[i - LEN(fields)];
             struct list list = {0};
             struct str text = {0};
-            if (net->forward.text != NULL)
-                str_text(&text, net->forward.text);
+            if (field->text != NULL)
+                str_text(&text, field->text);
             add_entries(r, node, ", \t", &list);
             for (size_t k = 0; k < list.count; k++) {
                 str_format(&text, "%s%s", text.len > 0 ? "," : "", list.item[k]);
                 free(list.item[k]);
             }
             free(list.item);
-            free(net->forward.text);
-            net->forward = (struct field){.text = text.data, .line = node->line};
+            free(field->text);
+            *field = (struct field){.text = text.data, .line = node->line};
         }
     }
     join_interface(r, net, &interface);

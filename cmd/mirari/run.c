@@ -48,11 +48,11 @@ struct run {
  * ---------------------------------------------------------------------- */
 
 static const char *const run_names[] = {
-    "-C",        "-f",        "-t",           "-o",     "-q",      "-d",        "-p",
-    "--folder",  "--file",    "--target",     "--out",  "--quiet", "--detach",  "--no-build",
-    "--dry-run", "--asan",    "--jobs",       "--net",  "--ip",    "--gateway", "--mac",
-    "--mtu",     "--forward", "--host-ip",    "--pcap", "--fault", "--trace",   "--log",
-    "--memory",  "--spin",    "--no-sandbox", "--help"};
+    "-C",        "-f",     "-t",       "-o",        "-q",           "-d",        "-p",
+    "--folder",  "--file", "--target", "--out",     "--quiet",      "--detach",  "--no-build",
+    "--dry-run", "--asan", "--jobs",   "--net",     "--ip",         "--gateway", "--mac",
+    "--route",   "--ip6",  "--mtu",    "--forward", "--host-ip",    "--pcap",    "--fault",
+    "--trace",   "--log",  "--memory", "--spin",    "--no-sandbox", "--help"};
 
 static int need_value(struct run *run, const char *name, int argc, char **argv, int *at)
 {
@@ -150,7 +150,7 @@ static struct manifest_net *net_of(struct run *run, const char *option, const ch
     return NULL;
 }
 
-/* A field of a network, replaced. The first --forward of a net replaces the manifest's. */
+/* A field of a network, replaced. The first value of a list replaces the manifest's. */
 static bool set_net_field(struct run *run, const char *option, const char *value)
 {
     struct manifest_net *net = net_of(run, option, &value);
@@ -159,13 +159,16 @@ static bool set_net_field(struct run *run, const char *option, const char *value
     const struct {
         const char *name;
         struct field *field;
-    } fields[] = {{"--net", &net->mode}, {"--ip", &net->ip},   {"--gateway", &net->gateway},
-                  {"--mac", &net->mac},  {"--mtu", &net->mtu}, {"--forward", &net->forward}};
+    } fields[] = {{"--net", &net->mode},    {"--mac", &net->mac},
+                  {"--mtu", &net->mtu},     {"--ip6", &net->ip6},
+                  {"--ip", &net->ip},       {"--gateway", &net->gateway},
+                  {"--route", &net->route}, {"--forward", &net->forward}};
     for (size_t i = 0; i < LEN(fields); i++) {
         struct field *field = fields[i].field;
         if (strcmp(option, fields[i].name) != 0)
             continue;
-        bool adds = field == &net->forward && field->text != NULL && field->line == 0;
+        bool is_list = i >= 4;
+        bool adds = is_list && field->text != NULL && field->line == 0;
         *field = (struct field){.text = adds ? need_format("%s,%s", field->text, value)
                                              : need_text(value, strlen(value))};
     }
@@ -206,8 +209,8 @@ static bool check_spin(const char *value, struct why *why)
 /* One option of the appliance: into the manifest, or checked by itself. */
 static bool check_option(struct run *run, const char *name, char **value)
 {
-    static const char *const of_nets[] = {"--net", "--ip",  "--gateway",
-                                          "--mac", "--mtu", "--forward"};
+    static const char *const of_nets[] = {"--net", "--ip",    "--gateway", "--mac",
+                                          "--mtu", "--route", "--ip6",     "--forward"};
     struct why why = {""};
     uint32_t mib;
     const char *text = *value;
@@ -218,7 +221,7 @@ static bool check_option(struct run *run, const char *name, char **value)
     if (strcmp(name, "--host-ip") == 0) {
         if (net_of(run, name, &text) == NULL)
             return false;
-        good = valid_cidr(text, NULL, &why);
+        good = strchr(text, ':') != NULL ? valid_cidr6(text, &why) : valid_cidr(text, NULL, &why);
     } else if (strcmp(name, "--pcap") == 0 || strcmp(name, "--fault") == 0) {
         if (net_of(run, name, &text) == NULL)
             return false;

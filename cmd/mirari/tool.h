@@ -147,6 +147,8 @@ bool valid_name(const char *text, struct why *why);  /**< of an appliance */
 bool valid_label(const char *text, struct why *why); /**< of a net, store or parameter */
 bool valid_ip4(const char *text, uint32_t *addr, struct why *why);
 bool valid_cidr(const char *text, struct cidr *cidr, struct why *why); /**< a host's address */
+bool valid_ip6(const char *text, struct why *why);
+bool valid_cidr6(const char *text, struct why *why); /**< a host's address */
 bool valid_netmask(const char *text, unsigned *len, struct why *why);
 bool valid_mode(const char *text, struct why *why);
 bool valid_mac(const char *text, uint8_t mac[6], struct why *why);
@@ -176,7 +178,7 @@ struct field {
 struct manifest_net {
     char *name;
     int line;
-    struct field mode, ip, gateway, mac, mtu, forward;
+    struct field mode, ip, gateway, route, ip6, mac, mtu, forward;
 };
 struct manifest_kv {
     char *name, *symbol, *dir; /**< dir as written, relative to the manifest */

@@ -90,39 +90,51 @@ static int set_mode(const struct source *source, uint32_t net, struct text value
     return refuse(source, value, "a network mode: user, tap, tap:IFNAME, packet:IFNAME, socket");
 }
 
+/* Calls @set for each word of a list with commas. */
+static int set_words(const struct source *source, struct mir__app_net *net, struct text list,
+                     bool (*set)(struct mir__app_net *net, const char *text, size_t len),
+                     const char *expected)
+{
+    do {
+        size_t comma = find(list, ',');
+        struct text word = {list.at, comma};
+        while (word.len > 0 && word.at[0] == ' ')
+            word = rest(word, 1);
+        if (!set(net, word.at, word.len))
+            return refuse(source, word, expected);
+        list = rest(list, comma + 1);
+    } while (list.len > 0);
+    return 0;
+}
+
 static int set_ip(const struct source *source, uint32_t net, struct text value)
 {
-    struct mir__app_net *n = &source->options->net[net];
-    if (text_is(value, "dhcp")) {
-        n->use_dhcp = true;
-        n->has_ip = false;
-        return 0;
-    }
-    if (mir_ip_parse_prefix(value.at, value.len, &n->ip, &n->prefix_len) < 0 ||
-        !mir_ip_is_v4(&n->ip) || mir_ip_is_any(&n->ip) || n->prefix_len == 0)
-        return refuse(source, value, "an address with prefix length such as 10.0.0.2/24, or dhcp");
-    n->has_ip = true;
-    n->use_dhcp = false;
-    return 0;
+    return set_words(source, &source->options->net[net], value, mir__app_add_ip,
+                     "an address with prefix length such as 10.0.0.2/24, or dhcp");
 }
 
 static int set_gateway(const struct source *source, uint32_t net, struct text value)
 {
-    struct mir__app_net *n = &source->options->net[net];
-    if (mir_ip_parse(value.at, value.len, &n->gateway) < 0 || !mir_ip_is_v4(&n->gateway))
-        return refuse(source, value, "an address such as 10.0.0.1");
-    n->has_gateway = !mir_ip_is_any(&n->gateway);
-    return 0;
+    return set_words(source, &source->options->net[net], value, mir__app_set_gateway,
+                     "an address such as 10.0.0.1");
+}
+
+static int set_route(const struct source *source, uint32_t net, struct text value)
+{
+    return set_words(source, &source->options->net[net], value, mir__app_add_route,
+                     "a route such as 192.0.2.0/24=10.0.0.1 or 2001:db8::/32=fe80::1");
+}
+
+static int set_ip6(const struct source *source, uint32_t net, struct text value)
+{
+    return set_words(source, &source->options->net[net], value, mir__app_set_ip6,
+                     "off, link-local, static or auto");
 }
 
 static int set_host_ip(const struct source *source, uint32_t net, struct text value)
 {
-    struct mir__app_net *n = &source->options->net[net];
-    if (mir_ip_parse_prefix(value.at, value.len, &n->host_ip, &n->host_prefix_len) < 0 ||
-        !mir_ip_is_v4(&n->host_ip) || mir_ip_is_any(&n->host_ip))
-        return refuse(source, value, "an address with prefix length such as 10.0.0.1/24");
-    n->has_host_ip = true;
-    return 0;
+    return set_words(source, &source->options->net[net], value, mir__app_set_host_ip,
+                     "an address with prefix length such as 10.0.0.1/24");
 }
 
 static int hex_digit(char c)
@@ -311,8 +323,14 @@ struct option {
 static const struct option option_table[] = {
     {"--net", NULL, TAKES_VALUE, set_mode, NULL,
      "[NAME=]MODE|how it is connected: user, tap[:IFNAME], packet:IFNAME, socket"},
-    {"--ip", NULL, TAKES_VALUE, set_ip, NULL, "[NAME=]ADDR/LEN|own address, or dhcp"},
-    {"--gateway", NULL, TAKES_VALUE, set_gateway, NULL, "[NAME=]ADDR|default route"},
+    {"--ip", NULL, TAKES_VALUE, set_ip, NULL,
+     "[NAME=]ADDR/LEN|own address, IPv4 or IPv6, or dhcp; repeatable"},
+    {"--gateway", NULL, TAKES_VALUE, set_gateway, NULL,
+     "[NAME=]ADDR|default route, one for IPv4 and one for IPv6"},
+    {"--route", NULL, TAKES_VALUE, set_route, NULL,
+     "[NAME=]PREFIX/LEN=ADDR|route over that gateway; repeatable"},
+    {"--ip6", NULL, TAKES_VALUE, set_ip6, NULL,
+     "[NAME=]MODE|IPv6: off, link-local, static (no routers asked), auto"},
     {"--mac", NULL, TAKES_VALUE, set_mac, NULL, "[NAME=]MAC|own hardware address"},
     {"--mtu", NULL, TAKES_VALUE, set_mtu, NULL, "[NAME=]N|largest IP packet"},
     {"--forward", "-p", TAKES_VALUE, set_forward, NULL,
@@ -391,7 +409,8 @@ static int set_for_net(const struct source *source, const struct option *option,
     size_t equals = find(text, '=');
     if (looks_like_name(text, equals)) {
         int found = find_net(o, (struct text){value, equals});
-        bool may_contain_equals = option->set_net == set_pcap || option->set_net == set_fault;
+        bool may_contain_equals = option->set_net == set_pcap || option->set_net == set_fault ||
+                                  option->set_net == set_route;
         if (found < 0 && !may_contain_equals)
             return refuse_net(source, (struct text){value, equals});
         if (found >= 0) {
@@ -513,6 +532,8 @@ static int load_net(struct mir__app_options *o, uint32_t i, const struct mir_man
         {net->mode, "manifest: mode", set_mode},
         {net->ip, "manifest: ip", set_ip},
         {net->gateway, "manifest: gateway", set_gateway},
+        {net->route, "manifest: route", set_route},
+        {net->ip6, "manifest: ip6", set_ip6},
         {net->mac, "manifest: mac", set_mac},
     };
     o->net[i].name = net->name;
@@ -525,6 +546,7 @@ static int load_net(struct mir__app_options *o, uint32_t i, const struct mir_man
         if (r < 0)
             return r;
     }
+    o->net[i].of_manifest = MIR__APP_IP4 | MIR__APP_IP6 | MIR__APP_ROUTES;
     struct source source = {o, "manifest: forward"};
     return net->forward != NULL ? load_forwards(&source, i, net->forward) : 0;
 }

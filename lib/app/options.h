@@ -5,9 +5,14 @@
 
 #include <mirari/app.h>
 
-#define MIR__APP_FORWARDS_MAX 32u
-#define MIR__APP_PARAMS_MAX   64u
-#define MIR__APP_ERROR_MAX    320u
+#define MIR__APP_FORWARDS_MAX  32u
+#define MIR__APP_PARAMS_MAX    64u
+#define MIR__APP_ERROR_MAX     320u
+#define MIR__APP_ADDRESSES_MAX 8u
+#define MIR__APP_ROUTES_MAX    16u
+
+/** Kinds of values of which the first on the command line replaces those of the manifest. */
+enum { MIR__APP_IP4 = 1, MIR__APP_IP6 = 2, MIR__APP_ROUTES = 4 };
 
 /** A port of the host that leads to a port of the appliance. */
 struct mir__app_forward {
@@ -30,14 +35,23 @@ struct mir__app_net {
     uint8_t prefix_len;
     bool has_gateway;
     struct mir_ip gateway;
+    struct mir_net_prefix addresses[MIR__APP_ADDRESSES_MAX]; /**< more of IPv4, all of IPv6 */
+    uint32_t address_count;
+    struct mir_ip gateway6; /**< any = none */
+    struct mir_net_route routes[MIR__APP_ROUTES_MAX];
+    uint32_t route_count;
+    bool has_ip6;
+    enum mir_ip6_mode ip6;
+    unsigned of_manifest; /**< kinds that the command line has not replaced */
     bool has_mac;
     uint8_t mac[6];
     uint16_t mtu; /**< 0 = default of the mode */
     bool has_host_ip;
     struct mir_ip host_ip;
     uint8_t host_prefix_len;
-    const char *pcap;  /**< file, or NULL */
-    const char *fault; /**< specification, or NULL */
+    struct mir_net_prefix host6; /**< any = none */
+    const char *pcap;            /**< file, or NULL */
+    const char *fault;           /**< specification, or NULL */
     bool is_traced;
     bool has_forwards; /**< of the command line, instead of those of the manifest */
 };
@@ -70,6 +84,22 @@ struct mir__app_options {
  */
 int mir__app_options_parse(struct mir__app_options *options, const struct mir_manifest *manifest,
                            int argc, const char *const *argv) MIR_CHECK;
+
+/* addresses.c: one value of a network; false if the text makes no sense or the list is full. */
+bool mir__app_add_ip(struct mir__app_net *net, const char *text, size_t len);
+bool mir__app_set_gateway(struct mir__app_net *net, const char *text, size_t len);
+bool mir__app_add_route(struct mir__app_net *net, const char *text, size_t len);
+bool mir__app_set_ip6(struct mir__app_net *net, const char *text, size_t len);
+bool mir__app_set_host_ip(struct mir__app_net *net, const char *text, size_t len);
+
+/** What is the same for every target of an interface's configuration: IPv6 and further addresses.
+ *  @mtu of the link. 0, or -MIR_EINVAL: IPv6 addresses, but IPv6 is off. */
+int mir__app_net_config(const struct mir__app_net *net, uint16_t mtu,
+                        struct mir_net_if_config *config) MIR_CHECK;
+
+/** Add the routes of @net to the interface @index. 0, or as mir_net_add_route(). */
+int mir__app_add_routes(const struct mir__app_net *net, struct mir_net *stack,
+                        uint32_t index) MIR_CHECK;
 
 /** Is the mode of @net @mode? */
 bool mir__app_net_is(const struct mir__app_net *net, const char *mode);

@@ -281,8 +281,10 @@ static void fill_app(struct run *run)
     mir_wait_init(&app->stop_asked);
 }
 
-static void read_address(const struct mir__app_net *net, uint32_t index,
-                         struct mir_net_if_config *config)
+static struct mir_net_prefix own6[MIR_APP_NETS_MAX], peer6[MIR__APP_ADDRESSES_MAX];
+
+static int read_address(const struct mir__app_net *net, uint32_t index,
+                        struct mir_net_if_config *config)
 {
     *config = (struct mir_net_if_config){.prefix_len = 24};
     config->ip = mir_ip_from_v4(0x0a00020f + (index << 8)); /* 10.0.2.15, 10.0.3.15 ... */
@@ -293,6 +295,15 @@ static void read_address(const struct mir__app_net *net, uint32_t index,
     }
     if (net->has_gateway)
         config->gateway = net->gateway;
+    int r = mir__app_net_config(net, net->mtu != 0 ? net->mtu : 1500, config);
+    /* Nobody advertises a prefix here: fd00:0:0:2::f and so on, unless something is given. */
+    if (r == 0 && config->address_count == 0 && config->ip6 == MIR_IP6_AUTO) {
+        own6[index] = (struct mir_net_prefix){.ip = {{0xfd, [7] = (uint8_t)(2 + index), [15] = 15}},
+                                              .prefix_len = 64};
+        config->addresses = &own6[index];
+        config->address_count = 1;
+    }
+    return r;
 }
 
 /* The peer is the gateway if there is one, else a neighbour of the appliance. */
@@ -303,6 +314,15 @@ static void address_of_peer(const struct mir_net_if_config *ours, struct mir_net
     peer->ip = mir_ip_is_any(&ours->gateway) ? mir_ip_from_v4(ip ^ ((ip & 3) == 3 ? 1 : 3))
                                              : ours->gateway;
     peer->gateway = mir_ip_from_v4(0);
+    peer->gateway6 = (struct mir_ip){{0}};
+    peer->address_count = 0;
+    for (uint32_t i = 0; i < ours->address_count; i++) {
+        struct mir_net_prefix *address = &peer6[peer->address_count];
+        *address = ours->addresses[i];
+        address->ip.bytes[15] ^= (address->ip.bytes[15] & 3) == 3 ? 1 : 3;
+        peer->address_count += !mir_ip_is_v4(&address->ip);
+    }
+    peer->addresses = peer6;
 }
 
 static int attach(struct mir_sim_node *node, const struct mir_sim_port_config *port_config,
@@ -321,8 +341,9 @@ static int open_net(struct run *run, uint32_t index, struct mir_sim_port **peer_
     char text[MIR_IP_TEXT_MAX];
     if (net->has_mac)
         memcpy(port_config.mac, net->mac, 6);
-    read_address(net, index, &config);
-    int r = attach(run->node, &port_config, &config, &port);
+    int r = read_address(net, index, &config);
+    if (r == 0)
+        r = attach(run->node, &port_config, &config, &port);
     if (r < 0)
         return r;
     printf("net: sim %s/%u\n", mir_ip_text(&config.ip, text), config.prefix_len);

@@ -74,16 +74,23 @@ static void choose_mac(struct mir__unix *u, const struct mir__app_net *options, 
     mac[0] = (uint8_t)((mac[0] & 0xfc) | 2);
 }
 
-static void set_address(struct mir__unix_net *net, uint32_t ip, uint8_t prefix_len)
+static int set_address(struct mir__unix_net *net, uint32_t ip, uint8_t prefix_len,
+                       char error[MIR__ERROR_MAX])
 {
     const struct mir__app_net *options = net->options;
+    if (mir__app_net_config(options, options->mtu != 0 ? options->mtu : 1500, &net->config) < 0) {
+        snprintf(error, MIR__ERROR_MAX, "--ip6 off, but %s has an IPv6 address or gateway",
+                 options->name);
+        return -MIR_EINVAL;
+    }
     net->config.use_dhcp = options->use_dhcp;
     if (options->use_dhcp)
-        return;
+        return 0;
     net->config.ip = options->has_ip ? options->ip : mir_ip_from_v4(ip);
     net->config.prefix_len = options->has_ip ? options->prefix_len : prefix_len;
     if (options->has_gateway)
         net->config.gateway = options->gateway;
+    return 0;
 }
 
 /* ---- modes --------------------------------------------------------------------------------- */
@@ -99,7 +106,9 @@ static int open_user(struct mir__unix *u, struct mir__unix_net *net, char error[
         .mtu = options->mtu,
     };
     choose_mac(u, options, config.mac);
-    set_address(net, 0x0a00020f, 24);
+    int r = set_address(net, 0x0a00020f, 24, error);
+    if (r < 0)
+        return r;
     if (options->has_ip) {
         config.ip = mir_ip_to_v4(&options->ip);
         config.prefix_len = options->prefix_len;
@@ -145,11 +154,14 @@ static int open_tap(struct mir__unix *u, struct mir__unix_net *net, char error[M
         .is_plain = options->fault != NULL,
     };
     choose_mac(u, options, config.mac);
-    set_address(net, TAP_DEFAULT_IP, TAP_DEFAULT_PREFIX);
+    int r = set_address(net, TAP_DEFAULT_IP, TAP_DEFAULT_PREFIX, error);
+    if (r < 0)
+        return r;
+    config.host6 = options->host6;
     config.has_host_ip = host_address(net, &config.host_ip, &config.host_prefix_len);
     if (config.has_host_ip && !options->use_dhcp && !options->has_gateway)
         net->config.gateway = mir_ip_from_v4(config.host_ip);
-    int r = mir_tap_open(&config, &net->dev, error);
+    r = mir_tap_open(&config, &net->dev, error);
     if (r == 0)
         net->host_name = mir_tap_ifname(net->dev);
     return r;
@@ -165,14 +177,16 @@ static int open_packet(struct mir__unix *u, struct mir__unix_net *net, char erro
         .mtu = options->mtu,
         .is_plain = options->fault != NULL,
     };
-    if (!options->has_ip && !options->use_dhcp) {
+    if (!options->has_ip && !options->use_dhcp && options->address_count == 0) {
         snprintf(error, MIR__ERROR_MAX,
                  "mode packet joins a network that is there: --ip ADDR/LEN or --ip dhcp is needed");
         return -MIR_EINVAL;
     }
     choose_mac(u, options, config.mac);
-    set_address(net, 0, 0);
-    int r = mir_packet_open(&config, &net->dev, error);
+    int r = set_address(net, 0, 0, error);
+    if (r < 0)
+        return r;
+    r = mir_packet_open(&config, &net->dev, error);
     if (r == 0)
         net->host_name = mir_packet_ifname(net->dev);
     return r;
@@ -388,9 +402,14 @@ static void announce_net(struct mir__unix *u, const struct mir__unix_net *net)
         mir_app_print(app, "net: %s\n", net->kind);
     else if (net->config.use_dhcp)
         mir_app_print(app, "net: %s dhcp", net->kind);
+    else if (mir_ip_is_any(&net->config.ip))
+        mir_app_print(app, "net: %s", net->kind);
     else
         mir_app_print(app, "net: %s %s/%u", net->kind, mir_ip_text(&net->config.ip, ip),
                       net->config.prefix_len);
+    for (uint32_t i = 0; i < net->config.address_count; i++)
+        mir_app_print(app, " %s/%u", mir_ip_text(&net->config.addresses[i].ip, ip),
+                      net->config.addresses[i].prefix_len);
     if (net->dev != NULL)
         mir_app_print(app, net->host_name != NULL ? " (%s)\n" : "%s\n",
                       net->host_name != NULL ? net->host_name : "");

@@ -139,6 +139,13 @@ report $? 'in the order of their lines'
 # What is right.
 taken 'an empty manifest' </dev/null
 taken 'all keys, JSON, quotes, semicolons, CRLF' <<<$'{"name": "x", "version": \'1.0\', "memory": 64,\r\n"net": {"a": {"mode": "tap:tap0", "ip": "10.0.0.2/24", "gateway": "10.0.0.1", "mac": "02:00:00:00:00:01", "mtu": 9000}, "b": {"mode": "user", "forward": ["8080:80", "127.0.0.1:5353:53/udp"]}},\r\n"kv": {"files": {"dir": "files"}}, "args": {"n": {"type": "int", "default": -5, "doc": "n"}, "on": {"type": "bool", "default": "yes"}}, "log": "info,tcp=debug", "sources": ["main.c"], "cflags": ["-DA=1", "-O1"], "libs": "-lm -lpthread"}' 
+taken 'both families' <<<'net { ip = [10.0.0.2/24, "fd00::2/64"]; gateway = "10.0.0.1, fe80::1"; route = 2001:db8::/32=fd00::9; ip6 = static }'
+taken 'IPv6 alone' <<<'net { ip = fd00::2/64; gateway = fd00::1 }'
+refused 1 'ip: "fd00::2" lacks its prefix length' 'IPv6 without length' <<<'net { ip = fd00::2 }'
+refused 1 'ip: "ff02::1/64" is not one host.s address' 'a group as address' <<<'net { ip = ff02::1/64 }'
+refused 1 'gateway: "10.0.0.3" is a second IPv4 gateway' 'two IPv4 gateways' <<<'net { ip = 10.0.0.2/24; gateway = "10.0.0.1,10.0.0.3" }'
+refused 1 'ip6 "on" is none of' 'ip6' <<<'net { ip6 = on }'
+refused 1 '"10.0.0.0/8" is not a route' 'route' <<<'net { route = 10.0.0.0/8 }'
 taken '/31 networks' <<<'net { ip = 10.0.0.0/31; gateway = 10.0.0.1 }'
 taken 'one port for tcp and udp' <<<'net { forward = "7:7,7:7/udp" }'
 manifest 'net { mode = tap; forward = 8080:80 }'

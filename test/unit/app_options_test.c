@@ -208,6 +208,61 @@ static void test_help(void)
     check_int(strlen(small), ==, sizeof small - 1);
 }
 
+/* Both families, several addresses: the command line replaces each family by itself. */
+static void test_addresses(void)
+{
+    struct mir_manifest_net net = {.name = "net0",
+                                   .ip = "10.0.0.2/24, fd00::2/64,fd00::3/64",
+                                   .gateway = "10.0.0.1,fe80::1",
+                                   .route = "192.0.2.0/24=10.0.0.9",
+                                   .ip6 = "static"};
+    struct mir_manifest dual = {.name = "dual", .version = "1", .nets = &net, .net_count = 1};
+    struct mir_net_if_config config = {0};
+    char text[MIR_IP_TEXT_MAX];
+    tap_case("lists of addresses in the manifest");
+    check_int(parse_with(&dual, ""), ==, 0);
+    check_int(o.net[0].address_count, ==, 2);
+    check_str(mir_ip_text(&o.net[0].addresses[1].ip, text), "fd00::3");
+    check_str(mir_ip_text(&o.net[0].gateway6, text), "fe80::1");
+    check_int(o.net[0].route_count, ==, 1);
+    check(o.net[0].has_gateway && o.net[0].ip6 == MIR_IP6_STATIC);
+    tap_case("IPv6 of the command line replaces that of the manifest, IPv4 stays");
+    check_int(parse_with(&dual, "--ip fd01::1/48 --ip fd02::1/48 --gateway ::"), ==, 0);
+    check_int(o.net[0].address_count, ==, 2);
+    check_str(mir_ip_text(&o.net[0].addresses[0].ip, text), "fd01::1");
+    check(o.net[0].has_ip && o.net[0].has_gateway && mir_ip_is_any(&o.net[0].gateway6));
+    tap_case("a second IPv4 address adds, dhcp takes their place");
+    check_int(parse_with(&dual, "--ip 10.9.0.2/24 --ip 10.8.0.2/24"), ==, 0);
+    check_int(mir_ip_to_v4(&o.net[0].ip), ==, 0x0a090002);
+    check_int(o.net[0].address_count, ==, 3);
+    check_int(parse_with(&dual, "--ip dhcp"), ==, 0);
+    check(o.net[0].use_dhcp && !o.net[0].has_ip && o.net[0].address_count == 2);
+    tap_case("routes");
+    check_int(parse_with(&dual, "--route 2001:db8::/32=fe80::9 --route net0=0.0.0.0/1=10.0.0.7"),
+              ==, 0);
+    check_int(o.net[0].route_count, ==, 2);
+    check_int(o.net[0].routes[0].prefix_len, ==, 32);
+    check_int(parse_with(&dual, "--route 2001:db8::/32=10.0.0.1"), ==, -MIR_EINVAL);
+    check_int(parse_with(&dual, "--route 10.0.0.0/24"), ==, -MIR_EINVAL);
+    tap_case("the mode of IPv6");
+    check_int(parse_with(&dual, "--ip6 sometimes"), ==, -MIR_EINVAL);
+    check_int(parse_with(&dual, "--ip6 off"), ==, 0);
+    check_int(mir__app_net_config(&o.net[0], 1500, &config), ==, -MIR_EINVAL);
+    check_int(parse("--ip6 off"), ==, 0);
+    check_int(mir__app_net_config(&o.net[0], 1500, &config), ==, 0);
+    check_int(config.ip6, ==, MIR_IP6_OFF);
+    check_int(parse(""), ==, 0);
+    check_int(mir__app_net_config(&o.net[0], 1500, &config), ==, 0);
+    check_int(config.ip6, ==, MIR_IP6_AUTO);
+    check_int(mir__app_net_config(&o.net[0], 1000, &config), ==, 0);
+    check_int(config.ip6, ==, MIR_IP6_OFF);
+    tap_case("more addresses than there is room for are refused");
+    check_int(parse("--ip fd00::1/64 --ip fd00::2/64 --ip fd00::3/64 --ip fd00::4/64 "
+                    "--ip fd00::5/64 --ip fd00::6/64 --ip fd00::7/64 --ip fd00::8/64 "
+                    "--ip fd00::9/64"),
+              ==, -MIR_EINVAL);
+}
+
 static void test_nearest(void)
 {
     static const char *const names[] = {"gateway", "ip", "mac", "mtu", "forward"};
@@ -230,6 +285,7 @@ int main(void)
     test_mistakes();
     test_manifest_values();
     test_help();
+    test_addresses();
     test_nearest();
     return tap_done();
 }

@@ -14,6 +14,8 @@
 #include <fcntl.h>
 #include <ifaddrs.h>
 #include <linux/if_tun.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -115,6 +117,33 @@ static void warn_of_twin(const struct mir__tap_host *host, uint32_t addr)
     freeifaddrs(all);
 }
 
+/* The kernel's own struct in6_ifreq (linux/ipv6.h), which does not go with netinet/in.h. */
+struct in6_request {
+    struct in6_addr address;
+    uint32_t prefix_len;
+    int ifindex;
+};
+
+static int set_host6(const struct mir_net_prefix *host6, const struct mir__tap_host *host,
+                     char *error)
+{
+    struct in6_request request = {
+        .prefix_len = host6->prefix_len,
+        .ifindex = (int)if_nametoindex(host->ifname),
+    };
+    memcpy(&request.address, host6->ip.bytes, sizeof request.address);
+    int sock = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int r = sock < 0 ? -1 : ioctl(sock, SIOCSIFADDR, &request);
+    int saved = errno;
+    if (sock >= 0)
+        close(sock);
+    if (r == 0 || saved == EEXIST)
+        return 0;
+    snprintf(error, MIR_TAP_ERROR_MAX, "%s: cannot set the host's IPv6 address: %s", host->ifname,
+             strerror(saved));
+    return saved == EPERM ? -MIR_EPERM : -MIR_EIO;
+}
+
 /* MTU first: an interface that goes up with the wrong one announces it. */
 static int configure_new(int sock, const struct mir_tap_config *config, struct mir__tap_host *host,
                          char *error)
@@ -141,7 +170,10 @@ static int configure_new(int sock, const struct mir_tap_config *config, struct m
             return r;
     }
     ifr.ifr_flags = IFF_UP | IFF_RUNNING;
-    return configure_step(sock, SIOCSIFFLAGS, &ifr, "it up", error);
+    r = configure_step(sock, SIOCSIFFLAGS, &ifr, "it up", error);
+    if (r == 0 && !mir_ip_is_any(&config->host6.ip))
+        r = set_host6(&config->host6, host, error);
+    return r;
 }
 
 static int read_existing(int sock, const struct mir_tap_config *config, struct mir__tap_host *host,

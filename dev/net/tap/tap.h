@@ -5,6 +5,7 @@
 
 #include <mirari/dev_net.h>
 #include <mirari/host.h>
+#include <mirari/net.h>
 
 #define MIR_TAP_ERROR_MAX 200u
 
@@ -17,7 +18,8 @@ struct mir_tap_config {
     bool has_host_ip;   /**< give a new tap this address */
     uint32_t host_ip;   /**< IPv4, host order */
     uint8_t host_prefix_len;
-    bool is_plain; /**< no offloads: one frame on the wire is one frame here */
+    struct mir_net_prefix host6; /**< and this IPv6 address; any = none */
+    bool is_plain;               /**< no offloads: one frame on the wire is one frame here */
 };
 
 /**

@@ -12,7 +12,7 @@
 #define MIR__USER_FD_MAX 16384
 /* Forwarded ports are opened at start, so their descriptors are below this. */
 #define MIR__USER_LISTENER_MAX 256
-/* Timers slirp 4.7 makes: one for IPv6 router advertisements, which is off. */
+/* Timers slirp 4.7 makes: one, for IPv6 router advertisements. */
 #define MIR__USER_TIMER_MAX 4
 
 struct mir__user_fd {

@@ -21,7 +21,10 @@
  * the start.
  *
  * slirp allocates from the C heap as connections come and go, and aborts the process when malloc
- * fails: its limit is the number of descriptors. It speaks no IPv6 here yet.
+ * fails: its limit is the number of descriptors.
+ *
+ * IPv6 has the prefix fd00::/64, gateway and router fd00::2; the appliance makes its address by
+ * itself from the advertisements. Forwarded ports are IPv4 alone.
  */
 #include "dev/net/user/user.h"
 
@@ -214,6 +217,12 @@ static Slirp *make_slirp(struct mir__user *user, uint32_t mask, uint32_t *names_
         .vhost = in_addr_of(gateway),
         .vdhcp_start = in_addr_of(user->ip),
         .vnameserver = in_addr_of(names),
+        /* Addresses come from its router advertisements. */
+        .in6_enabled = true,
+        .vprefix_addr6 = {.s6_addr = {0xfd}},
+        .vprefix_len = 64,
+        .vhost6 = {.s6_addr = {0xfd, [15] = 2}},
+        .vnameserver6 = {.s6_addr = {0xfd, [15] = 3}},
         .if_mtu = user->dev.info.mtu,
         .if_mru = user->dev.info.mtu,
         .outbound_addr = &user->outbound,
