@@ -4,12 +4,28 @@
  * Options come from up to three fields: the options field, then file and sname if option 52 says
  * so (RFC 2131 section 4.1). The first occurrence of an option counts; a later one with a valid
  * length is ignored, and one with a wrong length makes the message malformed, so that a message
- * never half works. Lists longer than we keep are cut off. Long-option joining (RFC 3396) is not
- * done: no option we use needs more than 255 bytes.
+ * never half works. Lists longer than we keep are cut off.
+ *
+ * Routes and search domains are joined from all their occurrences before they are read (RFC 3396):
+ * servers split them even where they need not. Other options are never longer than one occurrence.
+ * Names are kept without compression; a pointer must lead backwards, so reading ends.
  */
 #include "lib/wire/dhcp.h"
 
-enum { SNAME_AT = 44, SNAME_LEN = 64, FILE_AT = 108, FILE_LEN = 128 };
+enum { SNAME_AT = 44, SNAME_LEN = 64, FILE_AT = 108, FILE_LEN = 128, JOINED_MAX = 512 };
+
+/* An option that is put together from its occurrences. */
+struct joined {
+    uint32_t len; /* above JOINED_MAX: too long, ignored */
+    uint8_t data[JOINED_MAX];
+};
+
+struct parser {
+    struct mir__dhcp *value;
+    uint8_t overload;
+    struct joined routes;
+    struct joined search;
+};
 
 int mir__dhcp_next_option(const uint8_t *field, size_t len, size_t *at,
                           struct mir__dhcp_option *option)
@@ -76,8 +92,19 @@ static int take_bytes(const struct mir__dhcp_option *option, void *out, uint8_t 
     return 0;
 }
 
-static int take_option(const struct mir__dhcp_option *o, struct mir__dhcp *v)
+static int join(const struct mir__dhcp_option *option, struct joined *joined)
 {
+    if (joined->len + option->len <= JOINED_MAX)
+        mir_memcpy(joined->data + joined->len, option->data, option->len);
+    else
+        joined->len = JOINED_MAX;
+    joined->len += option->len;
+    return 0;
+}
+
+static int take_option(const struct mir__dhcp_option *o, struct parser *p)
+{
+    struct mir__dhcp *v = p->value;
     switch (o->code) {
     case MIR__DHCP_OPT_SUBNET_MASK:
         return take_u32(o, &v->subnet_mask);
@@ -111,29 +138,130 @@ static int take_option(const struct mir__dhcp_option *o, struct mir__dhcp *v)
         return take_u32(o, &v->t2_s);
     case MIR__DHCP_OPT_CLIENT_ID:
         return take_bytes(o, v->client_id, &v->client_id_len);
+    case MIR__DHCP_OPT_OVERLOAD:
+        return take_u8(o, &p->overload);
+    case MIR__DHCP_OPT_SEARCH:
+        return join(o, &p->search);
+    case MIR__DHCP_OPT_ROUTES:
+        return join(o, &p->routes);
     default:
         return 0;
     }
 }
 
-static int take_field(const uint8_t *field, size_t len, struct mir__dhcp *value, uint8_t *overload)
+static int take_field(const uint8_t *field, size_t len, struct parser *parser)
 {
     struct mir__dhcp_option option;
     size_t at = 0;
     int r;
     while ((r = mir__dhcp_next_option(field, len, &at, &option)) > 0) {
-        r = option.code == MIR__DHCP_OPT_OVERLOAD ? take_u8(&option, overload)
-                                                  : take_option(&option, value);
+        r = take_option(&option, parser);
         if (r < 0)
             return r;
     }
     return r;
 }
 
+/* ---- joined options ------------------------------------------------------------------------- */
+
+/* Width, significant octets of the destination, router; again and again (RFC 3442). */
+static int take_routes(const struct joined *joined, struct mir__dhcp *v)
+{
+    uint32_t at = 0;
+    if (joined->len > JOINED_MAX)
+        return 0;
+    while (at < joined->len) {
+        uint32_t width = joined->data[at], octets = (width + 7) / 8, dst = 0;
+        if (width > 32 || joined->len - at < 1 + octets + 4)
+            return -MIR_EMALFORMED;
+        for (uint32_t i = 0; i < octets; i++)
+            dst |= (uint32_t)joined->data[at + 1 + i] << (24 - 8 * i);
+        if (v->route_count < MIR__DHCP_ROUTES_MAX) {
+            struct mir__dhcp_route *route = &v->routes[v->route_count++];
+            route->dst = width == 0 ? 0 : dst & UINT32_MAX << (32 - width);
+            route->prefix_len = width;
+            route->gateway = mir_get_be32(joined->data + at + 1 + octets);
+        }
+        at += 1 + octets + 4;
+    }
+    return 0;
+}
+
+/* One name from *@at on, pointers followed, into [size] bytes. Returns its length; 0: it does not
+ * fit, negative: malformed. */
+static int take_name(const struct joined *joined, uint32_t *at, uint8_t *out, uint32_t size)
+{
+    uint32_t here = *at, piece = *at, len = 0;
+    bool has_jumped = false, fits = true;
+    for (;;) {
+        if (here >= joined->len)
+            return -MIR_EMALFORMED;
+        uint32_t label = joined->data[here];
+        if (label >= 0xc0) {
+            if (joined->len - here < 2)
+                return -MIR_EMALFORMED;
+            uint32_t target = mir_get_be16(joined->data + here) & 0x3fffu;
+            if (!has_jumped)
+                *at = here + 2;
+            /* Each piece begins before the last one: this ends. */
+            if (target >= piece)
+                return -MIR_EMALFORMED;
+            has_jumped = true;
+            here = piece = target;
+            continue;
+        }
+        if (label > 63 || joined->len - here < label + 1 || len + label + 1 > 255)
+            return -MIR_EMALFORMED;
+        fits = fits && len + label + 1 <= size;
+        if (fits)
+            mir_memcpy(out + len, joined->data + here, label + 1);
+        len += label + 1;
+        here += label + 1;
+        if (label == 0)
+            break;
+    }
+    if (!has_jumped)
+        *at = here;
+    return fits ? (int)len : 0;
+}
+
+static int take_search(const struct joined *joined, struct mir__dhcp *v)
+{
+    uint32_t at = 0;
+    if (joined->len > JOINED_MAX)
+        return 0;
+    while (at < joined->len) {
+        int len =
+            take_name(joined, &at, v->search + v->search_len, MIR__DHCP_SEARCH_MAX - v->search_len);
+        if (len < 0)
+            return len;
+        v->search_len = (uint8_t)(v->search_len + len);
+    }
+    mir_memset(v->search + v->search_len, 0, MIR__DHCP_SEARCH_MAX - v->search_len);
+    return 0;
+}
+
+size_t mir__dhcp_next_domain(const struct mir__dhcp *value, size_t *at, char *text)
+{
+    size_t len = 0;
+    while (*at < value->search_len && value->search[*at] != 0) {
+        uint8_t label = value->search[*at];
+        if (len > 0)
+            text[len++] = '.';
+        mir_memcpy(text + len, value->search + *at + 1, label);
+        len += label;
+        *at += label + 1u;
+    }
+    *at += *at < value->search_len; /* the zero at the end of the name */
+    return len;
+}
+
+/* ---- messages ------------------------------------------------------------------------------- */
+
 int mir__dhcp_parse(const uint8_t *msg, size_t len, struct mir__dhcp *value)
 {
     struct mir__dhcp v;
-    uint8_t overload = 0, ignored = 0;
+    struct parser p = {.value = &v};
     int r = mir__dhcp_check(msg, len);
     if (r < 0)
         return r;
@@ -149,11 +277,16 @@ int mir__dhcp_parse(const uint8_t *msg, size_t len, struct mir__dhcp *value)
     v.siaddr = mir_get_be32(msg + 20);
     v.giaddr = mir_get_be32(msg + 24);
     mir_memcpy(v.chaddr, msg + 28, 6);
-    r = take_field(msg + MIR__DHCP_FIXED_LEN, len - MIR__DHCP_FIXED_LEN, &v, &overload);
+    r = take_field(msg + MIR__DHCP_FIXED_LEN, len - MIR__DHCP_FIXED_LEN, &p);
+    uint8_t overload = p.overload; /* in the fields themselves it has no meaning */
     if (r == 0 && (overload & 1))
-        r = take_field(msg + FILE_AT, FILE_LEN, &v, &ignored);
+        r = take_field(msg + FILE_AT, FILE_LEN, &p);
     if (r == 0 && (overload & 2))
-        r = take_field(msg + SNAME_AT, SNAME_LEN, &v, &ignored);
+        r = take_field(msg + SNAME_AT, SNAME_LEN, &p);
+    if (r == 0)
+        r = take_routes(&p.routes, &v);
+    if (r == 0)
+        r = take_search(&p.search, &v);
     if (r < 0)
         return r;
     if (v.type == 0 || overload > 3)
@@ -202,6 +335,21 @@ static void put_addrs(struct writer *w, uint8_t code, const uint32_t *addrs, siz
     put_bytes(w, code, data, 4 * count);
 }
 
+static void put_routes(struct writer *w, const struct mir__dhcp *v)
+{
+    uint8_t data[9 * MIR__DHCP_ROUTES_MAX];
+    size_t len = 0;
+    for (size_t i = 0; i < v->route_count; i++) {
+        const struct mir__dhcp_route *route = &v->routes[i];
+        data[len++] = (uint8_t)route->prefix_len;
+        for (uint32_t bit = 0; bit < route->prefix_len; bit += 8)
+            data[len++] = (uint8_t)(route->dst >> (24 - bit));
+        mir_put_be32(data + len, route->gateway);
+        len += 4;
+    }
+    put_bytes(w, MIR__DHCP_OPT_ROUTES, data, len);
+}
+
 static void put_options(struct writer *w, const struct mir__dhcp *v)
 {
     put_bytes(w, MIR__DHCP_OPT_TYPE, &v->type, 1);
@@ -220,6 +368,8 @@ static void put_options(struct writer *w, const struct mir__dhcp *v)
     put_bytes(w, MIR__DHCP_OPT_HOSTNAME, v->hostname, v->hostname_len);
     put_bytes(w, MIR__DHCP_OPT_DOMAIN, v->domain, v->domain_len);
     put_bytes(w, MIR__DHCP_OPT_MESSAGE, v->message, v->message_len);
+    put_bytes(w, MIR__DHCP_OPT_SEARCH, v->search, v->search_len);
+    put_routes(w, v);
 }
 
 size_t mir__dhcp_emit(const struct mir__dhcp *v, uint8_t *out)

@@ -16,7 +16,8 @@
  *   +-----------------------------------------------+
  *
  * All fields are big-endian. Source: RFC 2131 section 2 figure 1; options RFC 2132 (and 2131
- * section 4.1 for options overloaded into sname and file; 4361 for the client identifier).
+ * section 4.1 for options overloaded into sname and file; 4361 for the client identifier; 3397 for
+ * search domains, 3442 for routes, 3396 for how these may be split).
  */
 #ifndef LIB_WIRE_DHCP_H
 #define LIB_WIRE_DHCP_H
@@ -30,6 +31,9 @@
 /** Longest text option kept. */
 #define MIR__DHCP_TEXT_MAX  63u
 #define MIR__DHCP_ADDRS_MAX 4u
+/** Routes and octets of search domains kept. */
+#define MIR__DHCP_ROUTES_MAX 16u
+#define MIR__DHCP_SEARCH_MAX 255u
 /** Room that emit() needs at most. */
 #define MIR__DHCP_EMIT_MAX 576u
 
@@ -67,6 +71,8 @@ enum {
     MIR__DHCP_OPT_T1 = 58,
     MIR__DHCP_OPT_T2 = 59,
     MIR__DHCP_OPT_CLIENT_ID = 61,
+    MIR__DHCP_OPT_SEARCH = 119,
+    MIR__DHCP_OPT_ROUTES = 121,
     MIR__DHCP_OPT_END = 255,
 };
 
@@ -94,6 +100,13 @@ struct mir__dhcp_option {
 int mir__dhcp_next_option(const uint8_t *field, size_t len, size_t *at,
                           struct mir__dhcp_option *option) MIR_CHECK;
 
+/** A classless route (RFC 3442). */
+struct mir__dhcp_route {
+    uint32_t dst;
+    uint32_t prefix_len; /* 0..32; bits of dst behind it are 0 */
+    uint32_t gateway;    /* 0: on the link */
+};
+
 /** A message as a value. Zero means absent for addresses, times and the MTU; len 0 for texts. */
 struct mir__dhcp {
     uint8_t op;
@@ -115,13 +128,21 @@ struct mir__dhcp {
     uint32_t dns[MIR__DHCP_ADDRS_MAX];
     uint8_t router_count; /* more than fit are cut off */
     uint8_t dns_count;
+    uint8_t route_count;
+    uint8_t search_len;
     uint8_t hostname_len, domain_len, message_len, client_id_len, parameter_count;
+    struct mir__dhcp_route routes[MIR__DHCP_ROUTES_MAX];
+    uint8_t search[MIR__DHCP_SEARCH_MAX]; /* names as DNS writes them, uncompressed */
     char hostname[MIR__DHCP_TEXT_MAX];
     char domain[MIR__DHCP_TEXT_MAX];
     char message[MIR__DHCP_TEXT_MAX];
     uint8_t client_id[MIR__DHCP_TEXT_MAX];
     uint8_t parameters[MIR__DHCP_TEXT_MAX];
 };
+
+/** The next of the names in @search as text with dots, into [MIR__DHCP_SEARCH_MAX]; *@at moves
+ *  behind it. Returns its length, 0 at the end. Octets of labels are not looked at. */
+size_t mir__dhcp_next_domain(const struct mir__dhcp *value, size_t *at, char *text);
 
 /** Returns 0, -MIR_ETRUNCATED, -MIR_EMALFORMED (not Ethernet, no message type, an option of a
  *  wrong length). Unknown options are skipped. */

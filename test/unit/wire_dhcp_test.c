@@ -52,6 +52,17 @@ static struct mir__dhcp random_message(void)
     random_text(m.message, &m.message_len, 40);
     random_text(m.client_id, &m.client_id_len, 20);
     random_text(m.parameters, &m.parameter_count, 20);
+    m.route_count = (uint8_t)mir_rng_below(&rng, 4);
+    for (uint32_t i = 0; i < m.route_count; i++) {
+        uint32_t len = mir_rng_below(&rng, 33);
+        m.routes[i].prefix_len = len;
+        m.routes[i].dst = len == 0 ? 0 : mir_rng_u32(&rng) & UINT32_MAX << (32 - len);
+        m.routes[i].gateway = mir_rng_u32(&rng);
+    }
+    if (mir_rng_below(&rng, 2)) {
+        m.search_len = 16;
+        memcpy(m.search, "\7example\3org\0\1a\0", 16);
+    }
     return m;
 }
 
@@ -90,6 +101,77 @@ static int parse_options(const uint8_t *options, size_t len, struct mir__dhcp *o
 }
 #define PARSE(...)                                                                                 \
     parse_options((const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}), &m)
+
+static void check_routes(const struct mir__dhcp *m)
+{
+    if (!check_int(m->route_count, ==, 4))
+        return;
+    check(m->routes[0].dst == 0 && m->routes[0].prefix_len == 0);
+    check_int(m->routes[0].gateway, ==, 0x0a000001);
+    check(m->routes[1].dst == 0x0a000000 && m->routes[1].gateway == 0x0a000002);
+    /* Bits behind the width are no part of the destination. */
+    check(m->routes[2].dst == 0xc0a80180 && m->routes[2].prefix_len == 25);
+    check(m->routes[3].dst == 0x01020304 && m->routes[3].gateway == 0);
+}
+
+static void test_routes(void)
+{
+    struct mir__dhcp m;
+    tap_case("classless routes: every width, octets only as needed (RFC 3442)");
+    check_int(PARSE(53, 1, 5, 121, 29, 0, 10, 0, 0, 1, 8, 10, 10, 0, 0, 2, 25, 192, 168, 1, 255, 10,
+                    0, 0, 3, 32, 1, 2, 3, 4, 0, 0, 0, 0),
+              ==, 0);
+    check_routes(&m);
+    tap_case("routes split over two options are joined (RFC 3396)");
+    check_int(PARSE(53, 1, 5, 121, 21, 0, 10, 0, 0, 1, 8, 10, 10, 0, 0, 2, 25, 192, 168, 1, 255, 10,
+                    0, 0, 3, 32, 121, 8, 1, 2, 3, 4, 0, 0, 0, 0, 255),
+              ==, 0);
+    check_routes(&m);
+    tap_case("routes wider than 32 or cut off are malformed");
+    check_int(PARSE(53, 1, 5, 121, 9, 33, 1, 2, 3, 4, 10, 0, 0, 1, 255), ==, -MIR_EMALFORMED);
+    check_int(PARSE(53, 1, 5, 121, 8, 24, 1, 2, 3, 10, 0, 0, 1, 255), ==, 0);
+    check_int(PARSE(53, 1, 5, 121, 7, 24, 1, 2, 3, 10, 0, 0, 255), ==, -MIR_EMALFORMED);
+}
+
+static void test_search(void)
+{
+    struct mir__dhcp m;
+    char text[MIR__DHCP_SEARCH_MAX];
+    size_t at = 0;
+    tap_case("search domains: pointers into the list are followed (RFC 3397)");
+    check_int(PARSE(53, 1, 5, 119, 9, 3, 'e', 'n', 'g', 5, 'a', 'p', 'p', 'l', 119, 17, 'e', 3, 'c',
+                    'o', 'm', 0, 9, 'm', 'a', 'r', 'k', 'e', 't', 'i', 'n', 'g', 0xc0, 4, 255),
+              ==, -MIR_ETRUNCATED);
+    check_int(PARSE(53, 1, 5, 119, 9, 3, 'e', 'n', 'g', 5, 'a', 'p', 'p', 'l', 119, 18, 'e', 3, 'c',
+                    'o', 'm', 0, 9, 'm', 'a', 'r', 'k', 'e', 't', 'i', 'n', 'g', 0xc0, 4, 255),
+              ==, 0);
+    size_t len = mir__dhcp_next_domain(&m, &at, text);
+    check_int(len, ==, 13);
+    check_mem(text, "eng.apple.com", 13);
+    len = mir__dhcp_next_domain(&m, &at, text);
+    check_int(len, ==, 19);
+    check_mem(text, "marketing.apple.com", 19);
+    check_int(mir__dhcp_next_domain(&m, &at, text), ==, 0);
+    tap_case("search domains: loops, pointers forward and broken labels are malformed");
+    check_int(PARSE(53, 1, 5, 119, 2, 0xc0, 0, 255), ==, -MIR_EMALFORMED);
+    check_int(PARSE(53, 1, 5, 119, 4, 1, 'a', 0xc0, 2, 255), ==, -MIR_EMALFORMED);
+    check_int(PARSE(53, 1, 5, 119, 4, 1, 'a', 0xc0, 0, 255), ==, -MIR_EMALFORMED);
+    check_int(PARSE(53, 1, 5, 119, 3, 5, 'a', 'b', 255), ==, -MIR_EMALFORMED);
+    check_int(PARSE(53, 1, 5, 119, 2, 1, 'a', 255), ==, -MIR_EMALFORMED);
+    check_int(PARSE(53, 1, 5, 119, 3, 0x41, 'a', 0, 255), ==, -MIR_EMALFORMED);
+    tap_case("search domains: what does not fit any more is left out whole");
+    uint8_t many[270] = {53, 1, 5, 119, 255};
+    for (int i = 0; i < 4; i++) {
+        many[5 + 62 * i] = 60;
+        memset(many + 5 + 62 * i + 1, 'a' + i, 60);
+    }
+    many[5 + 248] = 1;
+    many[5 + 249] = 'z';
+    many[5 + 254] = 255; /* 4 x 62, 3, then roots */
+    many[5 + 255 - 1] = 0;
+    check_int(parse_options(many, 5 + 255, &m), ==, 0);
+    check_int(m.search_len, ==, 255);
+}
 
 static void test_options(void)
 {
@@ -162,6 +244,8 @@ int main(int argc, char **argv)
     mir_rng_init_u64(&rng, tap_seed(argc, argv, 1));
     test_round_trip();
     test_options();
+    test_routes();
+    test_search();
     test_fields();
     return tap_done();
 }
