@@ -57,6 +57,11 @@ static inline bool mir_timer_is_set(const struct mir_timer *timer)
 {
     return timer->loop != NULL;
 }
+/** When a timer that is set fires. */
+static inline mir_time_us mir_timer_deadline(const struct mir_timer *timer)
+{
+    return timer->deadline_us;
+}
 
 /* ---- loop --------------------------------------------------------------------------------- */
 

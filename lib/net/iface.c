@@ -114,6 +114,7 @@ static void on_link(void *arg, bool is_up)
         mir__nd6_iface_stop(iface);
         mir__nd6_iface_start(iface);
     }
+    mir__igmp_link_up(iface);
     if (iface->dhcp.state != MIR__DHCP_OFF)
         mir__dhcp_link_up(iface);
     else if (iface->ip != 0)
@@ -234,6 +235,7 @@ void mir__iface_stop(struct mir__iface *iface)
     if (!iface->is_started)
         return;
     mir_timer_cancel(&iface->announce_timer);
+    mir__igmp_stop(iface);
     mir_net_dev_flush(iface->dev);
     iface->is_started = false;
     mir_net_dev_stop(iface->dev);

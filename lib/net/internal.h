@@ -37,7 +37,7 @@ struct mir__ifaddr;
 struct mir__group;
 
 /* IP protocol numbers (IANA). */
-enum { MIR__PROTO_ICMP = 1, MIR__PROTO_TCP = 6, MIR__PROTO_UDP = 17 };
+enum { MIR__PROTO_ICMP = 1, MIR__PROTO_IGMP = 2, MIR__PROTO_TCP = 6, MIR__PROTO_UDP = 17 };
 
 /** Why a packet was dropped, and what else is counted. One table for names and fields. */
 #define MIR__NET_COUNTERS(X)                                                                       \
@@ -88,6 +88,10 @@ enum { MIR__PROTO_ICMP = 1, MIR__PROTO_TCP = 6, MIR__PROTO_UDP = 17 };
     X(icmp_bad_checksum)                                                                           \
     X(icmp_ignored)                                                                                \
     X(icmp_rate_limited)                                                                           \
+    X(igmp_in)                                                                                     \
+    X(igmp_out)                                                                                    \
+    X(igmp_malformed)                                                                              \
+    X(igmp_ignored)                                                                                \
     X(udp_in)                                                                                      \
     X(udp_out)                                                                                     \
     X(udp_malformed)                                                                               \

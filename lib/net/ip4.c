@@ -13,7 +13,7 @@
  * Identifications come from a counter that goes through a keyed permutation of 16 bits: none
  * repeats within 65,536 packets, and none tells how many were sent (RFC 7739 section 5.3).
  *
- * Not done: forwarding, IGMP (groups are accepted as they come), TOS routing.
+ * Not done: forwarding, TOS routing.
  */
 #include "lib/net/net_state.h"
 
@@ -112,6 +112,13 @@ static bool is_for_dhcp(const struct mir__iface *iface, const struct mir_buf *bu
            mir__udp_dst(ip + header_len) == 68 && mir__udp_src(ip + header_len) == 67;
 }
 
+/* All hosts are members of 224.0.0.1 (RFC 1112 section 4). */
+static bool is_joined(const struct mir__iface *iface, uint32_t dst)
+{
+    struct mir_ip group = mir_ip_from_v4(dst);
+    return dst == 0xe0000001u || mir__group_find(iface, &group) != NULL;
+}
+
 static enum destination classify(const struct mir_net *net, const struct mir__iface *iface,
                                  const struct mir_buf *buf, uint32_t dst)
 {
@@ -120,7 +127,7 @@ static enum destination classify(const struct mir_net *net, const struct mir__if
     if (dst == UINT32_MAX || (iface->broadcast != 0 && dst == iface->broadcast))
         return FOR_GROUP;
     if (mir__ip4_is_multicast(dst))
-        return FOR_GROUP;
+        return is_joined(iface, dst) ? FOR_GROUP : NOT_FOR_US;
     if (is_ours(net, dst))
         return FOR_US;
     if (net->ifaddr.v4_count > 1 && mir__ifaddr_is_broadcast(iface, dst))
@@ -240,6 +247,9 @@ void mir__ip4_deliver(struct mir_net *net, const struct mir__ip_meta *meta, uint
         return;
     } else if (protocol == MIR__PROTO_ICMP) {
         mir__icmp4_input(net, meta, buf_given);
+        return;
+    } else if (protocol == MIR__PROTO_IGMP) {
+        mir__igmp_input(net, meta, buf_given);
         return;
     } else {
         net->counters.ip_unknown_protocol++;

@@ -380,6 +380,7 @@ int mir_net_add_interface(struct mir_net *net, struct mir_net_dev *dev,
     };
     mir_list_init(&iface->addresses);
     mir_list_init(&iface->groups);
+    mir__igmp_init(iface);
     mir_memcpy(iface->mac, dev->info.mac, 6);
     mir_memset(iface->to_all.header, 0xff, 6);
     mir_memcpy(iface->to_all.header + 6, iface->mac, 6);

@@ -22,6 +22,7 @@
 
 #include "lib/net/dnsinfo.h"
 #include "lib/net/ifaddr.h"
+#include "lib/net/igmp.h"
 #include "lib/net/internal.h"
 #include "lib/net/neigh.h"
 #include "lib/net/route.h"
@@ -112,6 +113,7 @@ struct mir__iface {
     uint32_t index;
     struct mir_list addresses; /* struct mir__ifaddr.link, oldest first, both families */
     struct mir_list groups;    /* struct mir__group.link */
+    struct mir__igmp_state igmp;
     /* Copy of the first IPv4 address, for the fast path. */
     uint32_t ip; /* 0 = none; host order like all below */
     uint32_t mask;

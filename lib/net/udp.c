@@ -178,9 +178,71 @@ static uint32_t group_interface(struct mir__udp_socket *s, const struct mir_udp_
     return route.iface->index + 1;
 }
 
+struct sources {
+    uint32_t *out;
+    uint32_t max;
+    uint32_t count;
+    bool is_every;
+};
+
+static void take_source(struct sources *sources, const struct mir__udp_member *m)
+{
+    uint32_t source = mir_ip_to_v4(&m->source);
+    for (uint32_t i = 0; i < sources->count; i++) {
+        if (sources->out[i] == source)
+            return;
+    }
+    sources->is_every |= mir_ip_is_any(&m->source) || sources->count == sources->max;
+    if (!sources->is_every)
+        sources->out[sources->count++] = source;
+}
+
+/* Takes the sources of one socket's memberships in @group. Returns their number. */
+static uint32_t take_sources(const struct mir__udp_socket *s, const struct mir__group *group,
+                             struct sources *sources)
+{
+    uint32_t count = 0;
+    mir_list_for_each (node, &s->members) {
+        const struct mir__udp_member *m = MIR_CONTAINER_OF(node, struct mir__udp_member, link);
+        if (m->if_index != group->iface->index + 1 || !mir_ip_equal(&m->group, &group->ip))
+            continue;
+        take_source(sources, m);
+        count++;
+    }
+    return count;
+}
+
+int mir__udp_group_sources(const struct mir__group *group, uint32_t *out, uint32_t max)
+{
+    const struct mir__udp_state *state = &group->iface->net->udp;
+    struct sources sources = {.out = out, .max = max};
+    uint32_t members = 0;
+    for (uint32_t i = 0; i <= state->bucket_mask; i++) {
+        mir_list_for_each (node, &state->by_port[i])
+            members += take_sources(MIR_CONTAINER_OF(node, struct mir__udp_socket, by_port), group,
+                                    &sources);
+    }
+    /* Who joined by other ways than a socket wants everything. */
+    return sources.is_every || members < group->refs ? -1 : (int)sources.count;
+}
+
+static void drop_member(struct mir__udp_socket *s, struct mir__udp_member *m)
+{
+    struct mir_net *net = s->net;
+    struct mir__iface *iface = &net->ifaces[m->if_index - 1];
+    struct mir_ip ip = m->group;
+    mir_list_remove(&m->link);
+    mir_pool_free(&net->udp.members, m);
+    mir__group_leave(iface, &ip);
+    struct mir__group *group = mir__group_find(iface, &ip);
+    if (group != NULL && mir_ip_is_v4(&ip))
+        mir__igmp_filter_changed(group);
+}
+
 static int join(struct mir_udp *udp, const struct mir_udp_group *group)
 {
     struct mir__udp_socket *s = mir__udp_of(udp);
+    struct mir_net *net = s->net;
     if (!mir__udp_is_group(&group->group))
         return -MIR_EINVAL;
     uint32_t if_index = group_interface(s, group);
@@ -188,7 +250,7 @@ static int join(struct mir_udp *udp, const struct mir_udp_group *group)
         return -MIR_ENETUNREACH;
     if (find_member(s, group, if_index) != NULL)
         return -MIR_EEXIST;
-    struct mir__udp_member *m = mir_pool_alloc(&s->net->udp.members);
+    struct mir__udp_member *m = mir_pool_alloc(&net->udp.members);
     if (m == NULL)
         return -MIR_ELIMIT;
     *m = (struct mir__udp_member){
@@ -196,14 +258,18 @@ static int join(struct mir_udp *udp, const struct mir_udp_group *group)
         .source = group->source,
         .if_index = if_index,
     };
+    /* A member before the group is joined: the report then knows the sources. */
+    struct mir__iface *iface = &net->ifaces[if_index - 1];
+    struct mir__group *known = mir__group_find(iface, &group->group);
     mir_list_push_back(&s->members, &m->link);
-    return 0;
-}
-
-static void drop_member(struct mir__udp_socket *s, struct mir__udp_member *m)
-{
-    mir_list_remove(&m->link);
-    mir_pool_free(&s->net->udp.members, m);
+    int r = mir__group_join(iface, &group->group);
+    if (r < 0) {
+        mir_list_remove(&m->link);
+        mir_pool_free(&net->udp.members, m);
+    } else if (known != NULL && mir_ip_is_v4(&group->group)) {
+        mir__igmp_filter_changed(known);
+    }
+    return r;
 }
 
 static int leave(struct mir_udp *udp, const struct mir_udp_group *group)

@@ -6,6 +6,8 @@
 
 #include "lib/net/internal.h"
 
+struct mir__group;
+
 #define MIR__UDP_BUCKETS_MAX 4096u
 #define MIR__UDP_LOOP_MAX    64u
 
@@ -86,6 +88,9 @@ bool mir__udp_flow_exists(struct mir__udp_socket *s, const struct mir_ip *local,
 uint32_t mir__udp_deliver_group(struct mir_net *net, const struct mir__ip_meta *meta,
                                 MIR_GIVE struct mir_buf *buf_given);
 void mir__udp_loop_run(void *net);
+/** The senders that sockets want of a group, each once, into [max]; negative: every sender, or
+ *  more than @max. */
+int mir__udp_group_sources(const struct mir__group *group, uint32_t *out, uint32_t max);
 
 /* Operations of a socket, udp_output.c. */
 int mir__udp_send(struct mir_udp *udp, const struct mir_endpoint *to, const void *data, size_t len);
