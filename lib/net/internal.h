@@ -6,7 +6,7 @@
  *   neigh.c   neighbours of both families dnsinfo.c name servers that were told
  *   arp.c     IPv4 neighbours            dhcp.c     address by DHCP
  *   ip.c      routing, output for both address families, transport checksums
- *   ip4.c     IPv4 input and headers     frag4.c reass4.c   fragments
+ *   ip4.c     IPv4 input and headers     frag.c reass.c   fragments
  *   ip6.c     IPv6 input and headers     nd6.c      IPv6 neighbours and routers
  *   icmp4.c icmp6.c   ICMP               udp*.c     UDP
  *   ifaddr.c  addresses                  group.c    multicast groups, told by igmp.c and mld6.c

@@ -191,7 +191,7 @@ int mir__ip_output(struct mir_net *net, struct mir__route *route,
     bool is_gso = (buf_given->flags & MIR_BUF_GSO_TCP4) != 0;
     if (MIR_UNLIKELY(total > (is_gso ? route->gso_max : route->mtu))) {
         if (!is_gso && !params->dont_fragment)
-            return mir__frag4_output(net, route, params, buf_given);
+            return mir__frag_output(net, route, params, buf_given);
         net->counters.ip_too_big++;
         mir_buf_release(buf_given);
         return -MIR_ETOOBIG;

@@ -60,6 +60,8 @@ int mir__ip6_output(struct mir_net *net, struct mir__route *route,
     bool is_gso = (buf_given->flags & MIR_BUF_GSO_TCP6) != 0;
     uint32_t total = mir_buf_total(buf_given) + MIR__IP6_HEADER_LEN;
     if (MIR_UNLIKELY(total > (is_gso ? route->gso_max : route->mtu))) {
+        if (!is_gso && !params->dont_fragment && !params->router_alert)
+            return mir__frag_output(net, route, params, buf_given);
         net->counters.ip_too_big++;
         mir_buf_release(buf_given);
         return -MIR_ETOOBIG;
@@ -112,6 +114,7 @@ struct walk {
     uint8_t next;
     uint32_t headers;
     uint32_t bytes;
+    bool is_reassembled;
 };
 
 enum verdict { GO_ON, DROP, TAKEN };
@@ -185,12 +188,27 @@ static enum verdict walk_fragment(struct walk *w)
 {
     struct mir_buf *buf = w->buf;
     const uint8_t *ext = buf->data;
-    if (mir__ip6_fragment_offset(ext) != 0 || mir__ip6_fragment_more(ext)) {
+    uint32_t ext_at = offset_of(buf, ext);
+    if (w->is_reassembled) { /* fragments of fragments: nobody sends such */
         w->net->counters.ip6_extension_refused++;
         return DROP;
     }
+    if (mir__ip6_fragment_offset(ext) != 0 || mir__ip6_fragment_more(ext)) {
+        struct mir__fragment fragment = {
+            .id = mir__ip6_fragment_id(ext),
+            .offset = (uint16_t)mir__ip6_fragment_offset(ext),
+            .header_len = (uint16_t)(ext_at + MIR__IP6_FRAGMENT_LEN),
+            .next_at = (uint16_t)w->next_at,
+            .protocol = ext[0],
+            .more = mir__ip6_fragment_more(ext),
+        };
+        /* The headers in front were pulled off, but are still there. */
+        (void)mir_buf_push(buf, ext_at);
+        mir__reass6_input(w->net, w->meta, &fragment, buf);
+        return TAKEN;
+    }
     /* A whole datagram in one "fragment" stands for itself (RFC 6946 section 4). */
-    w->next_at = offset_of(buf, ext);
+    w->next_at = ext_at;
     w->next = ext[0];
     mir_buf_pull(buf, MIR__IP6_FRAGMENT_LEN);
     return GO_ON;
@@ -266,7 +284,7 @@ static enum verdict walk(struct walk *w)
 {
     while (MIR_UNLIKELY(is_extension(w->next))) {
         bool is_misplaced = w->next == MIR__IP6_HOP_BY_HOP && w->headers > 0;
-        if (w->headers == 0)
+        if (w->headers == 0 || (w->headers == 1 && w->is_reassembled))
             w->net->counters.ip6_extension_headers++;
         if (is_misplaced)
             return complain(w, MIR__ICMP6_BAD_NEXT, w->next_at);
@@ -284,6 +302,23 @@ static enum verdict walk(struct walk *w)
         return DROP;
     }
     return deliver(w);
+}
+
+void mir__ip6_deliver(struct mir_net *net, const struct mir__ip_meta *meta, uint8_t next,
+                      uint32_t next_at, struct mir_buf *buf_given)
+{
+    struct mir__ip_meta own = *meta;
+    struct walk w = {
+        .net = net,
+        .meta = &own,
+        .buf = buf_given,
+        .next = next,
+        .next_at = next_at,
+        .headers = 1, /* hop-by-hop options cannot come any more */
+        .is_reassembled = true,
+    };
+    if (walk(&w) == DROP)
+        mir_buf_release(w.buf);
 }
 
 /* ---- input --------------------------------------------------------------------------------- */

@@ -168,6 +168,7 @@ static void init_fields(struct mir_net *net, const struct mir_net_config *config
     net->page = page;
     net->route_generation = 1;
     net->ip_id = (uint16_t)mir_rng_u32(config->rng);
+    net->ip6_id = mir_rng_u32(config->rng);
     net->ip_id_key = mir_rng_u32(config->rng);
     net->icmp.tokens = MIR__ICMP_BURST;
     net->icmp.filled_us = mir_loop_now(config->loop);
@@ -226,7 +227,7 @@ int mir_net_open(const struct mir_net_config *config, struct mir_net **out)
     r = mir__neigh_init(net, or_default(config->arp_entries_max, 1024));
     if (r < 0)
         goto err_tables;
-    r = mir__reass4_init(net, or_default(config->reassembly_max_bytes, 1u << 20));
+    r = mir__reass_init(net, or_default(config->reassembly_max_bytes, 1u << 20));
     if (r < 0)
         goto err_neigh;
     r = mir__udp_init(net, config);
@@ -242,7 +243,7 @@ int mir_net_open(const struct mir_net_config *config, struct mir_net **out)
 err_udp:
     mir__udp_fini(net);
 err_reass:
-    mir__reass4_fini(net);
+    mir__reass_fini(net);
 err_neigh:
     mir__neigh_fini(net);
 err_tables:
@@ -268,7 +269,7 @@ void mir_net_close(struct mir_net *net)
     mir__iface_flush_all(net);
     for (uint32_t i = 0; i < net->iface_count; i++)
         mir__iface_stop(&net->ifaces[i]);
-    mir__reass4_fini(net);
+    mir__reass_fini(net);
     mir__neigh_fini(net);
     mir__pmtu_fini(net);
     mir__route_fini(net);

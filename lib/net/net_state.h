@@ -149,6 +149,10 @@ static inline bool mir__iface_is_on_link(const struct mir__iface *iface, uint32_
 /** An IPv6 packet; buf->data at the IP header, flags tell a link multicast. */
 void mir__ip6_input(struct mir_net *net, struct mir__iface *iface,
                     MIR_GIVE struct mir_buf *buf_given);
+/** A datagram put together from fragments; buf->data behind the headers that all of them had, @next
+ *  says what is there and @next_at where that number is, from the IP header. */
+void mir__ip6_deliver(struct mir_net *net, const struct mir__ip_meta *meta, uint8_t next,
+                      uint32_t next_at, MIR_GIVE struct mir_buf *buf_given);
 /** As mir__ip_output(), for a route of IPv6. */
 int mir__ip6_output(struct mir_net *net, struct mir__route *route,
                     const struct mir__ip_params *params, MIR_GIVE struct mir_buf *buf_given);
@@ -193,7 +197,7 @@ void mir__icmp6_send_error(struct mir_net *net, const struct mir__ip_meta *meta,
 void mir__icmp6_tell_transport(struct mir_net *net, const uint8_t *ip, size_t len, int err,
                                uint16_t mtu);
 
-/* ---- ip4.c, frag4.c, reass4.c --------------------------------------------------------------- */
+/* ---- ip4.c, frag.c, reass.c --------------------------------------------------------------- */
 
 #define MIR__IP4_MTU_MIN 68u
 
@@ -225,12 +229,14 @@ uint16_t mir__ip4_next_id(struct mir_net *net);
 /** Link output of a packet with its IP header. */
 int mir__ip4_send(struct mir_net *net, struct mir__route *route,
                   MIR_GIVE struct mir_buf *buf_given);
-int mir__frag4_output(struct mir_net *net, struct mir__route *route,
-                      const struct mir__ip_params *params, MIR_GIVE struct mir_buf *buf_given);
+/** Send a packet in pieces; buf->data at the transport header. */
+int mir__frag_output(struct mir_net *net, struct mir__route *route,
+                     const struct mir__ip_params *params, MIR_GIVE struct mir_buf *buf_given);
 
 #define MIR__REASS_DATAGRAMS_MAX 64u
 #define MIR__REASS_FRAGMENTS_MAX 128u
-#define MIR__REASS_TIMEOUT_US    (30 * MIR_US_PER_S)
+#define MIR__REASS4_TIMEOUT_US   (30 * MIR_US_PER_S)
+#define MIR__REASS6_TIMEOUT_US   (60 * MIR_US_PER_S) /* RFC 8200 section 4.5 */
 
 struct mir__reass_state {
     struct mir_list datagrams; /* oldest first */
@@ -241,11 +247,25 @@ struct mir__reass_state {
     uint32_t bytes_max;
 };
 
-int mir__reass4_init(struct mir_net *net, uint32_t bytes_max) MIR_CHECK;
-void mir__reass4_fini(struct mir_net *net);
-/** A fragment; buf->data at the IP header. Delivers the datagram when it is whole. */
+int mir__reass_init(struct mir_net *net, uint32_t bytes_max) MIR_CHECK;
+void mir__reass_fini(struct mir_net *net);
+
+/** What a fragment says of itself. */
+struct mir__fragment {
+    uint32_t id;
+    uint16_t offset;     /* of its payload in the datagram's */
+    uint16_t header_len; /* bytes in front of its payload, from the IP header on */
+    uint16_t next_at;    /* IPv6: where the number of the fragment header is */
+    uint8_t protocol;    /* of the datagram; IPv6: the header behind the fragment header */
+    bool more;
+};
+
+/** A fragment; buf->data at the IP header, the headers in the linear part. Delivers the datagram
+ *  when it is whole. */
 void mir__reass4_input(struct mir_net *net, const struct mir__ip_meta *meta,
                        MIR_GIVE struct mir_buf *buf_given);
+void mir__reass6_input(struct mir_net *net, const struct mir__ip_meta *meta,
+                       const struct mir__fragment *fragment, MIR_GIVE struct mir_buf *buf_given);
 
 /* ---- icmp4.c ------------------------------------------------------------------------------ */
 
@@ -279,6 +299,7 @@ struct mir_net {
     uint32_t iface_count;
     uint32_t route_generation; /* never 0 */
     uint16_t ip_id;
+    uint32_t ip6_id;
     uint32_t ip_id_key;
     bool is_in_batch;   /* between a device's first rx and its rx_end */
     bool is_tx_pending; /* some interface has_tx_pending */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* IPv4 reassembly: all orders, overlaps, limits, timeouts (lib/net/reass4.c). */
+/* IPv4 reassembly: all orders, overlaps, limits, timeouts (lib/net/reass.c). */
 #include <stdlib.h>
 #include <string.h>
 
