@@ -13,7 +13,7 @@
  * An estimate is only ever lowered before it expires: a message that claims more proves nothing.
  * Below 68 bytes (IPv4) or 1280 (IPv6) it is raised to that, because every link carries so much.
  *
- * Not done: probing for larger packets by the transport (RFC 4821, 8899).
+ * TCP probes for itself (tcp/path_mtu.c; RFC 4821, 8899).
  */
 #include "lib/net/net_state.h"
 

@@ -82,6 +82,9 @@
     X(ports_exhausted)                                                                             \
     X(icmp_in)                                                                                     \
     X(icmp_invalid)                                                                                \
+    X(pmtu_black_holes)                                                                            \
+    X(pmtu_probes)                                                                                 \
+    X(pmtu_raised)                                                                                 \
     X(pmtu_reductions)                                                                             \
     X(output_no_buffer)                                                                            \
     X(output_blocked)                                                                              \

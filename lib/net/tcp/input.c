@@ -511,24 +511,6 @@ void mir__tcp_tx_ready(struct mir_net *net)
 /* ---- ICMP
  * ---------------------------------------------------------------------------------------------- */
 
-static void path_mtu_is(struct mir__tcp_pcb *pcb, uint16_t mtu)
-{
-    mtu = MIR_MAX(mtu, (uint16_t)MIR__TCP_PMTU_MIN);
-    if (mtu >= pcb->busy->route.mtu || (pcb->path_mtu != 0 && mtu >= pcb->path_mtu))
-        return;
-    MIR__TCP_COUNT(pcb->host, pmtu_reductions);
-    pcb->path_mtu = mtu;
-    mir__tcp_update_mss(pcb);
-    /* What was too big is sent again, smaller, at once; this is no sign of congestion
-     * (RFC 1191 section 6.5). */
-    if (pcb->loss != NULL)
-        mir__tcp_board_all_lost(pcb, false);
-    else
-        pcb->snd_nxt = pcb->snd_una;
-    pcb->is_timing = false;
-    mir__tcp_mark(pcb);
-}
-
 void mir__tcp_icmp_error(struct mir_net *net, const struct mir_ip *local,
                          const struct mir_ip *remote, const uint8_t segment[8], int err,
                          uint16_t mtu)
@@ -550,7 +532,7 @@ void mir__tcp_icmp_error(struct mir_net *net, const struct mir_ip *local,
     }
     if (err == -MIR_ETOOBIG) {
         if (is_synchronized(pcb))
-            path_mtu_is(pcb, mtu);
+            mir__tcp_path_mtu_told(pcb, mtu);
     } else if (err == -MIR_ECONNREFUSED && !is_synchronized(pcb)) {
         MIR__TCP_COUNT(host, connect_failed);
         mir__tcp_finish(pcb, err);

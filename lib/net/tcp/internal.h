@@ -19,6 +19,7 @@
  *   queues.h   what holds bytes of a connection
  *   busy.c     what a connection needs only while it has something to do
  *   ecn.c      congestion marks
+ *   path_mtu.c what ICMP tells, black holes, probes
  *   check.c    invariants, in debug builds
  *
  * Nothing here knows an address family: addresses are struct mir_ip, the length of an IP header
@@ -191,6 +192,7 @@ struct mir__tcp_pcb {
     bool in_cwr : 1;  /* the window was reduced for a congestion mark; until `recover` */
     bool cwr_due : 1; /* the next new data says so */
     bool ece_due : 1; /* marked data came, and no CWR since */
+    bool mtu_probe_failed : 1;
 
     /* Sending (RFC 9293 section 3.3.1). snd_max is the highest snd_nxt ever was. */
     uint32_t iss;
@@ -238,7 +240,7 @@ struct mir__tcp_pcb {
 
     uint32_t keep_idle_s;
     uint16_t keep_intvl_s;
-    uint16_t path_mtu; /* learned from ICMP; 0 = that of the interface */
+    uint16_t path_mtu; /* found by black-hole detection; 0 = that of the route */
     uint32_t user_timeout_ms;
     uint32_t segs_out;
     uint32_t segs_in;
@@ -427,6 +429,8 @@ uint32_t mir__tcp_send_room_now(const struct mir__tcp_pcb *pcb);
 void mir__tcp_establish(struct mir__tcp_pcb *pcb);
 /** Effective mss from what both sides and the path allow. */
 void mir__tcp_update_mss(struct mir__tcp_pcb *pcb);
+/** Payload of a full segment over @mtu. */
+uint16_t mir__tcp_mss_at(const struct mir__tcp_pcb *pcb, uint32_t mtu);
 
 /* ---- table.c ----------------------------------------------------------------------------------
  */
@@ -677,6 +681,21 @@ static inline void mir__tcp_ecn_reduced(struct mir__tcp_pcb *pcb)
     pcb->in_cwr = false;
     pcb->cwr_due = pcb->has_ecn;
 }
+
+/* ---- path_mtu.c ---------------------------------------------------------------------------------
+ */
+
+/** ICMP says that a segment in flight was larger than @mtu allows. */
+void mir__tcp_path_mtu_told(struct mir__tcp_pcb *pcb, uint16_t mtu);
+/** The retransmission timer went off, rexmt_count times in a row. */
+void mir__tcp_path_timeout(struct mir__tcp_pcb *pcb);
+/** path_mtu is not 0: payload of the probe that should go out now, 0 for none. */
+uint32_t mir__tcp_path_probe_len(struct mir__tcp_pcb *pcb);
+void mir__tcp_path_probing(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t end);
+/** snd_una has moved. */
+void mir__tcp_path_acked(struct mir__tcp_pcb *pcb);
+/** Something was found lost. True: it was the probe and nothing else, no congestion. */
+bool mir__tcp_path_lost(struct mir__tcp_pcb *pcb);
 
 /* ---- time_wait.c ------------------------------------------------------------------------------
  */

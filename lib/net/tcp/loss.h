@@ -78,12 +78,15 @@ struct mir__tcp_loss {
     bool has_probe : 1;       /* a tail loss probe was sent and not judged */
     bool probe_is_again : 1;  /* ... and was no new data */
     bool probe_due : 1;       /* output shall send one */
+    bool has_mtu_probe : 1;   /* a larger segment is in flight (path_mtu.c) */
     mir_time_us rack_sent_us; /* of the youngest segment delivered (RFC 8985 section 5.2) */
     uint32_t rack_end;
     uint32_t rack_rtt_us;
     uint32_t fack; /* highest sequence number delivered */
     uint32_t dsack_round;
     uint32_t probe_end;
+    uint32_t mtu_seq; /* with has_mtu_probe: the probe's first byte, and behind it */
+    uint32_t mtu_end;
 
     uint32_t delivered;      /* bytes, by the ACK being processed */
     uint32_t delivered_once; /* of these, never sent again */

@@ -67,18 +67,23 @@ void mir__tcp_agree(struct mir__tcp_pcb *pcb, const struct mir__tcp_options *opt
     mir__tcp_update_mss(pcb);
 }
 
-void mir__tcp_update_mss(struct mir__tcp_pcb *pcb)
+uint16_t mir__tcp_mss_at(const struct mir__tcp_pcb *pcb, uint32_t mtu)
 {
     uint32_t headers = pcb->busy->route.ip_header_len + MIR__TCP_HEADER_BYTES;
-    uint32_t mtu = pcb->busy->route.mtu;
-    if (mtu == 0)
-        return; /* at rest: with the route of the next segment */
-    if (pcb->path_mtu != 0)
-        mtu = MIR_MIN(mtu, pcb->path_mtu);
     uint32_t mss = MIR_MIN(pcb->peer_mss, mtu > headers ? mtu - headers : 0);
     if (pcb->mss_limit != 0)
         mss = MIR_MIN(mss, pcb->mss_limit);
     if (pcb->has_ts)
         mss -= MIR_MIN(mss, MIR__TCP_TS_BYTES);
-    pcb->mss = (uint16_t)MIR_MAX(mss, MIR__TCP_MSS_MIN - MIR__TCP_TS_BYTES);
+    return (uint16_t)MIR_MAX(mss, MIR__TCP_MSS_MIN - MIR__TCP_TS_BYTES);
+}
+
+void mir__tcp_update_mss(struct mir__tcp_pcb *pcb)
+{
+    uint32_t mtu = pcb->busy->route.mtu;
+    if (mtu == 0)
+        return; /* at rest: with the route of the next segment */
+    if (pcb->path_mtu != 0)
+        mtu = MIR_MIN(mtu, pcb->path_mtu);
+    pcb->mss = mir__tcp_mss_at(pcb, mtu);
 }

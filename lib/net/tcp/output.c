@@ -38,7 +38,8 @@ static struct mir__ip_params ip_params_of(const struct mir__tcp_pcb *pcb)
         .dst = &pcb->node.remote,
         .protocol = MIR__PROTO_TCP,
         /* A path MTU below the floor is not believed: let routers fragment instead. */
-        .dont_fragment = pcb->path_mtu != MIR__TCP_PMTU_MIN,
+        .dont_fragment =
+            pcb->busy->route.mtu > MIR__TCP_PMTU_MIN && pcb->path_mtu != MIR__TCP_PMTU_MIN,
     };
 }
 
@@ -179,9 +180,17 @@ static void sent(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t end)
         mir__tcp_probe_schedule(pcb);
 }
 
+static bool is_path_probe(const struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t len)
+{
+    const struct mir__tcp_loss *loss = pcb->loss;
+    return loss != NULL && loss->has_mtu_probe && loss->mtu_seq == seq &&
+           loss->mtu_end == seq + len && seq == pcb->snd_max;
+}
+
 /* Send bytes [seq, seq + len) and perhaps FIN. Returns sequence space sent, 0 if it failed. */
 static uint32_t transmit(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t len, bool with_fin)
 {
+    bool is_probe = pcb->path_mtu != 0 && is_path_probe(pcb, seq, len);
     struct mir_buf *buf = new_segment(pcb);
     if (buf == NULL) {
         if (!mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT))
@@ -191,8 +200,10 @@ static uint32_t transmit(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t len, b
     uint32_t mss = pcb->mss;
     uint32_t got = len > 0 ? mir__tcp_sendq_gather(pcb, seq, len, buf) : 0;
     if (got < len && got > mss) {
-        mir_buf_trim(buf, header_len(pcb) + got - got % mss);
-        got -= got % mss;
+        /* What cannot be cut into segments by the device is one. */
+        uint32_t keep = is_probe ? mss : got - got % mss;
+        mir_buf_trim(buf, header_len(pcb) + keep);
+        got = keep;
     }
     with_fin = with_fin && got == len;
     uint32_t flags = MIR__TCP_ACK;
@@ -204,7 +215,7 @@ static uint32_t transmit(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t len, b
     }
     if (got > 0 && seq + got == sendq_end(pcb))
         flags |= MIR__TCP_PSH;
-    if (got > mss) {
+    if (got > mss && !is_probe) {
         buf->flags |= mir_ip_is_v4(&pcb->node.remote) ? MIR_BUF_GSO_TCP4 : MIR_BUF_GSO_TCP6;
         buf->gso_size = (uint16_t)mss;
     }
@@ -280,10 +291,19 @@ static bool send_some(struct mir__tcp_pcb *pcb)
         return false;
     uint32_t usable = usable_window(pcb);
     uint32_t len = next_len(pcb, unsent, usable, has_fin && usable > unsent);
+    uint32_t probe = pcb->path_mtu != 0 ? mir__tcp_path_probe_len(pcb) : 0;
+    if (probe > pcb->mss && MIR_MIN(unsent, usable) > probe)
+        len = probe;
+    else
+        probe = 0;
     bool with_fin = has_fin && len == unsent && usable > len;
     if ((len == 0 && !with_fin) || !has_room(pcb))
         return false;
+    if (probe != 0)
+        mir__tcp_path_probing(pcb, pcb->snd_nxt, pcb->snd_nxt + len);
     uint32_t space = transmit(pcb, pcb->snd_nxt, len, with_fin);
+    if (probe != 0 && space != probe && pcb->loss != NULL)
+        pcb->loss->has_mtu_probe = false;
     pcb->snd_nxt += space;
     if (pcb->loss != NULL)
         pcb->snd_nxt = pcb->snd_max;

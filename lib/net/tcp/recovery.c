@@ -86,7 +86,7 @@ static void look_for_losses(struct mir__tcp_pcb *pcb, mir_time_us now_us, bool h
         loss->prr_delivered += loss->delivered;
         if (lost > 0 || loss->delivered > 0)
             reduce(pcb, has_advanced && lost == 0, false);
-    } else if (lost > 0 && !loss->in_timeout) {
+    } else if (lost > 0 && !loss->in_timeout && !mir__tcp_path_lost(pcb)) {
         enter(pcb);
     }
 }
@@ -103,8 +103,8 @@ static bool is_plain(const struct mir__tcp_pcb *pcb, const struct mir__tcp_segme
 {
     const struct mir__tcp_loss *loss = pcb->loss;
     return pcb->snd_una == pcb->snd_max && seg->opt.sack_count == 0 && !pcb->in_recovery &&
-           !loss->in_timeout && !loss->has_probe && !loss->undo.is_open && loss->first != NULL &&
-           loss->sacked + loss->lost + loss->again == 0;
+           !loss->in_timeout && !loss->has_probe && !loss->undo.is_open && !loss->has_mtu_probe &&
+           loss->first != NULL && loss->sacked + loss->lost + loss->again == 0;
 }
 
 void mir__tcp_recovery_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg,
@@ -122,6 +122,7 @@ void mir__tcp_recovery_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segme
     loss->delivered = 0;
     loss->delivered_once = 0;
     mir__tcp_board_acked(pcb, seg);
+    mir__tcp_path_acked(pcb);
     if (seg->opt.sack_count > 0) {
         has_dsack = mir__tcp_rack_dsack(pcb, seg, &dsack);
         mir__tcp_board_sack(pcb, seg);

@@ -173,6 +173,7 @@ static void rexmt_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
         pcb->syn_due = true;
         pcb->syn_rexmitted = true;
     } else {
+        mir__tcp_path_timeout(pcb);
         mir__tcp_undo_begin(pcb, true);
         mir__tcp_ecn_reduced(pcb);
         pcb->cc->on_timeout(pcb, pcb->snd_max - pcb->snd_una, pcb->rexmt_count > 1);
