@@ -567,6 +567,25 @@ static char *first_v4(const struct field *list, struct diag *diag, const char *k
     return first;
 }
 
+static bool valid_server(const char *text, struct why *why)
+{
+    return strchr(text, ':') != NULL ? valid_ip6(text, why) : valid_ip4(text, NULL, why);
+}
+
+bool valid_dns(const char *text, struct why *why)
+{
+    char *copy = need_text(text, strlen(text)), *save = NULL;
+    int count = 0;
+    bool good = true;
+    for (char *word = strtok_r(copy, ",", &save); word != NULL && good;
+         word = strtok_r(NULL, ",", &save)) {
+        good = ++count <= 4 ? valid_server(word, why)
+                            : fail(why, "more than 4 name servers; leave some out");
+    }
+    free(copy);
+    return good && (count > 0 || fail(why, "the value is empty; write an address"));
+}
+
 static bool valid_more_cidr(const char *text, struct why *why)
 {
     return valid_cidr(text, NULL, why);
@@ -632,6 +651,8 @@ static void check_addresses(const struct manifest_net *net, struct diag *diag)
     free(gateway);
     each_word(&net->route, diag, "", valid_route);
     each_word(&net->ip6, diag, "", valid_ip6_mode);
+    if (net->dns.text != NULL && !valid_dns(net->dns.text, &why))
+        diag_error(diag, net->dns.line, "dns: %s", why.text);
 }
 
 void manifest_check_nets(const struct manifest *m, struct diag *diag)

@@ -159,6 +159,7 @@ static void emit_nets(struct str *out, const struct manifest *m)
         emit_field(out, "ip6", net->ip6.text);
         emit_field(out, "mac", net->mac.text);
         emit_field(out, "forward", net->forward.text);
+        emit_field(out, "dns", net->dns.text);
         if (net->mtu.text != NULL)
             str_format(out, "        .mtu = %s,\n", net->mtu.text);
         str_text(out, "    },\n");

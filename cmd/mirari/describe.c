@@ -116,6 +116,7 @@ static void describe_json(const struct common *common, const struct manifest *m)
         json_member(&out, ", ", "ip", net->ip.text);
         json_member(&out, ", ", "gateway", net->gateway.text);
         json_member(&out, ", ", "route", net->route.text);
+        json_member(&out, ", ", "dns", net->dns.text);
         json_member(&out, ", ", "ip6", net->ip6.text);
         json_member(&out, ", ", "mac", net->mac.text);
         str_format(&out, ", \"mtu\": %s", net->mtu.text != NULL ? net->mtu.text : "null");

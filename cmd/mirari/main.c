@@ -60,6 +60,7 @@ static const struct command commands[] = {
      "      --pcap [NAME=]FILE                    write a capture\n"
      "      --fault [NAME=]SPEC, --trace [NAME]   disturb, print frames\n"
      "      --log LEVEL[,MODULE=LEVEL]            error warn info debug trace\n"
+     "      --dns ADDR[,ADDR]                     name servers, instead of the network's\n"
      "      --memory MIB, --spin US, --no-sandbox\n"
      "      --PARAMETER VALUE                     declared under args in the manifest\n"
      "  --                  what follows goes to the appliance as it is (-- --help)\n"},

@@ -52,7 +52,7 @@ static const char *const run_names[] = {
     "--folder",  "--file", "--target", "--out",     "--quiet",      "--detach",  "--no-build",
     "--dry-run", "--asan", "--jobs",   "--net",     "--ip",         "--gateway", "--mac",
     "--route",   "--ip6",  "--mtu",    "--forward", "--host-ip",    "--pcap",    "--fault",
-    "--trace",   "--log",  "--memory", "--spin",    "--no-sandbox", "--help"};
+    "--trace",   "--log",  "--memory", "--spin",    "--no-sandbox", "--help",    "--dns"};
 
 static int need_value(struct run *run, const char *name, int argc, char **argv, int *at)
 {
@@ -232,6 +232,8 @@ static bool check_option(struct run *run, const char *name, char **value)
         good = valid_memory(text, true, &mib, &why);
         if (good)
             *value = need_format("%u", mib); /* the appliance takes MiB only */
+    } else if (strcmp(name, "--dns") == 0) {
+        good = valid_dns(text, &why);
     } else if (strcmp(name, "--spin") == 0) {
         good = check_spin(text, &why);
     } else if (strcmp(name, "--trace") != 0 && strcmp(name, "--no-sandbox") != 0) {

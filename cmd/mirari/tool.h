@@ -148,6 +148,7 @@ bool valid_label(const char *text, struct why *why); /**< of a net, store or par
 bool valid_ip4(const char *text, uint32_t *addr, struct why *why);
 bool valid_cidr(const char *text, struct cidr *cidr, struct why *why); /**< a host's address */
 bool valid_ip6(const char *text, struct why *why);
+bool valid_dns(const char *text, struct why *why);   /**< up to 4 addresses with commas */
 bool valid_cidr6(const char *text, struct why *why); /**< a host's address */
 bool valid_netmask(const char *text, unsigned *len, struct why *why);
 bool valid_mode(const char *text, struct why *why);
@@ -178,7 +179,7 @@ struct field {
 struct manifest_net {
     char *name;
     int line;
-    struct field mode, ip, gateway, route, ip6, mac, mtu, forward;
+    struct field mode, ip, gateway, route, ip6, mac, mtu, forward, dns;
 };
 struct manifest_kv {
     char *name, *symbol, *dir; /**< dir as written, relative to the manifest */

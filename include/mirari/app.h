@@ -12,6 +12,7 @@
 #include <mirari/dev_clock.h>
 #include <mirari/dev_console.h>
 #include <mirari/dev_kv.h>
+#include <mirari/dns.h>
 #include <mirari/log.h>
 #include <mirari/net.h>
 #include <mirari/rng.h>
@@ -39,6 +40,7 @@ struct mir_manifest_net {
     const char *ip6;     /**< "off", "link-local", "static", "auto" or NULL: auto */
     const char *mac;     /**< "02:…" or NULL: derived from the name */
     const char *forward; /**< "8080:80,5353:53/udp" for mode user, or NULL */
+    const char *dns;     /**< "10.0.0.1,2001:db8::1": name servers, or NULL */
     uint16_t mtu;        /**< 0 = 1500 */
 };
 
@@ -74,7 +76,11 @@ struct mir_app {
     struct mir_console *console;
     const struct mir_stack_source *stacks;
     const char *const *param_values; /**< [manifest->param_count] texts, already validated */
-    struct mir_wait stop_asked;      /**< woken when somebody asks for a clean end */
+    const struct mir_ip *dns;        /**< [dns_count] name servers that were given; none: those that
+                                          the network tells */
+    uint32_t dns_count;
+    const char *dns_search;     /**< search domains of the host, for its own stack; else NULL */
+    struct mir_wait stop_asked; /**< woken when somebody asks for a clean end */
     bool is_stopping;
 };
 
@@ -94,6 +100,11 @@ struct mir_kv *mir_app_kv(struct mir_app *app, const char *name);
 const char *mir_app_string(const struct mir_app *app, const char *name);
 int64_t mir_app_int(const struct mir_app *app, const char *name);
 bool mir_app_bool(const struct mir_app *app, const char *name);
+/** A resolver over the appliance's network: servers of --dns, else those that the network or the
+ *  host names. @config may be NULL; its stack, random numbers and, if it has none, servers are
+ *  filled in. Returns as mir_dns_open(), -MIR_ENOTSUP (no network). */
+int mir_app_dns_open(struct mir_app *app, const struct mir_dns_config *config,
+                     struct mir_dns **dns) MIR_CHECK;
 /** Write a formatted text to the console. */
 void mir_app_print(struct mir_app *app, const char *fmt, ...) MIR_PRINTF(2, 3);
 /** Wait until the appliance is asked to end. Only in a task. */

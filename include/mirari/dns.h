@@ -245,4 +245,107 @@ void mir_dns_answer_release(struct mir_dns_answer *answer);
 bool mir_dns_answer_next(const struct mir_dns_answer *answer, uint32_t *at,
                          struct mir_dns_rdata *rdata);
 
+/* ---- addresses of a name ------------------------------------------------------------------ */
+
+#define MIR_DNS_ADDRESSES_MAX 16u
+
+/** Addresses of both families, those to be tried first in front. */
+struct mir_dns_addresses {
+    uint32_t count;
+    struct mir_ip ip[MIR_DNS_ADDRESSES_MAX];
+    struct mir_dns_name canonical;
+};
+
+/** @error as mir_dns_fn; @addresses has at least one if it is 0. */
+typedef void (*mir_dns_addresses_fn)(void *arg, int error,
+                                     const struct mir_dns_addresses *addresses);
+
+/** Two questions at once. Caller's memory, from mir_dns_lookup() until the handler or cancel. */
+struct mir_dns_lookup {
+    /* private: */
+    struct mir_dns *dns;
+    struct mir_dns_query *query[2];
+    int error[2];
+    struct mir_dns_addresses found;
+    mir_dns_addresses_fn handler;
+    void *arg;
+};
+
+/**
+ * mir_dns_lookup() - ask for A and AAAA at the same time.
+ *
+ * @handler  called once when both are answered, never inside this call
+ *
+ * Returns as mir_dns_resolve().
+ * Cost    two questions; at most 16 addresses are kept
+ * Source  RFC 8305 section 3 (both at once), RFC 6724 section 6 (order)
+ */
+int mir_dns_lookup(struct mir_dns_lookup *lookup, struct mir_dns *dns, const char *name,
+                   mir_time_us deadline_us, mir_dns_addresses_fn handler, void *arg) MIR_CHECK;
+/** The handler is not called. */
+void mir_dns_lookup_cancel(struct mir_dns_lookup *lookup);
+/** The same from a task. Returns 0 or an error; -MIR_ECANCELED. */
+int mir_dns_lookup_wait(struct mir_dns *dns, const char *name, mir_time_us deadline_us,
+                        struct mir_dns_addresses *addresses) MIR_CHECK;
+
+/**
+ * mir_dns_sort() - order destinations by what the stack can reach, and how well.
+ *
+ * @ip  [count] at most MIR_DNS_ADDRESSES_MAX
+ *
+ * Returns nothing. Each source is what a UDP socket connected there would have.
+ * Cost    O(count^2), a socket for each
+ * Source  RFC 6724 sections 2.1 (policy table), 6 (rules 1, 2, 5, 6, 8, 9, 10)
+ */
+void mir_dns_sort(struct mir_stack *stack, struct mir_ip *ip, uint32_t count);
+
+/* ---- connecting by name ------------------------------------------------------------------- */
+
+/** The connection is given on 0; else the error of the attempt that got furthest. It may have
+ *  data already: take it before waiting for READABLE. */
+typedef void (*mir_tcp_race_fn)(void *arg, int error, MIR_GIVE struct mir_tcp *tcp_given);
+
+struct mir_tcp_attempt {
+    struct mir_tcp_race *race;
+    struct mir_tcp *tcp; /* NULL: not begun, or over */
+};
+
+/** Attempts that compete. Caller's memory, from mir_tcp_connect_name() until handler or cancel. */
+struct mir_tcp_race {
+    /* private: */
+    struct mir_dns *dns;
+    struct mir_dns_query *query[2];
+    uint16_t port;
+    bool has_begun, last_was_v4;
+    uint32_t todo_count, attempt_count, open_count;
+    int error; /* the best so far */
+    int rank;
+    struct mir_ip todo[2 * MIR_DNS_ADDRESSES_MAX];
+    struct mir_tcp_attempt attempt[2 * MIR_DNS_ADDRESSES_MAX];
+    struct mir_timer next, deadline;
+    mir_tcp_race_fn handler;
+    void *arg;
+};
+
+/**
+ * mir_tcp_connect_name() - connect to the first address of a name that answers.
+ *
+ * A and AAAA are asked at once. AAAA is waited for 50 ms longer than A; then an attempt begins
+ * every 250 ms, or when one fails, families in turn; the first that succeeds ends the others.
+ *
+ * @deadline_us  -MIR_ETIMEDOUT then, unless an attempt says more
+ * @handler      called once, never inside this call
+ *
+ * Returns as mir_dns_resolve(), -MIR_EINVAL (port 0).
+ * Source  RFC 8305 sections 3 to 5
+ */
+int mir_tcp_connect_name(struct mir_tcp_race *race, struct mir_dns *dns, const char *name,
+                         uint16_t port, mir_time_us deadline_us, mir_tcp_race_fn handler,
+                         void *arg) MIR_CHECK;
+/** Abort every attempt; the handler is not called. */
+void mir_tcp_race_cancel(struct mir_tcp_race *race);
+/** The same from a task. Returns 0, or an error; -MIR_ECANCELED. */
+int mir_tcp_connect_name_wait(struct mir_dns *dns, const char *name, uint16_t port,
+                              mir_time_us deadline_us, struct mir_tcp_task *flow) MIR_CHECK;
+
 #endif

@@ -54,6 +54,25 @@ bool mir_app_bool(const struct mir_app *app, const char *name)
     return number != 0;
 }
 
+int mir_app_dns_open(struct mir_app *app, const struct mir_dns_config *config, struct mir_dns **dns)
+{
+    struct mir_dns_config full = {.ndots = 0};
+    if (app->stack == NULL)
+        return -MIR_ENOTSUP;
+    if (config != NULL)
+        full = *config;
+    full.stack = app->stack;
+    full.rng = app->rng;
+    if (full.server_count == 0) {
+        full.server_count = MIR_MIN(app->dns_count, MIR_DNS_SERVERS_MAX);
+        for (uint32_t i = 0; i < full.server_count; i++)
+            full.servers[i] = (struct mir_endpoint){.ip = app->dns[i]};
+    }
+    if (full.search == NULL)
+        full.search = app->dns_search;
+    return mir_dns_open(&full, dns);
+}
+
 /* Short texts on the stack; a long one in pages, cut at the largest run. */
 void mir_app_print(struct mir_app *app, const char *fmt, ...)
 {

@@ -260,6 +260,23 @@ static int set_trace(const struct source *source, uint32_t net, struct text valu
     return 0;
 }
 
+/* ADDR[,ADDR]..., at most MIR_DNS_SERVERS_MAX; of the manifest, those of several networks add up.
+ */
+static int add_dns(const struct source *source, uint32_t net, struct text value)
+{
+    struct mir__app_options *o = source->options;
+    (void)net;
+    do {
+        size_t comma = find(value, ',');
+        struct mir_ip ip;
+        if (mir_ip_parse(value.at, comma, &ip) < 0 || o->dns_count == MIR_DNS_SERVERS_MAX)
+            return refuse(source, value, "up to 4 addresses of name servers: ADDR,ADDR");
+        o->dns[o->dns_count++] = ip;
+        value = rest(value, comma + 1);
+    } while (value.len > 0);
+    return 0;
+}
+
 /* ---- other values ------------------------------------------------------------------------- */
 
 static int set_log(const struct source *source, const char *value)
@@ -284,6 +301,12 @@ static int set_spin(const struct source *source, const char *value)
         return refuse(source, text_of(value), "a number of microseconds, 0 to 1000000");
     source->options->spin_us = (uint32_t)us;
     return 0;
+}
+
+static int set_dns(const struct source *source, const char *value)
+{
+    source->options->dns_count = 0;
+    return add_dns(source, 0, text_of(value));
 }
 
 static int set_no_sandbox(const struct source *source, const char *value)
@@ -345,6 +368,8 @@ static const struct option option_table[] = {
     {"--memory", NULL, TAKES_VALUE, NULL, set_memory, "MIB|memory for packets and data"},
     {"--spin", NULL, TAKES_VALUE, NULL, set_spin,
      "US|look for events this long before sleeping (latency for CPU time)"},
+    {"--dns", NULL, TAKES_VALUE, NULL, set_dns,
+     "ADDR[,ADDR]|name servers, instead of those the network tells"},
     {"--no-sandbox", NULL, TAKES_NOTHING, NULL, set_no_sandbox, "|for debuggers"},
     {"--help", "-h", TAKES_NOTHING, NULL, set_help, "|this text"},
     {"--version", NULL, TAKES_NOTHING, NULL, set_version, "|name and version"},
@@ -533,6 +558,7 @@ static int load_net(struct mir__app_options *o, uint32_t i, const struct mir_man
         {net->ip, "manifest: ip", set_ip},
         {net->gateway, "manifest: gateway", set_gateway},
         {net->route, "manifest: route", set_route},
+        {net->dns, "manifest: dns", add_dns},
         {net->ip6, "manifest: ip6", set_ip6},
         {net->mac, "manifest: mac", set_mac},
     };

@@ -65,6 +65,8 @@ struct mir__app_options {
     const char *log; /**< of the command line, else of the manifest, else NULL */
     uint32_t memory_mib;
     uint32_t spin_us;
+    struct mir_ip dns[MIR_DNS_SERVERS_MAX]; /* name servers */
+    uint32_t dns_count;
     bool no_sandbox;
     bool is_help;
     bool is_version;

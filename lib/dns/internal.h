@@ -7,6 +7,7 @@
  *   judge.c    what a response says: which of it is believed, and what follows
  *   cache.c    answers: their memory, look-up, age
  *   task.c     calls that look blocking
+ *   lookup.c   A and AAAA at once;  sort.c  their order;  race.c  connecting to them
  *
  *   query --(1)--> local names, cache --(2)--> ask, new or joined --(3)--> servers
  *     <--- answer, by work posted to the loop <--- judged response
@@ -136,6 +137,11 @@ int mir__dns_parse_search(struct mir_dns *dns) MIR_CHECK;
  *  it is none of these; *@is_local says that it is, if there is no memory for the answer. */
 struct mir_dns_answer *mir__dns_local(struct mir_dns *dns, const struct mir_dns_name *name,
                                       uint16_t type, bool *is_local);
+
+/* ---- lookup.c ----------------------------------------------------------------------------- */
+
+/** Which of the two errors of a pair of questions says more. */
+int mir__dns_worse(int a, int b);
 
 /* ---- ask.c -------------------------------------------------------------------------------- */
 

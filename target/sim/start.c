@@ -278,6 +278,8 @@ static void fill_app(struct run *run)
     app->console = &run->console;
     app->stacks = &run->node->stacks;
     app->param_values = run->options.param_values;
+    app->dns = run->options.dns;
+    app->dns_count = run->options.dns_count;
     mir_wait_init(&app->stop_asked);
 }
 

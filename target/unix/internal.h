@@ -135,9 +135,14 @@ struct mir__unix {
     struct mir__unix_net nets[MIR_APP_NETS_MAX];
     struct mir_host_watch signals;
     unsigned sandbox_needs;
+    struct mir_ip dns[MIR_DNS_SERVERS_MAX];
+    char dns_search[256];
     mir_time_us started_us;
     int status;
 };
+
+/** Fill in the name servers of the appliance. After the devices, before the sandbox. */
+void mir__names_find(struct mir__unix *u);
 
 /** Open the networks of the options with their middlewares. 0, or an error with a line. */
 int mir__devices_open(struct mir__unix *u, char error[MIR__ERROR_MAX]) MIR_CHECK;

@@ -338,6 +338,7 @@ int main(int argc, char **argv)
         mir__devices_close(u);
         refuse(r == -MIR_EINVAL ? MIR__EXIT_USAGE : MIR__EXIT_UNAVAILABLE, error);
     }
+    mir__names_find(u);
     fflush(stdout);
     if (mir__signals_open(u) < 0)
         refuse(MIR__EXIT_UNAVAILABLE, "the host gives no event descriptor for signals");

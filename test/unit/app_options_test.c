@@ -155,6 +155,11 @@ static void test_parameters(void)
 
 static void test_mistakes(void)
 {
+    tap_case("name servers: up to four addresses");
+    check_error("--dns 10.0.0.1,x",
+                "--dns: \"x\" is not up to 4 addresses of name servers: ADDR,ADDR");
+    check_error("--dns 1.1.1.1,::1,1.1.1.3,1.1.1.4,1.1.1.5",
+                "--dns: \"1.1.1.5\" is not up to 4 addresses of name servers: ADDR,ADDR");
     tap_case("unknown options name what is near");
     check_error("--gatway 10.0.0.1", "unknown option --gatway; did you mean --gateway?");
     check_error("--prot 5", "unknown option --prot; did you mean --port?");
