@@ -418,10 +418,14 @@ struct mir_net_if_config {
     bool use_dhcp;
     struct mir_ip ip; /**< IPv4; any = none of its own, for IPv6 alone */
     uint8_t prefix_len;
-    struct mir_ip gateway;                  /**< any = none */
-    const char *hostname;                   /**< for DHCP; may be NULL; static text */
-    enum mir_ip6_mode ip6;                  /**< an IPv6 address below needs more than OFF */
-    struct mir_ip gateway6;                 /**< any = none */
+    struct mir_ip gateway;     /**< any = none */
+    const char *hostname;      /**< for DHCP; may be NULL; static text */
+    enum mir_ip6_mode ip6;     /**< an IPv6 address below needs more than OFF */
+    struct mir_ip gateway6;    /**< any = none */
+    const uint8_t *ip6_secret; /**< [16] for RFC 7217: the same addresses after a restart; NULL =
+                                    drawn at start. Copied */
+    bool ip6_temporary; /**< AUTO: temporary addresses for what we begin ourselves (RFC 8981) */
+    bool ip6_no_dad;    /**< addresses are used at once, duplicates are not looked for */
     const struct mir_net_prefix *addresses; /**< more of either family; borrowed */
     uint32_t address_count;
 };

@@ -110,10 +110,8 @@ static void on_link(void *arg, bool is_up)
         return;
     /* Perhaps another network now: neighbours are asked again, the address is checked. */
     mir__arp_forget(iface->net, iface);
-    if (iface->ip6_mode != MIR_IP6_OFF) {
-        mir__nd6_iface_stop(iface);
-        mir__nd6_iface_start(iface);
-    }
+    if (iface->ip6_mode != MIR_IP6_OFF)
+        mir__nd6_link_up(iface);
     mir__igmp_link_up(iface);
     if (iface->dhcp.state != MIR__DHCP_OFF)
         mir__dhcp_link_up(iface);

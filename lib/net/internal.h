@@ -56,6 +56,22 @@ enum { MIR__PROTO_ICMP = 1, MIR__PROTO_IGMP = 2, MIR__PROTO_TCP = 6, MIR__PROTO_
     X(arp_evicted)                                                                                 \
     X(arp_unresolved_dropped)                                                                      \
     X(arp_conflict)                                                                                \
+    X(nd_in)                                                                                       \
+    X(nd_malformed)                                                                                \
+    X(nd_ignored)                                                                                  \
+    X(nd_solicits_out)                                                                             \
+    X(nd_adverts_out)                                                                              \
+    X(nd_router_solicits_out)                                                                      \
+    X(nd_router_adverts_in)                                                                        \
+    X(nd_redirects_in)                                                                             \
+    X(nd_learned_full)                                                                             \
+    X(nd_duplicate)                                                                                \
+    X(nd_conflict)                                                                                 \
+    X(nd_looped)                                                                                   \
+    X(mld_queries_in)                                                                              \
+    X(mld_reports_out)                                                                             \
+    X(mld_malformed)                                                                               \
+    X(neigh_rate_limited)                                                                          \
     X(nd_table_full)                                                                               \
     X(nd_evicted)                                                                                  \
     X(nd_unresolved_dropped)                                                                       \
@@ -149,6 +165,7 @@ struct mir__ip_meta {
     uint8_t tos;
     bool is_broadcast;     /* link or IP broadcast or multicast */
     bool has_router_alert; /* IPv6 */
+    bool was_fragment;     /* IPv6: it had a fragment header, whole datagrams too */
     struct mir__iface *iface;
 };
 

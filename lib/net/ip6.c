@@ -210,6 +210,7 @@ static enum verdict walk_fragment(struct walk *w)
     /* A whole datagram in one "fragment" stands for itself (RFC 6946 section 4). */
     w->next_at = ext_at;
     w->next = ext[0];
+    w->meta->was_fragment = true;
     mir_buf_pull(buf, MIR__IP6_FRAGMENT_LEN);
     return GO_ON;
 }

@@ -28,7 +28,8 @@
  * that we would reply to, a scan of our own - hold at most half of the table: beyond that the
  * oldest of them gives way, never a neighbour that answers. When the table is full of answering
  * ones, a clock hand finds one that was not used lately (second chance). At most four packets
- * wait for each answer; the oldest gives way. The hash has a secret key.
+ * wait for each answer; the oldest gives way. Questions for new hosts have a limit in time, so
+ * that nobody makes us flood the link. The hash has a secret key.
  *
  * Routes keep pointers to entries whose address is known. Removing such an entry changes the route
  * generation; removing one that no route has seen does not, so a flood costs connections nothing.
@@ -153,6 +154,8 @@ static void set_state(struct mir_net *net, struct mir__neigh *neigh, enum mir__n
             mir__net_routes_changed(net);
         neigh->is_kept = false;
     }
+    if (neigh->family->changed != NULL)
+        neigh->family->changed(neigh, is_resolved);
 }
 
 static void drop_queue(struct mir_net *net, struct mir__neigh *neigh)
@@ -191,6 +194,27 @@ static struct mir__neigh *find_unused(struct mir__neigh_table *table)
         neigh->is_used = false;
     }
     return NULL;
+}
+
+/* Every new host that we speak to is a question to all: whoever makes us speak to many must not
+ * make us flood the link (RFC 6583 section 7.1). */
+static bool take_token(struct mir_net *net)
+{
+    struct mir__neigh_table *table = &net->neigh;
+    mir_time_us now_us = mir_loop_now(net->loop);
+    mir_time_us per_token_us = MIR_US_PER_S / MIR__NEIGH_NEW_PER_SECOND;
+    mir_time_us fresh = (now_us - table->tokens_filled_us) / per_token_us;
+    if (fresh > 0) {
+        table->new_tokens =
+            (uint32_t)MIR_MIN(table->new_tokens + fresh, (mir_time_us)MIR__NEIGH_NEW_BURST);
+        table->tokens_filled_us += fresh * per_token_us;
+    }
+    if (table->new_tokens == 0) {
+        net->counters.neigh_rate_limited++;
+        return false;
+    }
+    table->new_tokens--;
+    return true;
 }
 
 /* Make room for an entry that begins unresolved. */
@@ -380,7 +404,7 @@ int mir__neigh_output(struct mir_net *net, struct mir__route *route,
     struct mir__neigh *neigh = route->neighbour;
     if (neigh == NULL)
         neigh = mir__neigh_find(net, route->iface, ip);
-    if (neigh == NULL)
+    if (neigh == NULL && take_token(net))
         neigh = make_entry(route->iface, family, ip);
     if (neigh == NULL) {
         COUNT(net, family, unresolved_dropped, 1);
@@ -468,6 +492,8 @@ int mir__neigh_init(struct mir_net *net, uint32_t entries_max)
     mir_list_init(&table->asked);
     mir_list_init(&table->delayed);
     mir_timer_init(&table->timer, on_timer, net);
+    table->new_tokens = MIR__NEIGH_NEW_BURST;
+    table->tokens_filled_us = mir_loop_now(net->loop);
     mir_rng_bytes(net->rng, table->hash_key, sizeof table->hash_key);
     return 0;
 }

@@ -16,6 +16,9 @@
 #define MIR__NEIGH_QUEUE_MAX 4u
 #define MIR__NEIGH_TRIES     3u
 #define MIR__NEIGH_FAILED_US (5 * MIR_US_PER_S)
+/* Hosts newly asked for, by all: so many at once, and so many in a second. */
+#define MIR__NEIGH_NEW_BURST      256u
+#define MIR__NEIGH_NEW_PER_SECOND 1000u
 
 struct mir__iface;
 struct mir__route;
@@ -37,9 +40,10 @@ struct mir__neigh {
     struct mir_ip ip;
     uint8_t state;
     uint8_t tries;
-    bool is_used;   /* since the clock hand passed */
-    bool is_kept;   /* routes may point here: removing it changes their generation */
-    bool is_router; /* IPv6: its last word about itself */
+    bool is_used;        /* since the clock hand passed */
+    bool is_kept;        /* routes may point here: removing it changes their generation */
+    bool is_router;      /* IPv6: its last word about itself */
+    bool is_bad_gateway; /* IPv6: routes over it are marked as unreachable */
     const struct mir__neigh_family *family;
     struct mir__iface *iface;
     struct mir_list bucket;
@@ -63,6 +67,8 @@ struct mir__neigh_family {
     void (*ask)(struct mir__neigh *neigh, bool by_unicast);
     /** The IP packet in @buf, borrowed, will not arrive: tell who sent it. */
     void (*tell_unreachable)(struct mir_net *net, const struct mir_buf *buf);
+    /** Its link-layer address became known, or is no longer; NULL: nobody cares. */
+    void (*changed)(struct mir__neigh *neigh, bool is_resolved);
 };
 
 extern const struct mir__neigh_family mir__neigh_arp;
@@ -78,6 +84,8 @@ struct mir__neigh_table {
     uint32_t unresolved_count;
     uint32_t unconfirmed_count; /* DELAY and PROBE: transports' hints are of use */
     uint32_t v6_count;
+    uint32_t new_tokens;
+    mir_time_us tokens_filled_us;
     struct mir_timer timer;
     uint8_t hash_key[16];
 };

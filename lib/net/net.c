@@ -374,11 +374,16 @@ int mir_net_add_interface(struct mir_net *net, struct mir_net_dev *dev,
         .mtu = dev->info.mtu,
         .index = net->iface_count,
         .ip6_mode = (uint8_t)config->ip6,
+        .ip6_no_dad = config->ip6_no_dad,
+        .slaac = {.has_secret = config->ip6_secret != NULL,
+                  .wants_temporary = config->ip6_temporary},
         .hops6 = 64,
         .has_flush = dev->ops->flush != NULL,
         .announce_timer = announce_timer,
         .to_all = {.fresh_until_us = MIR_TIME_NEVER, .state = MIR__NEIGH_REACHABLE},
     };
+    if (config->ip6_secret != NULL)
+        mir_memcpy(iface->slaac.secret, config->ip6_secret, sizeof iface->slaac.secret);
     mir_list_init(&iface->addresses);
     mir_list_init(&iface->groups);
     mir__igmp_init(iface);

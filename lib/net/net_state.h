@@ -24,6 +24,7 @@
 #include "lib/net/ifaddr.h"
 #include "lib/net/igmp.h"
 #include "lib/net/internal.h"
+#include "lib/net/nd6.h"
 #include "lib/net/neigh.h"
 #include "lib/net/route.h"
 #include "lib/net/udp_state.h"
@@ -110,6 +111,7 @@ struct mir__iface {
     uint16_t mtu6;    /* for IPv6: the device's, or less by a router (RFC 4861 section 6.3.4) */
     uint8_t hops6;    /* hop limit that routers ask for; 0 = 64 */
     uint8_t ip6_mode; /* enum mir_ip6_mode */
+    bool ip6_no_dad;  /* addresses are not tested before use */
     uint32_t index;
     struct mir_list addresses; /* struct mir__ifaddr.link, oldest first, both families */
     struct mir_list groups;    /* struct mir__group.link */
@@ -127,6 +129,10 @@ struct mir__iface {
     mir_time_us defended_us;
     struct mir__neigh to_all; /* broadcast, always fresh */
     struct mir__dhcp_client dhcp;
+    struct mir__nd6 nd6;
+    struct mir__slaac slaac;
+    struct mir__mld6 mld6;
+    struct mir__dhcp6 dhcp6;
 };
 
 /** Set or remove (@ip 0) the first IPv4 address and the IPv4 default route that came with it;

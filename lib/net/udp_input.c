@@ -156,9 +156,20 @@ static bool is_dhcp(const struct mir__ip_meta *meta, const uint8_t *udp)
            mir__dhcp_wants_input(&meta->iface->dhcp);
 }
 
+static bool is_dhcp6(const struct mir__ip_meta *meta, const uint8_t *udp)
+{
+    return mir__udp_dst(udp) == 546 && meta->iface->dhcp6.is_asking && mir__udp_src(udp) == 547 &&
+           !mir_ip_is_v4(&meta->dst);
+}
+
 static void deliver(struct mir_net *net, const struct mir__ip_meta *meta, struct mir_buf *buf)
 {
     struct mir_endpoint from = {.ip = meta->src, .port = mir__udp_src(buf->data)};
+    if (MIR_UNLIKELY(is_dhcp6(meta, buf->data))) {
+        mir_buf_pull(buf, MIR__UDP_HEADER_LEN);
+        mir__dhcp6_input(meta->iface, meta, buf);
+        return;
+    }
     if (MIR_UNLIKELY(is_dhcp(meta, buf->data))) {
         mir_buf_pull(buf, MIR__UDP_HEADER_LEN);
         mir__dhcp_input(meta->iface, meta, buf);
