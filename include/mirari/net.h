@@ -97,8 +97,8 @@ enum mir_tcp_option {
     MIR_TCP_KEEPALIVE_INTVL_S, /**< seconds between probes. Default 75 */
     MIR_TCP_KEEPALIVE_COUNT,   /**< probes before giving up. Default 9 */
     MIR_TCP_USER_TIMEOUT_MS,   /**< unacknowledged data longer: failed (RFC 5482). 0 = RTO limit */
-    MIR_TCP_SNDBUF,            /**< bytes queued at most */
-    MIR_TCP_RCVBUF,            /**< receive window limit in bytes */
+    MIR_TCP_SNDBUF,            /**< bytes queued at most; ends automatic sizing */
+    MIR_TCP_RCVBUF,            /**< receive window limit in bytes; ends automatic sizing */
     MIR_TCP_CORK,              /**< 0/1: only full segments until uncorked */
     MIR_TCP_MAXSEG,            /**< upper bound of the segment size, before connect/listen data */
 };
@@ -113,9 +113,24 @@ struct mir_tcp_info {
     uint64_t bytes_sent, bytes_acked, bytes_received;
     uint32_t segs_out, segs_in, retransmits, timeouts, fast_retransmits, dup_acks_in;
     uint8_t snd_wscale, rcv_wscale;
-    bool timestamps;
-    bool ecn;               /**< congestion marks were agreed upon */
-    const char *congestion; /**< name of the algorithm; NULL = not known (the host's stack) */
+    bool timestamps, sack;
+    bool ecn;             /**< congestion marks were agreed upon */
+    bool in_recovery;     /**< of losses, without a timeout */
+    bool reordering_seen; /**< segments of ours have overtaken each other */
+    uint8_t backoffs;     /**< timeouts in a row, or probes of a closed window */
+    uint16_t rcv_mss;     /**< largest segment received */
+    uint16_t adv_mss;     /**< what we offered */
+    uint32_t sacked_bytes, lost_bytes, retrans_out_bytes; /**< of those in flight */
+    uint32_t notsent_bytes;                               /**< queued and never sent */
+    uint32_t early_bytes;                                 /**< received behind a hole */
+    uint32_t sndbuf_bytes, rcvbuf_bytes;                  /**< limits now */
+    uint32_t rcv_rtt_us;        /**< round trip as our receiver sees it; 0 = not measured */
+    uint32_t rcv_space_bytes;   /**< most the application took in one; 0 = not measured */
+    uint32_t last_received_ms;  /**< since the last segment of the peer */
+    uint32_t busy_ms;           /**< with something in flight, up to the last time there was not */
+    uint64_t pacing_rate_bytes; /**< a second; 0 = not paced */
+    uint64_t delivery_rate_bytes; /**< a second, in the last round trip */
+    const char *congestion;       /**< name of the algorithm; NULL = not known (the host's stack) */
 };
 
 /** RFC 9293 section 3.3.2. */
@@ -384,11 +399,14 @@ struct mir_net_config {
     uint32_t tcp_connections_max;  /**< 0 = 16384 */
     uint32_t tcp_time_wait_max;    /**< 0 = 8192; the oldest gives way */
     uint32_t tcp_listeners_max;    /**< 0 = 64 */
-    uint32_t tcp_sndbuf_bytes;     /**< per connection; 0 = 1 MiB */
-    uint32_t tcp_rcvbuf_bytes;     /**< per connection; 0 = 1 MiB */
+    uint32_t tcp_sndbuf_bytes;     /**< per connection; 0 = follows the path, from 256 KiB on */
+    uint32_t tcp_rcvbuf_bytes;     /**< likewise, from 128 KiB on */
+    uint32_t tcp_sndbuf_max_bytes; /**< most it grows to; 0 = 16 MiB, at most 1/4 of memory_max */
+    uint32_t tcp_rcvbuf_max_bytes; /**< likewise */
     uint64_t tcp_memory_max_bytes; /**< queued data of all connections; 0 = half the page pool */
     bool tcp_no_sack;              /**< neither offer nor accept selective acknowledgment */
     enum mir_net_ecn tcp_ecn;      /**< congestion marks instead of losses, where agreed */
+    bool tcp_pacing;               /**< smooth traffic at all times, not only no large bursts */
     const char *congestion;        /**< "cubic" (RFC 9438, 9406; also NULL) or "reno" (5681) */
     uint32_t udp_sockets_max;      /**< 0 = 256 */
     uint32_t arp_entries_max;      /**< 0 = 1024 */

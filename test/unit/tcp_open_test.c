@@ -14,14 +14,14 @@ static void test_active(void)
     s.wscale = 7;
     script_start_connect(&s);
     check(s.opt.has_mss && s.opt.mss == 1460);
-    check(s.opt.has_wscale && s.opt.wscale == 5); /* 1 MiB */
+    check(s.opt.has_wscale && s.opt.wscale == 6); /* up to 2 MiB */
     check(s.opt.has_ts && s.opt.tsecr == 0);
     check_int(s.hdr.wnd, ==, 65535);
     quiet(&s);
     in(&s, "SA", 0, 1, 0);
     out(&s, "A", 1, 1, 0);
     check(s.opt.has_ts && s.opt.tsecr == 1000);
-    check_int(s.hdr.wnd, ==, 32768); /* of 1 MiB, scaled */
+    check_int(s.hdr.wnd, ==, 2048); /* 128 KiB, scaled */
     check_int(script_events(&s), ==, MIR_TCP_CONNECTED);
     struct mir_tcp_info info;
     mir_tcp_get_info(s.tcp, &info);

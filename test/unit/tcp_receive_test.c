@@ -269,7 +269,8 @@ static void test_window(void)
     script_close(&s);
 
     tap_case("the right edge does not shrink when the limit does");
-    script_open(&s, NULL);
+    struct mir_net_config large = {.tcp_rcvbuf_bytes = 1u << 20};
+    script_open(&s, &large);
     s.wscale = 0;
     script_accept(&s);
     in(&s, "A", 1, 1, 100);
@@ -287,7 +288,8 @@ static void test_window(void)
 static void test_full_window(void)
 {
     tap_case("a whole window of 1 MiB behind one hole is kept");
-    script_open(&s, NULL);
+    struct mir_net_config large = {.tcp_rcvbuf_bytes = 1u << 20};
+    script_open(&s, &large);
     s.ts = true;
     s.wscale = 7;
     script_accept(&s);

@@ -98,6 +98,21 @@ void mir__host_info(const struct mir_tcp *head, struct mir_tcp_info *info)
     info->segs_out = host.tcpi_segs_out;
     info->segs_in = host.tcpi_segs_in;
     info->retransmits = host.tcpi_total_retrans;
+    info->in_recovery = host.tcpi_ca_state == TCP_CA_Recovery;
+    info->backoffs = host.tcpi_backoff;
+    info->rcv_mss = (uint16_t)MIR_MIN(host.tcpi_rcv_mss, 65535u);
+    info->adv_mss = (uint16_t)MIR_MIN(host.tcpi_advmss, 65535u);
+    info->sacked_bytes = host.tcpi_sacked * host.tcpi_snd_mss;
+    info->lost_bytes = host.tcpi_lost * host.tcpi_snd_mss;
+    info->retrans_out_bytes = host.tcpi_retrans * host.tcpi_snd_mss;
+    info->notsent_bytes = host.tcpi_notsent_bytes;
+    info->rcv_rtt_us = host.tcpi_rcv_rtt;
+    info->rcv_space_bytes = host.tcpi_rcv_space;
+    info->last_received_ms = host.tcpi_last_data_recv;
+    info->busy_ms = (uint32_t)(host.tcpi_busy_time / 1000);
+    info->pacing_rate_bytes = host.tcpi_pacing_rate;
+    info->delivery_rate_bytes = host.tcpi_delivery_rate;
+    info->sack = (host.tcpi_options & 2) != 0; /* TCPI_OPT_SACK */
     info->snd_wscale = host.tcpi_snd_wscale;
     info->rcv_wscale = host.tcpi_rcv_wscale;
     info->timestamps = (host.tcpi_options & 1) != 0; /* TCPI_OPT_TIMESTAMPS */

@@ -75,8 +75,8 @@ static void drop_acked(struct mir__tcp_pcb *pcb, uint32_t ack)
     pcb->snd_una = ack;
     if (seq_lt(pcb->snd_nxt, ack))
         pcb->snd_nxt = ack;
-    if (pcb->wants_write &&
-        (pcb->busy->sendq.q.bytes == 0 || mir__tcp_send_room_now(pcb) >= pcb->snd_limit / 4)) {
+    if (pcb->wants_write && (pcb->busy->sendq.q.bytes == 0 ||
+                             mir__tcp_send_room_now(pcb) >= mir__tcp_snd_limit(pcb) / 4)) {
         pcb->wants_write = false;
         mir__tcp_raise(pcb, MIR_TCP_WRITABLE);
     }
@@ -114,6 +114,7 @@ void mir__tcp_new_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *s
     pcb->rexmt_count = 0;
     pcb->soft_error = 0;
     pcb->busy->progress_us = seg->now_us;
+    mir__tcp_rate_acked(pcb, acked, seg->now_us);
     if (pcb->loss != NULL) {
         mir__tcp_recovery_ack(pcb, seg, acked);
     } else if (pcb->in_recovery) {

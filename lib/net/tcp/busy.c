@@ -64,6 +64,7 @@ void mir__tcp_rest_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
         mir__tcp_timer_set(pcb, MIR__TCP_T_REST, now_us + REST_AFTER_US);
         return;
     }
+    mir__tcp_tune_rest(pcb);
     mir__tcp_board_close(pcb); /* it may have waited for the answer to a probe */
     mir__tcp_busy_release(pcb);
 }

@@ -20,6 +20,7 @@ struct mir__tcp_pcb;
 /** Congestion control: decides cwnd and ssthresh; loss detection and recovery are in ack.c. */
 struct mir__tcp_cc {
     const char *name;
+    bool is_paced; /* it wants smooth traffic */
     /** The connection is established and mss is known. */
     void (*init)(struct mir__tcp_pcb *pcb);
     /** @acked bytes were acknowledged outside of recovery. */

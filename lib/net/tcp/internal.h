@@ -17,6 +17,9 @@
  *   reass.c    bytes that came too early          listen.c listeners, half-open entries
  *   cookie.c   SYN cookies                        time_wait.c  what is left of a connection
  *   queues.h   what holds bytes of a connection
+ *   info.c     struct mir_tcp_info
+ *   pace.c     no bursts
+ *   tune.c     buffer sizes that follow the path
  *   busy.c     what a connection needs only while it has something to do
  *   ecn.c      congestion marks
  *   path_mtu.c what ICMP tells, black holes, probes
@@ -59,9 +62,12 @@
 #define MIR__TCP_KEEP_INTVL_S     75u
 #define MIR__TCP_KEEP_COUNT       9u
 #define MIR__TCP_MEMORY_RETRY_US  (50 * MIR_US_PER_MS)
-#define MIR__TCP_COPY_MAX         128u  /* smaller payloads are copied rather than referenced */
-#define MIR__TCP_REASS_SEGS_MIN   1024u /* early pieces of a connection: a window of 1 MiB */
-#define MIR__TCP_REASS_SEGS_MAX   4096u /* of one with a larger window */
+#define MIR__TCP_SNDBUF_BEGIN     (256u << 10) /* tuned buffers: from here ... */
+#define MIR__TCP_RCVBUF_BEGIN     (128u << 10)
+#define MIR__TCP_BUFFER_MAX       (16u << 20) /* ... to here, unless the configuration says otherwise */
+#define MIR__TCP_COPY_MAX         128u   /* smaller payloads are copied rather than referenced */
+#define MIR__TCP_REASS_SEGS_MIN   1024u  /* early pieces of a connection: a window of 1 MiB */
+#define MIR__TCP_REASS_SEGS_MAX   16384u /* of one with a larger window */
 #define MIR__TCP_PAWS_IDLE_MS     (24u * 86400u * 1000u) /* RFC 7323 section 5.5 */
 #define MIR__TCP_CHALLENGES       5u                     /* a second and connection; RFC 5961 7 */
 #define MIR__TCP_PMTU_MIN         576u
@@ -115,6 +121,7 @@ enum mir__tcp_timer {
     MIR__TCP_T_LOSS,   /* reordering window or tail loss probe; before REXMT, which it replaces */
     MIR__TCP_T_REXMT,  /* retransmission, or persist when is_persist */
     MIR__TCP_T_DELACK, /* delayed acknowledgment */
+    MIR__TCP_T_PACE,   /* more may be sent now */
     MIR__TCP_T_REST,   /* has it come to rest? */
     MIR__TCP_T_KEEP,   /* keep-alive, or FIN_WAIT_2 after close */
     MIR__TCP_T_MEMORY, /* try again after a shortage of memory */
@@ -132,10 +139,13 @@ struct mir__tcp_busy {
     struct mir__tcp_sack sack;
     uint32_t rtt_seq;
     struct mir__route route;
+    struct mir__tcp_tune tune;
+    struct mir__tcp_rate rate;
     union { /* what the algorithm remembers beyond cwnd and ssthresh */
         struct mir__tcp_cubic cubic;
     } cc_state;
     mir_time_us rtt_start_us;
+    mir_time_us full_us;     /* pacing: when the bucket is full again */
     mir_time_us sent_us;     /* last data segment; 0: none since it was at rest */
     mir_time_us progress_us; /* data became outstanding, or was acknowledged */
 };
@@ -189,9 +199,11 @@ struct mir__tcp_pcb {
     bool has_sack : 1;
     bool reordering_seen : 1;
     bool has_ecn : 1;
-    bool in_cwr : 1;  /* the window was reduced for a congestion mark; until `recover` */
-    bool cwr_due : 1; /* the next new data says so */
-    bool ece_due : 1; /* marked data came, and no CWR since */
+    bool in_cwr : 1;    /* the window was reduced for a congestion mark; until `recover` */
+    bool cwr_due : 1;   /* the next new data says so */
+    bool ece_due : 1;   /* marked data came, and no CWR since */
+    bool snd_tuned : 1; /* snd_limit is only where it begins */
+    bool rcv_tuned : 1;
     bool mtu_probe_failed : 1;
 
     /* Sending (RFC 9293 section 3.3.1). snd_max is the highest snd_nxt ever was. */
@@ -248,6 +260,7 @@ struct mir__tcp_pcb {
     uint32_t timeouts;
     uint32_t fast_retransmits;
     uint32_t dup_acks_in;
+    uint32_t busy_ms;
     uint64_t bytes_sent;
     uint64_t bytes_acked;
     uint64_t bytes_received;
@@ -290,7 +303,8 @@ struct mir__tcp_listener {
     struct mir__tcp_state *host;
     uint32_t backlog;
     uint32_t half_open;
-    uint32_t rcvbuf;       /* of its connections */
+    uint32_t rcvbuf; /* of its connections */
+    bool rcv_tuned;
     uint16_t mss_max;      /* 0 = none */
     mir_time_us cookie_us; /* last cookie sent; MIR_TIME_NEVER = none */
 };
@@ -334,9 +348,14 @@ struct mir__tcp_state {
     uint8_t ts_key[16];
 
     const struct mir__tcp_cc *cc; /* of new connections */
-    uint32_t sndbuf;
+    uint32_t sndbuf;              /* of a connection, or where its tuning begins */
+    uint32_t sndbuf_max;          /* where tuning ends */
+    uint32_t rcvbuf_max;
+    bool snd_tuned;
+    bool rcv_tuned;
     bool no_sack;
     uint8_t ecn; /* enum mir_net_ecn */
+    bool pacing;
     uint32_t rcvbuf;
     uint64_t memory_used; /* queued bytes and waste, both directions, all connections */
     uint64_t memory_max;
@@ -485,6 +504,25 @@ static inline uint32_t mir__tcp_rcv_wnd(const struct mir__tcp_pcb *pcb)
     return seq_gt(pcb->rcv_adv, pcb->rcv_nxt) ? pcb->rcv_adv - pcb->rcv_nxt : 0;
 }
 
+/* ---- tune.c -----------------------------------------------------------------------------------
+ */
+
+/** Bytes that may be queued to be sent, and held for the application. */
+uint32_t mir__tcp_snd_limit(const struct mir__tcp_pcb *pcb);
+uint32_t mir__tcp_rcv_limit(const struct mir__tcp_pcb *pcb);
+/** Data of @seg came in order; the connection is tuned. */
+void mir__tcp_tune_arrived(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg);
+/** The application took @len bytes. */
+void mir__tcp_tune_taken(struct mir__tcp_pcb *pcb, uint32_t len, mir_time_us now_us);
+/** It has come to rest: what it had grown to is given up. */
+void mir__tcp_tune_rest(struct mir__tcp_pcb *pcb);
+/** The largest window a connection could come to offer, for its scale. */
+static inline uint32_t mir__tcp_rcv_most(const struct mir__tcp_state *host, uint32_t rcvbuf,
+                                         bool is_tuned)
+{
+    return is_tuned ? MIR_MAX(rcvbuf, host->rcvbuf_max) : rcvbuf;
+}
+
 /* ---- viewq.c ----------------------------------------------------------------------------------
  */
 
@@ -584,6 +622,25 @@ struct mir__tcp_control {
     const struct mir__tcp_options *opt; /* may be NULL */
 };
 void mir__tcp_send_control(struct mir__tcp_state *host, const struct mir__tcp_control *ctl);
+
+/* ---- info.c -----------------------------------------------------------------------------------
+ */
+
+void mir__tcp_info(const struct mir_tcp *tcp, struct mir_tcp_info *info);
+/** Nothing was in flight, now there is. */
+void mir__tcp_rate_begin(struct mir__tcp_pcb *pcb, mir_time_us now_us);
+/** @acked bytes were acknowledged; snd_una has moved. */
+void mir__tcp_rate_acked(struct mir__tcp_pcb *pcb, uint32_t acked, mir_time_us now_us);
+
+/* ---- pace.c -----------------------------------------------------------------------------------
+ */
+
+/** May a segment leave now? If not, MIR__TCP_T_PACE will say when. */
+bool mir__tcp_pace_allows(struct mir__tcp_pcb *pcb);
+/** @len bytes left. */
+void mir__tcp_pace_sent(struct mir__tcp_pcb *pcb, uint32_t len);
+/** Bytes a second; 0 = not paced. */
+uint64_t mir__tcp_pace_rate(const struct mir__tcp_pcb *pcb);
 
 /* ---- busy.c -----------------------------------------------------------------------------------
  */

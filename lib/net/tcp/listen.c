@@ -110,6 +110,7 @@ int mir__tcp_listen(struct mir_stack *stack, const struct mir_tcp_listen_config 
         .host = host,
         .backlog = config->backlog != 0 ? config->backlog : 256,
         .rcvbuf = config->rcvbuf_bytes != 0 ? MIR_MAX(config->rcvbuf_bytes, 2048u) : host->rcvbuf,
+        .rcv_tuned = config->rcvbuf_bytes == 0 && host->rcv_tuned,
         .mss_max = config->mss_max,
         .cookie_us = MIR_TIME_NEVER,
     };
@@ -173,7 +174,8 @@ static void send_syn_ack(struct mir__tcp_state *host, const struct mir__tcp_tupl
         .has_mss = true,
         .mss = listener->mss_max != 0 ? MIR_MIN(mss, listener->mss_max) : mss,
         .has_wscale = half->wscale != MIR__TCP_NO_WSCALE,
-        .wscale = mir__tcp_wscale_for(listener->rcvbuf),
+        .wscale =
+            mir__tcp_wscale_for(mir__tcp_rcv_most(host, listener->rcvbuf, listener->rcv_tuned)),
         .sack_permitted = half->has_sack,
         .has_ts = half->node.has_ts,
         .tsval = tsval,
@@ -334,7 +336,9 @@ static struct mir__tcp_pcb *make_connection(struct mir__tcp_listener *listener,
     pcb->is_passive = true;
     pcb->has_ecn = half->has_ecn;
     pcb->rcv_limit = listener->rcvbuf;
-    pcb->node.rcv_wscale = mir__tcp_wscale_for(listener->rcvbuf);
+    pcb->rcv_tuned = listener->rcv_tuned;
+    pcb->node.rcv_wscale =
+        mir__tcp_wscale_for(mir__tcp_rcv_most(host, listener->rcvbuf, listener->rcv_tuned));
     pcb->mss_limit = listener->mss_max;
     if (listener->mss_max != 0)
         pcb->adv_mss = MIR_MIN(pcb->adv_mss, listener->mss_max);

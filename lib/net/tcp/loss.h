@@ -14,7 +14,7 @@
 
 #include "lib/net/tcp/internal.h"
 
-#define MIR__TCP_RANGES_MAX    512u   /* of one connection; more are rounded, not refused */
+#define MIR__TCP_RANGES_MAX    2048u  /* of one connection; more are rounded, not refused */
 #define MIR__TCP_RANGES_ALL    65536u /* of all of them */
 #define MIR__TCP_PROBE_MIN_US  (2 * MIR_US_PER_MS)
 #define MIR__TCP_PEER_DELAY_US (200 * MIR_US_PER_MS) /* of a lone segment's ACK; RFC 8985 7.2 */

@@ -153,6 +153,7 @@ static void sent(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t end)
     mir_time_us now_us = now_of(pcb->host);
     if (pcb->snd_una == pcb->snd_max) {
         pcb->busy->progress_us = now_us;
+        mir__tcp_rate_begin(pcb, now_us);
         if (pcb->cc->on_restart != NULL)
             pcb->cc->on_restart(pcb);
     }
@@ -223,6 +224,7 @@ static uint32_t transmit(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t len, b
         pcb->small_end = seq + got;
     uint32_t space = got + (with_fin ? 1 : 0);
     sent(pcb, seq, seq + space);
+    mir__tcp_pace_sent(pcb, space);
     hand_over(pcb, buf, seq, flags, NULL);
     return space;
 }
@@ -297,7 +299,7 @@ static bool send_some(struct mir__tcp_pcb *pcb)
     else
         probe = 0;
     bool with_fin = has_fin && len == unsent && usable > len;
-    if ((len == 0 && !with_fin) || !has_room(pcb))
+    if ((len == 0 && !with_fin) || !mir__tcp_pace_allows(pcb) || !has_room(pcb))
         return false;
     if (probe != 0)
         mir__tcp_path_probing(pcb, pcb->snd_nxt, pcb->snd_nxt + len);
@@ -334,7 +336,7 @@ static bool resend_some(struct mir__tcp_pcb *pcb)
     if (len > pcb->mss)
         len -= len % pcb->mss;
     with_fin = with_fin && range->seq + len == end;
-    if ((len == 0 && !with_fin) || !has_room(pcb))
+    if ((len == 0 && !with_fin) || !mir__tcp_pace_allows(pcb) || !has_room(pcb))
         return false;
     return transmit(pcb, range->seq, len, with_fin) > 0;
 }
@@ -428,7 +430,8 @@ static void watch_window(struct mir__tcp_pcb *pcb)
         has_flight = mir__tcp_pipe(pcb) > 0;
         has_more |= pcb->loss->lost > 0;
     }
-    if (!has_more || has_flight || pcb->is_blocked || pcb->is_persist)
+    if (!has_more || has_flight || pcb->is_blocked || pcb->is_persist ||
+        mir__tcp_timer_runs(pcb, MIR__TCP_T_PACE))
         return;
     /* Behind a closed window retransmission sends nothing: what was in flight needs probes too. */
     if (mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT) && pcb->snd_una != pcb->snd_max &&

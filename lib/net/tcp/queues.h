@@ -79,6 +79,26 @@ struct mir__tcp_block {
     uint32_t right;
 };
 
+/** How much arrives in a round trip (tune.c). */
+struct mir__tcp_tune {
+    uint32_t round_us;     /* round trip as seen by the receiver; 0 = not known */
+    uint32_t taken;        /* bytes the application took in this round */
+    uint32_t most;         /* ... in the best round so far */
+    uint32_t tsecr;        /* measured last */
+    mir_time_us begin_us;  /* of this round */
+    mir_time_us window_us; /* without timestamps: when data up to window_end was promised */
+    uint32_t window_end;
+};
+
+/** How fast it goes (info.c). */
+struct mir__tcp_rate {
+    mir_time_us busy_us;  /* since when something is in flight */
+    mir_time_us round_us; /* when this round trip began */
+    uint64_t acked;       /* bytes in it */
+    uint64_t bytes_per_s; /* in the last one */
+    uint32_t round_end;   /* it ends when this is acknowledged */
+};
+
 /** What our ACKs report (sack.c). */
 struct mir__tcp_sack {
     struct mir__tcp_block block[MIR__TCP_SACK_BLOCKS]; /* the youngest first */

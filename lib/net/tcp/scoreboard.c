@@ -25,6 +25,9 @@
  */
 #include "lib/net/tcp/loss.h"
 
+/* What leaves within this share of a round trip counts as sent at once. */
+#define SAME_TIME_SHARE 64u
+
 static void count_in(struct mir__tcp_loss *loss, uint8_t flags, uint32_t len)
 {
     loss->sacked += flags & MIR__TCP_R_SACKED ? len : 0;
@@ -123,7 +126,8 @@ static void append(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t end, uint8_t
     struct mir__tcp_range *last = loss->last;
     mir_time_us now_us = now_of(pcb->host);
     MIR_ASSERT(last == NULL || last->end == seq);
-    if (last == NULL || last->flags != flags || last->sent_us != now_us) {
+    if (last == NULL || last->flags != flags ||
+        now_us - last->sent_us > pcb->srtt_us / SAME_TIME_SHARE) {
         struct mir__tcp_range *range = new_range(pcb);
         if (range != NULL) {
             *range = (struct mir__tcp_range){NULL, now_us, seq, seq, flags};

@@ -24,7 +24,7 @@
  * and writers wait, except that an empty queue may always take a page, so that everybody makes
  * progress.
  *
- * What this TCP does not do yet: Fast Open, buffer auto-tuning.
+ * What this TCP does not do yet: Fast Open.
  */
 #include <mirari/log.h>
 
@@ -60,13 +60,16 @@ struct mir__tcp_pcb *mir__tcp_pcb_new(struct mir__tcp_state *host,
         .keep_intvl_s = MIR__TCP_KEEP_INTVL_S,
         .snd_limit = host->sndbuf,
         .rcv_limit = host->rcvbuf,
+        .snd_tuned = host->snd_tuned,
+        .rcv_tuned = host->rcv_tuned,
         .peer_mss = MIR__TCP_MSS_DEFAULT,
         .adv_mss = mir__tcp_offer_mss(&route),
         .rcv_mss = MIR__TCP_MSS_DEFAULT,
         .received_us = now_of(host),
         .ts_offset = mir__tcp_ts_offset(host, tuple),
     };
-    pcb->node.rcv_wscale = mir__tcp_wscale_for(host->rcvbuf);
+    pcb->node.rcv_wscale =
+        mir__tcp_wscale_for(mir__tcp_rcv_most(host, host->rcvbuf, host->rcv_tuned));
     mir__tcp_timer_init(pcb);
     if (!mir__tcp_wake(pcb)) {
         mir_pool_free(&host->pcbs, pcb);
@@ -288,11 +291,14 @@ int mir__tcp_connect(struct mir_stack *stack, const struct mir_endpoint *remote,
 uint32_t mir__tcp_send_room_now(const struct mir__tcp_pcb *pcb)
 {
     uint32_t queued = pcb->busy->sendq.q.bytes;
-    if (pcb->state == MIR_TCP_S_CLOSED || pcb->fin_queued || queued >= pcb->snd_limit)
+    if (pcb->state == MIR_TCP_S_CLOSED || pcb->fin_queued)
+        return 0;
+    uint32_t limit = mir__tcp_snd_limit(pcb);
+    if (queued >= limit)
         return 0;
     if (pcb->host->memory_used >= pcb->host->memory_max)
-        return queued == 0 ? MIR_MIN(pcb->snd_limit, MIR_PAGE_SIZE) : 0;
-    return pcb->snd_limit - queued;
+        return queued == 0 ? MIR_MIN(limit, MIR_PAGE_SIZE) : 0;
+    return limit - queued;
 }
 
 /* 0, or why nothing can be queued. */
@@ -366,6 +372,8 @@ static int tcp_recv_view(struct mir_tcp *tcp, struct mir_view *view)
 {
     struct mir__tcp_pcb *pcb = pcb_of(tcp);
     if (mir__tcp_recvq_pop(pcb, view)) {
+        if (pcb->rcv_tuned)
+            mir__tcp_tune_taken(pcb, view->len, now_of(pcb->host));
         if (pcb->state != MIR_TCP_S_CLOSED && mir__tcp_window_update_due(pcb)) {
             MIR__TCP_COUNT(pcb->host, window_updates_out);
             pcb->ack_now = true;
@@ -435,6 +443,7 @@ static int set_rcvbuf(struct mir__tcp_pcb *pcb, uint32_t value)
     bool is_offered = pcb->state != MIR_TCP_S_SYN_SENT || pcb->snd_max != pcb->iss;
     if (!is_offered)
         pcb->node.rcv_wscale = mir__tcp_wscale_for(value);
+    pcb->rcv_tuned = false;
     /* What the scale agreed upon cannot express would only be memory. */
     pcb->rcv_limit = MIR_MIN(value, (uint32_t)65535 << pcb->node.rcv_wscale);
     return 0;
@@ -486,6 +495,7 @@ static int tcp_set_option(struct mir_tcp *tcp, enum mir_tcp_option option, uint3
         if (value < 2048 || value > 1u << 30)
             return -MIR_ERANGE;
         pcb->snd_limit = value;
+        pcb->snd_tuned = false;
         return 0;
     case MIR_TCP_RCVBUF:
         return set_rcvbuf(pcb, value);
@@ -500,40 +510,6 @@ static int tcp_set_option(struct mir_tcp *tcp, enum mir_tcp_option option, uint3
         return 0;
     }
     return -MIR_ENOTSUP;
-}
-
-static void tcp_info(const struct mir_tcp *tcp, struct mir_tcp_info *info)
-{
-    const struct mir__tcp_pcb *pcb = (const struct mir__tcp_pcb *)(const void *)tcp;
-    *info = (struct mir_tcp_info){
-        .state = pcb->state,
-        .mss = pcb->mss,
-        .srtt_us = pcb->srtt_us,
-        .rttvar_us = pcb->rttvar_us,
-        .rto_us = pcb->rto_us,
-        .min_rtt_us = pcb->min_rtt_us,
-        .cwnd_bytes = pcb->cwnd,
-        .ssthresh_bytes = pcb->ssthresh,
-        .flight_bytes = flight_of(pcb),
-        .snd_wnd_bytes = pcb->snd_wnd,
-        .rcv_wnd_bytes = mir__tcp_rcv_wnd(pcb),
-        .send_queue_bytes = pcb->busy->sendq.q.bytes,
-        .recv_queue_bytes = pcb->busy->recvq.q.bytes,
-        .bytes_sent = pcb->bytes_sent,
-        .bytes_acked = pcb->bytes_acked,
-        .bytes_received = pcb->bytes_received,
-        .segs_out = pcb->segs_out,
-        .segs_in = pcb->segs_in,
-        .retransmits = pcb->retransmits,
-        .timeouts = pcb->timeouts,
-        .fast_retransmits = pcb->fast_retransmits,
-        .dup_acks_in = pcb->dup_acks_in,
-        .snd_wscale = pcb->snd_wscale,
-        .rcv_wscale = pcb->node.rcv_wscale,
-        .timestamps = pcb->has_ts,
-        .ecn = pcb->has_ecn,
-        .congestion = pcb->cc->name,
-    };
 }
 
 static void tcp_endpoints(const struct mir_tcp *tcp, struct mir_endpoint *local,
@@ -562,7 +538,7 @@ const struct mir_tcp_ops mir__tcp_ops = {
     .close = tcp_close,
     .abort = tcp_abort,
     .set_option = tcp_set_option,
-    .info = tcp_info,
+    .info = mir__tcp_info,
     .endpoints = tcp_endpoints,
     .send_room = tcp_send_room,
 };
@@ -607,6 +583,28 @@ static int init_pools(struct mir__tcp_state *host, const struct mir_net_config *
     return r;
 }
 
+/* Where tuning ends: one connection takes at most a quarter of the memory for queues. */
+static uint32_t end_of_tuning(const struct mir__tcp_state *host, uint32_t configured)
+{
+    if (configured != 0)
+        return MIR_MIN(configured, 1u << 30);
+    uint64_t share = MIR_MAX(host->memory_max / 4, (uint64_t)MIR__TCP_SNDBUF_BEGIN);
+    return (uint32_t)MIR_MIN(share, (uint64_t)MIR__TCP_BUFFER_MAX);
+}
+
+static void size_buffers(struct mir__tcp_state *host, const struct mir_net_config *config)
+{
+    host->snd_tuned = config->tcp_sndbuf_bytes == 0;
+    host->rcv_tuned = config->tcp_rcvbuf_bytes == 0;
+    host->sndbuf_max = end_of_tuning(host, config->tcp_sndbuf_max_bytes);
+    host->rcvbuf_max = end_of_tuning(host, config->tcp_rcvbuf_max_bytes);
+    host->sndbuf = host->snd_tuned ? MIR_MIN(MIR__TCP_SNDBUF_BEGIN, host->sndbuf_max)
+                                   : config->tcp_sndbuf_bytes;
+    host->rcvbuf = host->rcv_tuned ? MIR_MIN(MIR__TCP_RCVBUF_BEGIN, host->rcvbuf_max)
+                                   : config->tcp_rcvbuf_bytes;
+    host->rcvbuf = MIR_MAX(host->rcvbuf, 2048u);
+}
+
 int mir__tcp_init(struct mir_net *net, const struct mir_net_config *config)
 {
     struct mir_io_page *page;
@@ -625,12 +623,11 @@ int mir__tcp_init(struct mir_net *net, const struct mir_net_config *config)
     host->rng = mir__net_rng(net);
     host->no_sack = config->tcp_no_sack;
     host->ecn = (uint8_t)config->tcp_ecn;
+    host->pacing = config->tcp_pacing;
     host->cc = cc;
-    host->sndbuf = config->tcp_sndbuf_bytes != 0 ? config->tcp_sndbuf_bytes : 1u << 20;
-    host->rcvbuf = config->tcp_rcvbuf_bytes != 0 ? config->tcp_rcvbuf_bytes : 1u << 20;
-    host->rcvbuf = MIR_MAX(host->rcvbuf, 2048u);
     host->memory_max = config->tcp_memory_max_bytes != 0 ? config->tcp_memory_max_bytes
                                                          : stack->pages->arena_size / 2;
+    size_buffers(host, config);
     mir_list_init(&host->all);
     mir_list_init(&host->pending);
     mir_list_init(&host->blocked);

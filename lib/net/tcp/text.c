@@ -32,6 +32,8 @@ void mir__tcp_ack_policy(struct mir__tcp_pcb *pcb, uint32_t len, mir_time_us now
 static void take_in_order(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg)
 {
     uint32_t taken;
+    if (pcb->rcv_tuned)
+        mir__tcp_tune_arrived(pcb, seg);
     bool fills_hole = pcb->busy->reass.first != NULL;
     int r = mir__tcp_recvq_add(pcb, seg->buf, seg->skip, seg->len, &taken);
     pcb->rcv_nxt += taken;

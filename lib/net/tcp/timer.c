@@ -245,6 +245,9 @@ static void fire_one(struct mir__tcp_pcb *pcb, enum mir__tcp_timer which, mir_ti
             mir__tcp_mark(pcb);
         }
         break;
+    case MIR__TCP_T_PACE:
+        mir__tcp_mark(pcb);
+        break;
     case MIR__TCP_T_REST:
         mir__tcp_rest_fired(pcb, now_us);
         break;

@@ -20,7 +20,8 @@
 static uint32_t edge_wanted(const struct mir__tcp_pcb *pcb)
 {
     uint32_t held = pcb->busy->recvq.q.bytes;
-    uint32_t room = pcb->rcv_limit > held ? pcb->rcv_limit - held : 0;
+    uint32_t limit = mir__tcp_rcv_limit(pcb);
+    uint32_t room = limit > held ? limit - held : 0;
     uint32_t most = (uint32_t)65535 << pcb->node.rcv_wscale;
     if (pcb->host->memory_used > pcb->host->memory_max)
         room = 0;
