@@ -201,6 +201,8 @@ bool mir__ip_is_local(const struct mir_net *net, const struct mir_ip *ip);
  *  say so, in its family. Borrowed. */
 void mir__ip_refuse_port(struct mir_net *net, const struct mir__ip_meta *meta,
                          const struct mir_buf *buf);
+/** Largest packet of the route's interface, whatever its path takes. */
+uint16_t mir__ip_link_mtu(const struct mir__route *route);
 /** Frames the route's device would take now. */
 uint32_t mir__ip_tx_room(const struct mir__route *route);
 

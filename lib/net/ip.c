@@ -19,6 +19,10 @@
  */
 #include "lib/net/net_state.h"
 
+/* No path of today takes less. Whoever says so may want us to send many small packets: routers may
+ * then fragment (RFC 1191 section 3, RFC 5927 section 7.2). */
+#define PATH_MTU_MIN ((uint16_t)576)
+
 bool mir__ip_is_local(const struct mir_net *net, const struct mir_ip *ip)
 {
     const struct mir__ifaddr *addr = mir__ifaddr_find(net, ip);
@@ -86,7 +90,7 @@ static void lower_mtu(struct mir_net *net, const struct mir_ip *dst, uint16_t en
     if (entry_mtu != 0)
         route->mtu = MIR_MIN(route->mtu, entry_mtu);
     if (path_mtu != 0)
-        route->mtu = MIR_MIN(route->mtu, path_mtu);
+        route->mtu = MIR_MIN(route->mtu, MIR_MAX(path_mtu, PATH_MTU_MIN));
 }
 
 static int route4(struct mir_net *net, const struct mir_ip *dst, struct mir__ifaddr *from,
@@ -236,6 +240,11 @@ bool mir__ip_transport_checksum_ok(const struct mir__ip_meta *meta, uint8_t prot
     uint16_t sum = mir__csum_pseudo(&meta->src, &meta->dst, protocol, mir_buf_total(buf));
     return mir__csum_add(sum, mir__csum_buf(buf, 0)) == 0xffff;
 #endif
+}
+
+uint16_t mir__ip_link_mtu(const struct mir__route *route)
+{
+    return route->ip_header_len == MIR__IP4_HEADER_LEN ? route->iface->mtu : route->iface->mtu6;
 }
 
 uint32_t mir__ip_tx_room(const struct mir__route *route)

@@ -216,6 +216,12 @@ void mir__udp_icmp_error(struct mir_net *net, const struct mir_ip *local,
         .mtu = err == -MIR_ETOOBIG ? mtu : 0,
     };
     struct mir__udp_socket *s = mir__udp_find(net, local, mir__udp_src(segment), &error.to);
+    /* It has really sent there: the path's MTU is known from now on. */
+    if (error.mtu != 0 && s != NULL && s->route.iface != NULL && mir_ip_equal(&s->peer, remote) &&
+        error.mtu < s->route.mtu) {
+        error.mtu = mir__pmtu_update(net, remote, mtu);
+        s->route.iface = NULL;
+    }
     if (s == NULL || (s->udp.on_error == NULL && s->remote.port == 0)) {
         net->counters.udp_error_ignored++;
         return;

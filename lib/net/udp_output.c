@@ -39,6 +39,8 @@ int mir__udp_route(struct mir__udp_socket *s, const struct mir_ip *dst, const st
         return -MIR_ENETUNREACH;
     if (if_index != 0 && mir_ip_is_any(&src) && mir_ip_is_v4(dst))
         src = mir_ip_from_v4(net->ifaces[if_index - 1].ip);
+    else if (if_index != 0 && mir_ip_is_any(&src))
+        (void)mir__ip6_select_source(&net->ifaces[if_index - 1], dst, &src);
     /* A group is somewhere to send to, not from. */
     if (mir__udp_is_group(&src))
         src = (struct mir_ip){{0}};

@@ -23,10 +23,12 @@ uint8_t mir__tcp_wscale_for(uint32_t limit)
 
 uint16_t mir__tcp_offer_mss(const struct mir__route *route)
 {
+    /* What we can receive has nothing to do with what the path takes from us. */
     uint32_t headers = route->ip_header_len + MIR__TCP_HEADER_BYTES;
-    if (route->mtu < headers + MIR__TCP_MSS_MIN)
+    uint32_t mtu = mir__ip_link_mtu(route);
+    if (mtu < headers + MIR__TCP_MSS_MIN)
         return MIR__TCP_MSS_MIN;
-    return (uint16_t)(route->mtu - headers);
+    return (uint16_t)(mtu - headers);
 }
 
 uint16_t mir__tcp_peer_mss(const struct mir__tcp_options *opt)

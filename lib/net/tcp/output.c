@@ -37,6 +37,7 @@ static struct mir__ip_params ip_params_of(const struct mir__tcp_pcb *pcb)
         .src = &pcb->node.local,
         .dst = &pcb->node.remote,
         .protocol = MIR__PROTO_TCP,
+        .flow_label = pcb->node.hash, /* RFC 6437 section 3: of the five-tuple, not to be guessed */
         /* A path MTU below the floor is not believed: let routers fragment instead. */
         .dont_fragment =
             pcb->busy->route.mtu > MIR__TCP_PMTU_MIN && pcb->path_mtu != MIR__TCP_PMTU_MIN,
