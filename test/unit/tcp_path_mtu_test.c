@@ -4,7 +4,7 @@
 #include "test/harness/tcp_script.h"
 
 static struct tcp_script s;
-static const struct mir_net_config reno = {.congestion = "reno"};
+static const struct mir_net_config reno = {.tcp_sndbuf_bytes = 1u << 20, .congestion = "reno"};
 
 static struct mir_tcp_info info(void)
 {
