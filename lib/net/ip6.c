@@ -193,6 +193,7 @@ static enum verdict walk_fragment(struct walk *w)
         w->net->counters.ip6_extension_refused++;
         return DROP;
     }
+    w->meta->was_fragment = true;
     if (mir__ip6_fragment_offset(ext) != 0 || mir__ip6_fragment_more(ext)) {
         struct mir__fragment fragment = {
             .id = mir__ip6_fragment_id(ext),
@@ -210,7 +211,6 @@ static enum verdict walk_fragment(struct walk *w)
     /* A whole datagram in one "fragment" stands for itself (RFC 6946 section 4). */
     w->next_at = ext_at;
     w->next = ext[0];
-    w->meta->was_fragment = true;
     mir_buf_pull(buf, MIR__IP6_FRAGMENT_LEN);
     return GO_ON;
 }

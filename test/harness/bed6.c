@@ -172,8 +172,8 @@ bool bed6_next(struct testbed *bed, uint8_t type, struct bed6_message *message)
     while ((frame = testdev_next(&bed->dev)) != NULL) {
         if (!parse(frame, message))
             continue;
-        if (type == 0 ? !is_mld(message)
-                      : message->protocol == MIR__IP6_ICMP && message->data[0] == type)
+        bool is_type = message->protocol == MIR__IP6_ICMP && message->data[0] == type;
+        if (type == BED6_ANY || (type == 0 ? !is_mld(message) : is_type))
             return true;
     }
     return false;

@@ -18,6 +18,7 @@ struct bed6_message {
     size_t len;
 };
 
+#define BED6_ANY       255       /* no type of ICMPv6 that is in use */
 #define BED6_PEER_LL   "fe80::1" /* the peer, a router: MAC testbed_peer_mac */
 #define BED6_OWN_LL    "fe80::ff:fe00:2"
 #define BED6_ALL_NODES "ff02::1"
@@ -39,7 +40,8 @@ void bed6_solicit(struct testbed *bed, const char *src, const char *dst, const c
                   const uint8_t *mac);
 void bed6_advert(struct testbed *bed, const char *src, const char *dst, const char *target,
                  const char *flags, const uint8_t *mac);
-/** The next IPv6 frame with ICMPv6 of @type; others are skipped. @type 0: any but MLD. False: none.
+/** The next IPv6 frame with ICMPv6 of @type; others are skipped. @type 0: any but MLD; BED6_ANY:
+ * any. False: none.
  */
 bool bed6_next(struct testbed *bed, uint8_t type, struct bed6_message *message);
 /** Nothing but MLD is left. */
