@@ -113,16 +113,15 @@ static int serve_name(const char *name, uint16_t type)
     return times > 1 && type != 0 ? ask_often(name, type, times) : ask(name, type, false);
 }
 
-/* Questions need an address to come from, which DHCP may take a while to give. */
+/* By DHCP it may take a while until there is a server. */
 static int open_resolver(void)
 {
-    struct mir_ip own;
-    int r = 0;
-    if (!mir_str_equal(app->stack->ops->kind, "socket"))
-        r = mir_stack_wait_address(app->stack, deadline(), &own);
+    int r = mir_app_dns_open(app, NULL, &dns);
     if (r == 0)
-        r = mir_app_dns_open(app, NULL, &dns);
-    return r < 0 ? say_error("network", r) : 0;
+        r = mir_dns_wait_servers(dns, mir_loop_now(app->loop) + 3 * MIR_US_PER_S);
+    if (r == -MIR_ETIMEDOUT)
+        r = 0; /* some names need none */
+    return r < 0 ? say_error("name servers", r) : 0;
 }
 
 int mir_app_main(struct mir_app *this_app)

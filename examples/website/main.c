@@ -79,6 +79,36 @@ static void answer_stats(struct mir_http_exchange *exchange, void *arg)
         mir_http_respond(exchange, 503, NULL, NULL, 0);
 }
 
+/* ---- --announce NAME: http://NAME.local, and in lists of sites nearby ---------------------------
+ */
+
+static struct mir_mdns *mdns;
+
+static void say_names(void *arg, const char *host, const char *instance)
+{
+    mir_app_print(arg, "announced: http://%s as \"%s\"\n", host, instance);
+}
+
+static int announce(struct mir_app *app)
+{
+    struct mir_mdns_config config = {
+        .stack = app->stack,
+        .rng = app->rng,
+        .host = mir_app_string(app, "announce"),
+        .type = "_http._tcp",
+        .port = (uint16_t)mir_app_int(app, "port"),
+        .txt = "path=/",
+        .on_names = say_names,
+        .arg = app,
+    };
+    if (config.host[0] == '\0')
+        return 0;
+    int err = mir_mdns_open(&config, &mdns);
+    if (err != 0)
+        mir_app_print(app, "announce %s: %s\n", config.host, mir_strerror(err));
+    return err;
+}
+
 /* ---- the appliance
  * ------------------------------------------------------------------------------- */
 
@@ -123,7 +153,11 @@ int mir_app_main(struct mir_app *app)
     }
     err = add_routes(app);
     if (err == 0)
+        err = announce(app);
+    if (err == 0)
         mir_app_wait_stop(app);
+    if (mdns != NULL)
+        mir_mdns_close(mdns);
     print_statistics(app);
     mir_http_server_close(server);
     fini_handlers();

@@ -35,6 +35,7 @@
 #include <mirari/http.h>
 #include <mirari/list.h>
 #include <mirari/log.h>
+#include <mirari/mdns.h>
 #include <mirari/net.h>
 #include <mirari/page.h>
 #include <mirari/platform.h>

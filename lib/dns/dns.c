@@ -194,7 +194,7 @@ void mir__dns_ask_done(struct mir__dns_ask *ask, int error, struct mir_dns_answe
 /* ---- what users call ------------------------------------------------------------------------- */
 
 /* The network may have told other servers since. */
-static void follow_stack(struct mir_dns *dns)
+void mir__dns_follow_stack(struct mir_dns *dns)
 {
     struct mir_ip ip[MIR_DNS_SERVERS_MAX];
     struct mir_endpoint servers[MIR_DNS_SERVERS_MAX];
@@ -233,7 +233,7 @@ int mir_dns_resolve(struct mir_dns *dns, const char *name, uint16_t type, mir_ti
     mir_timer_init(&q->deadline, on_deadline, q);
     mir_timer_set(dns->stack->loop, &q->deadline, deadline_us);
     mir_list_push_back(&dns->queries, &q->link);
-    follow_stack(dns);
+    mir__dns_follow_stack(dns);
     go_on(q);
     if (query != NULL)
         *query = q;

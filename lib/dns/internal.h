@@ -123,6 +123,9 @@ void mir__dns_cache_clear(struct mir_dns *dns);
 /** Every query of @ask gets @answer (borrowed; may be NULL) and @error; the ask is over. */
 void mir__dns_ask_done(struct mir__dns_ask *ask, int error, struct mir_dns_answer *answer);
 
+/** Take the servers that the network tells now, unless others were given. */
+void mir__dns_follow_stack(struct mir_dns *dns);
+
 /* ---- search.c ----------------------------------------------------------------------------- */
 
 /** Fill in what the text of a question says. Errors as mir_dns_resolve(). */
@@ -137,6 +140,11 @@ int mir__dns_parse_search(struct mir_dns *dns) MIR_CHECK;
  *  it is none of these; *@is_local says that it is, if there is no memory for the answer. */
 struct mir_dns_answer *mir__dns_local(struct mir_dns *dns, const struct mir_dns_name *name,
                                       uint16_t type, bool *is_local);
+
+/* ---- sort.c ------------------------------------------------------------------------------- */
+
+/** The address that datagrams to @dst come from. False: it cannot be reached. */
+bool mir__dns_source(struct mir_stack *stack, const struct mir_ip *dst, struct mir_ip *src);
 
 /* ---- lookup.c ----------------------------------------------------------------------------- */
 

@@ -67,7 +67,7 @@ static uint8_t scope_of(const struct mir_ip *ip)
     return common_bits(ip, &policies[0].prefix) == 128 ? SCOPE_LINK : SCOPE_GLOBAL;
 }
 
-static bool find_source(struct mir_stack *stack, const struct mir_ip *dst, struct mir_ip *src)
+bool mir__dns_source(struct mir_stack *stack, const struct mir_ip *dst, struct mir_ip *src)
 {
     const struct mir_endpoint peer = {.ip = *dst, .port = 9};
     const struct mir_udp_config config = {.handler = NULL};
@@ -90,7 +90,7 @@ static void weigh(struct mir_stack *stack, const struct mir_ip *dst, struct cand
                             .scope = scope_of(dst),
                             .label = policy->label,
                             .precedence = policy->precedence};
-    c->is_usable = find_source(stack, dst, &c->src);
+    c->is_usable = mir__dns_source(stack, dst, &c->src);
     if (!c->is_usable)
         return;
     if (mir_ip_is_any(&c->src)) { /* the stack does not say: nothing speaks against it */

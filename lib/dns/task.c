@@ -60,3 +60,14 @@ int mir_dns_resolve_wait(struct mir_dns *dns, const char *name, uint16_t type,
         mir_dns_cancel(query);
     return r;
 }
+
+int mir_dns_wait_servers(struct mir_dns *dns, mir_time_us deadline_us)
+{
+    int r = 0;
+    mir__dns_follow_stack(dns);
+    while (r == 0 && dns->config.server_count == 0) {
+        r = mir_wait_on(dns->stack->loop, &dns->stack->address_ready, deadline_us);
+        mir__dns_follow_stack(dns);
+    }
+    return dns->config.server_count > 0 ? 0 : r;
+}
