@@ -216,7 +216,8 @@ void mir__ip_transport_checksum(const struct mir__route *route, const struct mir
                     total + route->ip_header_len <= route->mtu;
     uint16_t sum = mir__csum_pseudo(src, dst, protocol, total);
     MIR_ASSERT_OP(csum_offset + 2u, <=, buf->len);
-    if ((route->caps & MIR_NET_TX_CSUM) && is_whole) {
+    /* Devices promise it for TCP and UDP alone. */
+    if ((route->caps & MIR_NET_TX_CSUM) && is_whole && protocol != MIR__IP6_ICMP) {
         buf->flags |= MIR_BUF_CSUM_PARTIAL;
         buf->csum_start = (uint16_t)(MIR__ETH_HEADER_LEN + route->ip_header_len);
         buf->csum_offset = csum_offset;
