@@ -88,6 +88,8 @@ struct mir_tcp_listen_config {
     mir_tcp_accept_fn on_accept;
     void *arg;
     uint32_t rcvbuf_bytes; /**< of its connections, known before the SYN-ACK; 0 = the stack's */
+    uint32_t fastopen_max; /**< Fast Open (RFC 7413): accept data in SYNs while fewer connections
+                                wait for the end of such a handshake; 0 = never */
     uint16_t mss_max;      /**< bound of the MSS offered and used; 0 = the path's alone */
 };
 
@@ -148,6 +150,15 @@ enum mir_tcp_state {
     MIR_TCP_S_TIME_WAIT,
 };
 
+/** An active open that brings data (Fast Open). */
+struct mir_tcp_connect_config {
+    struct mir_endpoint remote;
+    const void *data; /**< [len] bytes, borrowed; may be delivered twice by an unlucky network */
+    size_t len;       /**< 1 .. */
+    mir_tcp_handler_fn handler;
+    void *arg;
+};
+
 /** Operations of a stack's TCP and UDP objects; the wrappers below call them. */
 struct mir_tcp_ops {
     int (*send)(struct mir_tcp *, const void *data, size_t len, size_t *queued_len);
@@ -185,6 +196,9 @@ struct mir_stack_ops {
                   void *arg);
     /** Address of the first interface; any = none yet. */
     void (*address)(struct mir_stack *, struct mir_ip *ip);
+    /** NULL: not supported. */
+    int (*tcp_connect_data)(struct mir_stack *, const struct mir_tcp_connect_config *config,
+                            size_t *queued_len, struct mir_tcp **);
     /** Name servers, best first, at most @max; returns how many. NULL = the stack knows none. */
     uint32_t (*dns_servers)(struct mir_stack *, struct mir_ip *out, uint32_t max);
 };
@@ -242,6 +256,28 @@ static inline MIR_CHECK int mir_tcp_connect(struct mir_stack *stack,
                                             struct mir_tcp **tcp)
 {
     return stack->ops->tcp_connect(stack, remote, handler, arg, tcp);
+}
+
+/**
+ * mir_tcp_connect_data() - begin an active open whose first bytes travel in the SYN.
+ *
+ * Needs a cookie that the peer gave earlier: the first call to a host asks for it and sends the
+ * data after an ordinary handshake, later ones save the round trip. The peer may see the data
+ * twice, so it must be a request that may be executed twice (RFC 7413 section 6.1).
+ *
+ * @config      borrowed
+ * @queued_len  out: bytes taken; send the others with mir_tcp_send()
+ *
+ * Returns as mir_tcp_connect(), or -MIR_ENOTSUP (a stack over the host's sockets).
+ * Source  RFC 7413 sections 4.1 and 4.2.1
+ */
+static inline MIR_CHECK int mir_tcp_connect_data(struct mir_stack *stack,
+                                                 const struct mir_tcp_connect_config *config,
+                                                 size_t *queued_len, struct mir_tcp **tcp)
+{
+    if (stack->ops->tcp_connect_data == NULL)
+        return -MIR_ENOTSUP;
+    return stack->ops->tcp_connect_data(stack, config, queued_len, tcp);
 }
 
 /** Give the connection another handler, from its next event on. */

@@ -232,6 +232,8 @@ int mir__tcp_connect(struct mir_stack *stack, const struct mir_endpoint *remote,
  *  -MIR_EADDRNOTAVAIL (not our address), -MIR_EADDRINUSE (that pair is connected). */
 int mir__tcp_connect_from(struct mir_stack *stack, const struct mir_endpoint *local,
                           const struct mir_endpoint *remote, struct mir_tcp **tcp) MIR_CHECK;
+int mir__tcp_connect_data(struct mir_stack *stack, const struct mir_tcp_connect_config *config,
+                          size_t *queued_len, struct mir_tcp **tcp) MIR_CHECK;
 void mir__tcp_stats(struct mir_net *net, void (*line)(void *arg, const char *name, uint64_t value),
                     void *arg);
 

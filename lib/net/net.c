@@ -134,6 +134,7 @@ static const struct mir_stack_ops stack_ops = {
     .tcp_listen = mir__tcp_listen,
     .tcp_unlisten = mir__tcp_unlisten,
     .tcp_connect = tcp_connect,
+    .tcp_connect_data = mir__tcp_connect_data,
     .udp_open = mir__udp_open,
     .stats = put_stats,
     .address = get_address,

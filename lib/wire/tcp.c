@@ -16,7 +16,16 @@
 
 #include <mirari/bytes.h>
 
-enum { OPT_END, OPT_NOP, OPT_MSS, OPT_WSCALE, OPT_SACK_PERMITTED, OPT_SACK, OPT_TS = 8 };
+enum {
+    OPT_END,
+    OPT_NOP,
+    OPT_MSS,
+    OPT_WSCALE,
+    OPT_SACK_PERMITTED,
+    OPT_SACK,
+    OPT_TS = 8,
+    OPT_COOKIE = 34
+};
 
 /* NOP NOP TS 10, and SACK-permitted TS 10, as loaded big-endian. */
 #define TS_ALONE       0x0101080au
@@ -69,12 +78,18 @@ static void parse_one(uint8_t kind, const uint8_t *body, uint32_t body_len,
         opt->has_ts = true;
         opt->tsval = mir_get_be32(body);
         opt->tsecr = mir_get_be32(body + 4);
+    } else if (kind == OPT_COOKIE && body_len % 2 == 0 && body_len <= MIR__TCP_COOKIE_MAX &&
+               (body_len == 0 || body_len >= MIR__TCP_COOKIE_MIN)) {
+        opt->has_cookie = true;
+        opt->cookie_len = (uint8_t)body_len;
+        opt->cookie = body;
     }
 }
 
 int mir__tcp_options_parse(const uint8_t *data, uint32_t len, struct mir__tcp_options *opt)
 {
     opt->has_mss = opt->has_wscale = opt->has_ts = opt->sack_permitted = false;
+    opt->has_cookie = false;
     opt->sack_count = 0;
     if (len == MIR__TCP_TS_BYTES && mir_get_be32(data) == TS_ALONE) {
         opt->has_ts = true;
@@ -108,12 +123,17 @@ void mir__tcp_header_emit(uint8_t *out, const struct mir__tcp_header *hdr)
     mir_put_be32(out + 16, 0);
 }
 
+static uint32_t cookie_bytes(const struct mir__tcp_options *opt)
+{
+    return opt->has_cookie ? (2u + opt->cookie_len + 3u) / 4 * 4 : 0;
+}
+
 uint32_t mir__tcp_options_len(const struct mir__tcp_options *opt)
 {
     bool is_shared = opt->has_ts && opt->sack_permitted;
     return (opt->has_mss ? 4u : 0u) + (opt->has_wscale ? 4u : 0u) +
            (opt->sack_permitted && !is_shared ? 4u : 0u) + (opt->has_ts ? MIR__TCP_TS_BYTES : 0u) +
-           (opt->sack_count > 0 ? 4u + 8u * opt->sack_count : 0u);
+           (opt->sack_count > 0 ? 4u + 8u * opt->sack_count : 0u) + cookie_bytes(opt);
 }
 
 uint32_t mir__tcp_options_emit(uint8_t *out, const struct mir__tcp_options *opt)
@@ -136,6 +156,16 @@ uint32_t mir__tcp_options_emit(uint8_t *out, const struct mir__tcp_options *opt)
     if (opt->has_wscale) {
         mir_put_be32(to, 0x01030300u | opt->wscale);
         to += 4;
+    }
+    if (opt->has_cookie) {
+        uint32_t len = 2u + opt->cookie_len;
+        to[0] = OPT_COOKIE;
+        to[1] = (uint8_t)len;
+        if (opt->cookie_len > 0)
+            mir_memcpy(to + 2, opt->cookie, opt->cookie_len);
+        for (; len % 4 != 0; len++)
+            to[len] = OPT_NOP;
+        to += len;
     }
     if (opt->sack_count > 0) {
         MIR_ASSERT_OP(mir__tcp_options_len(opt), <=, MIR__TCP_OPTIONS_MAX);

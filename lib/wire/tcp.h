@@ -31,6 +31,8 @@
 #define MIR__TCP_WSCALE_MAX   14u
 #define MIR__TCP_TS_BYTES     12u /**< timestamps with their two NOPs */
 #define MIR__TCP_SACK_BLOCKS  4u
+#define MIR__TCP_COOKIE_MIN   4u /**< of Fast Open, RFC 7413 section 4.1.1 */
+#define MIR__TCP_COOKIE_MAX   16u
 
 enum mir__tcp_flags {
     MIR__TCP_FIN = 1,
@@ -59,11 +61,14 @@ struct mir__tcp_options {
     bool has_wscale;
     bool has_ts;
     bool sack_permitted;
+    bool has_cookie;    /**< Fast Open; without bytes it asks for one */
+    uint8_t cookie_len; /**< 0, or MIR__TCP_COOKIE_MIN .. MIR__TCP_COOKIE_MAX, even */
     uint8_t wscale;     /**< as received; RFC 7323 section 2.3 limits use to 14 */
     uint8_t sack_count; /**< blocks in sack[] */
     uint16_t mss;
     uint32_t tsval;
     uint32_t tsecr;
+    const uint8_t *cookie; /**< borrowed: inside the segment */
     struct {
         uint32_t left;
         uint32_t right;

@@ -27,6 +27,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     MIR_ASSERT(again.has_wscale == opt.has_wscale &&
                (!opt.has_wscale || again.wscale == opt.wscale));
     MIR_ASSERT(again.has_ts == opt.has_ts && (!opt.has_ts || again.tsecr == opt.tsecr));
+    MIR_ASSERT(again.has_cookie == opt.has_cookie);
+    MIR_ASSERT(!opt.has_cookie || (again.cookie_len == opt.cookie_len &&
+                                   memcmp(again.cookie, opt.cookie, opt.cookie_len) == 0));
     MIR_ASSERT(again.sack_count == opt.sack_count);
     MIR_ASSERT(memcmp(again.sack, opt.sack, opt.sack_count * sizeof opt.sack[0]) == 0);
     return 0;

@@ -60,6 +60,8 @@ static void on_accept(struct mir_tcp_listener *listener, struct mir_tcp *tcp, vo
         mir_tcp_abort(s->tcp);
     s->tcp = tcp;
     mir_tcp_set_handler(tcp, on_events, s);
+    if (s->answer_len > 0)
+        (void)script_send(s, s->answer_len);
 }
 
 void script_open_caps(struct tcp_script *s, const struct mir_net_config *config, uint32_t caps)
@@ -149,6 +151,9 @@ void script_in_more(struct tcp_script *s, const char *flags, uint32_t seq, uint3
         opt.has_wscale = s->wscale >= 0;
         opt.wscale = (uint8_t)s->wscale;
         opt.sack_permitted = s->sack;
+        opt.has_cookie = s->has_cookie;
+        opt.cookie_len = s->cookie_len;
+        opt.cookie = s->cookie;
     }
     for (; opt.sack_count < s->sack_count; opt.sack_count++) {
         opt.sack[opt.sack_count].left = s->our_isn + s->sack_block[opt.sack_count][0];
@@ -162,8 +167,9 @@ void script_in_more(struct tcp_script *s, const char *flags, uint32_t seq, uint3
     hdr.hdr_len = (uint8_t)(MIR__TCP_HEADER_BYTES + mir__tcp_options_len(&opt));
     mir__tcp_header_emit(tcp, &hdr);
     mir__tcp_options_emit(tcp + MIR__TCP_HEADER_BYTES, &opt);
+    uint32_t first = hdr.flags & MIR__TCP_SYN ? 1 : seq; /* the stream begins behind a SYN */
     for (uint32_t i = 0; i < len; i++)
-        tcp[hdr.hdr_len + i] = (uint8_t)(peer_byte(seq + i) + s->fill);
+        tcp[hdr.hdr_len + i] = (uint8_t)(peer_byte(first + i) + s->fill);
     uint16_t sum = mir__csum_add(mir__csum_pseudo(&src, &dst, MIR__PROTO_TCP, hdr.hdr_len + len),
                                  mir__csum_partial(tcp, hdr.hdr_len + len));
     sum = (uint16_t)~sum;
@@ -247,7 +253,9 @@ bool script_out(struct tcp_script *s, const char *flags, uint32_t seq, uint32_t 
     }
     ok &= tap_check_int(s->len, len, s->len == len, file, line, "len");
     for (uint32_t i = 0; ok && i < s->len; i++)
-        ok &= tap_check(s->payload[i] == our_byte((uint64_t)seq - 1 + i), file, line, "our bytes");
+        ok &= tap_check(s->payload[i] ==
+                            our_byte((uint64_t)seq + (want & MIR__TCP_SYN ? 1 : 0) - 1 + i),
+                        file, line, "our bytes");
     if (!ok)
         note_segment(s);
     return ok;
@@ -283,6 +291,7 @@ void script_listen(struct tcp_script *s, uint32_t backlog)
         .backlog = backlog,
         .on_accept = on_accept,
         .arg = s,
+        .fastopen_max = s->fastopen_max,
     };
     check_int(mir_tcp_listen(s->bed.stack, &config, &s->listener), ==, 0);
     s->our_port = 80;
@@ -309,6 +318,24 @@ void script_start_connect(struct tcp_script *s)
     s->peer_port = 80;
     out(s, "S", 0, 0, 0);
     s->our_port = s->hdr.src_port;
+}
+
+void script_connect_data(struct tcp_script *s, size_t len)
+{
+    static uint8_t bytes[8192];
+    size_t queued = 0;
+    struct mir_tcp_connect_config config = {
+        .remote = {mir_ip_from_v4(TESTBED_PEER_IP), 80},
+        .data = bytes,
+        .len = len,
+        .handler = on_events,
+        .arg = s,
+    };
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = our_byte(i);
+    check_int(mir_tcp_connect_data(s->bed.stack, &config, &queued, &s->tcp), ==, 0);
+    check_int(queued, ==, len);
+    s->peer_port = 80;
 }
 
 void script_connect(struct tcp_script *s)

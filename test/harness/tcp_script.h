@@ -27,6 +27,8 @@ struct tcp_script {
     struct mir_tcp *tcp; /* the connection, once there is one */
     unsigned events;     /* gathered since last looked at */
     uint32_t accepts;
+    uint32_t fastopen_max; /* of the listener; set before script_listen() */
+    uint32_t answer_len;   /* bytes sent inside on_accept */
     bool closes_on_accept;
     bool aborts_on_event;
     bool reads; /* take data as it comes */
@@ -39,9 +41,12 @@ struct tcp_script {
     uint32_t peer_isn;
     uint32_t our_isn;
     uint16_t wnd;
-    bool ts;            /* segments carry timestamps */
-    uint32_t tsval;     /* of the next segment */
-    uint32_t tsecr;     /* UINT32_MAX: echo what we saw last */
+    bool ts;         /* segments carry timestamps */
+    uint32_t tsval;  /* of the next segment */
+    uint32_t tsecr;  /* UINT32_MAX: echo what we saw last */
+    bool has_cookie; /* SYNs bring the Fast Open option */
+    uint8_t cookie_len;
+    uint8_t cookie[MIR__TCP_COOKIE_MAX];
     uint8_t tos;        /* IP of the next segments */
     int mss;            /* of SYNs; 0 = no option */
     int wscale;         /* of SYNs; -1 = no option */
@@ -76,6 +81,8 @@ void script_start_connect(struct tcp_script *s);
 void script_connect(struct tcp_script *s);
 /** Let time pass; timers fire. */
 void script_wait(struct tcp_script *s, mir_time_us span_us);
+/** Connect with the first @len bytes of our stream (Fast Open); nothing is taken from the wire. */
+void script_connect_data(struct tcp_script *s, size_t len);
 /** Queue @len bytes of our stream. Returns what was taken. */
 size_t script_send(struct tcp_script *s, size_t len);
 /** Events since the last call. */

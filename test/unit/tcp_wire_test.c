@@ -34,13 +34,16 @@ static void test_options(void)
 {
     uint8_t bytes[40];
     tap_case("options: all sets, parse of emit is the same, the length is as announced");
-    for (unsigned set = 0; set < 32; set++) {
+    for (unsigned set = 0; set < 64; set++) {
         struct mir__tcp_options in = {
             .has_mss = set & 1,
             .has_wscale = set & 2,
             .has_ts = set & 4,
             .sack_permitted = set & 8,
             .sack_count = set & 16 ? 2 : 0,
+            .has_cookie = set & 32,
+            .cookie_len = set & 2 ? 8 : 0,
+            .cookie = (const uint8_t *)"cookie!!",
             .mss = 1460,
             .wscale = 7,
             .tsval = 0x11223344,
@@ -59,6 +62,9 @@ static void test_options(void)
         check_int(back.has_ts, ==, in.has_ts);
         check_int(back.sack_permitted, ==, in.sack_permitted);
         check_int(back.sack_count, ==, in.sack_count);
+        check_int(back.has_cookie, ==, in.has_cookie);
+        check(!in.has_cookie || back.cookie_len == in.cookie_len);
+        check(!in.has_cookie || in.cookie_len == 0 || back.cookie[7] == '!');
         check(!in.has_mss || back.mss == 1460);
         check(!in.has_wscale || back.wscale == 7);
         check(!in.has_ts || (back.tsval == 0x11223344 && back.tsecr == 0x55667788));

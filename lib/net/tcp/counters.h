@@ -73,6 +73,13 @@
     X(syn_duplicate)                                                                               \
     X(syn_ack_retransmits)                                                                         \
     X(half_open_timed_out)                                                                         \
+    X(fastopen_cookies_out)                                                                        \
+    X(fastopen_bad_cookies)                                                                        \
+    X(fastopen_accepted)                                                                           \
+    X(fastopen_limit)                                                                              \
+    X(fastopen_sent)                                                                               \
+    X(fastopen_acked)                                                                              \
+    X(fastopen_fallbacks)                                                                          \
     X(cookies_sent)                                                                                \
     X(cookies_accepted)                                                                            \
     X(cookies_invalid)                                                                             \

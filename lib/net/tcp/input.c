@@ -163,6 +163,7 @@ static void syn_sent(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg)
     mir__tcp_ecn_answered(pcb, seg);
     mir__tcp_establish(pcb);
     mir__tcp_new_ack(pcb, seg);
+    mir__tcp_fast_answered(pcb, seg);
     pcb->ack_now = true;
     seg->seq = hdr->seq + 1;
     trim(pcb, seg);
@@ -294,7 +295,8 @@ static void reset_arrived(struct mir__tcp_pcb *pcb, const struct mir__tcp_segmen
     if (pcb->state == MIR_TCP_S_SYN_RECEIVED)
         MIR__TCP_COUNT(pcb->host, connect_failed);
     bool is_over = pcb->state == MIR_TCP_S_CLOSING || pcb->state == MIR_TCP_S_LAST_ACK;
-    int err = pcb->state == MIR_TCP_S_SYN_RECEIVED ? -MIR_ECONNREFUSED : -MIR_ECONNRESET;
+    bool is_refused = pcb->state == MIR_TCP_S_SYN_RECEIVED && !pcb->is_passive;
+    int err = is_refused ? -MIR_ECONNREFUSED : -MIR_ECONNRESET;
     mir__tcp_finish(pcb, is_over ? 0 : err);
 }
 
@@ -302,7 +304,8 @@ static void reset_arrived(struct mir__tcp_pcb *pcb, const struct mir__tcp_segmen
 static bool complete_handshake(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg)
 {
     const struct mir__tcp_header *hdr = &seg->hdr;
-    if (seq_le(hdr->ack, pcb->snd_una) || seq_gt(hdr->ack, pcb->snd_max)) {
+    /* With Fast Open snd_una is beyond the SYN already. */
+    if (seq_lt(hdr->ack, pcb->iss + 1) || seq_gt(hdr->ack, pcb->snd_max)) {
         MIR__TCP_COUNT(pcb->host, drop_bad_ack);
         mir__tcp_reply_reset(pcb->host, seg);
         return false;
@@ -312,6 +315,8 @@ static bool complete_handshake(struct mir__tcp_pcb *pcb, struct mir__tcp_segment
     pcb->snd_wl1 = hdr->seq;
     pcb->snd_wl2 = hdr->ack;
     mir__tcp_establish(pcb);
+    if (pcb->is_fast_open)
+        mir__tcp_fast_completed(pcb);
     return true;
 }
 

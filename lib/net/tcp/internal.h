@@ -22,6 +22,7 @@
  *   tune.c     buffer sizes that follow the path
  *   busy.c     what a connection needs only while it has something to do
  *   ecn.c      congestion marks
+ *   fastopen.c data in the SYN
  *   path_mtu.c what ICMP tells, black holes, probes
  *   check.c    invariants, in debug builds
  *
@@ -205,6 +206,8 @@ struct mir__tcp_pcb {
     bool snd_tuned : 1; /* snd_limit is only where it begins */
     bool rcv_tuned : 1;
     bool mtu_probe_failed : 1;
+    bool is_fast_open : 1;    /* SYN_RECEIVED, but the application has it already (fastopen.c) */
+    bool wants_fast_open : 1; /* our SYN shall bring data, or ask for the cookie */
 
     /* Sending (RFC 9293 section 3.3.1). snd_max is the highest snd_nxt ever was. */
     uint32_t iss;
@@ -282,6 +285,7 @@ struct mir__tcp_half_open {
     uint8_t retries;
     bool has_sack : 1;
     bool has_ecn : 1;
+    bool wants_cookie : 1; /* of Fast Open */
 };
 #define MIR__TCP_NO_WSCALE 15u
 
@@ -303,7 +307,8 @@ struct mir__tcp_listener {
     struct mir__tcp_state *host;
     uint32_t backlog;
     uint32_t half_open;
-    uint32_t rcvbuf; /* of its connections */
+    uint32_t rcvbuf;       /* of its connections */
+    uint32_t fastopen_max; /* 0: Fast Open is off */
     bool rcv_tuned;
     uint16_t mss_max;      /* 0 = none */
     mir_time_us cookie_us; /* last cookie sent; MIR_TIME_NEVER = none */
@@ -346,6 +351,10 @@ struct mir__tcp_state {
     uint8_t isn_key[16];
     uint8_t cookie_key[16];
     uint8_t ts_key[16];
+    uint8_t fast_key[2][16];        /* of Fast Open cookies: present one, the one before */
+    mir_time_us fast_key_us;        /* 0: none yet */
+    uint32_t fast_pending;          /* connections with is_fast_open */
+    struct mir_io_page *fast_cache; /* cookies of others; NULL until there is one */
 
     const struct mir__tcp_cc *cc; /* of new connections */
     uint32_t sndbuf;              /* of a connection, or where its tuning begins */
@@ -412,7 +421,7 @@ static inline bool is_synchronized(const struct mir__tcp_pcb *pcb)
 static inline bool may_receive(const struct mir__tcp_pcb *pcb)
 {
     return pcb->state == MIR_TCP_S_ESTABLISHED || pcb->state == MIR_TCP_S_FIN_WAIT_1 ||
-           pcb->state == MIR_TCP_S_FIN_WAIT_2;
+           pcb->state == MIR_TCP_S_FIN_WAIT_2 || pcb->is_fast_open;
 }
 /** Sequence number behind our queued data, where the FIN is or will be. */
 static inline uint32_t sendq_end(const struct mir__tcp_pcb *pcb)
@@ -620,6 +629,8 @@ struct mir__tcp_control {
     uint16_t wnd;
     uint8_t flags;
     const struct mir__tcp_options *opt; /* may be NULL */
+    struct mir__tcp_pcb *data_of;       /* whose first data_len bytes go with it; may be NULL */
+    uint32_t data_len;
 };
 void mir__tcp_send_control(struct mir__tcp_state *host, const struct mir__tcp_control *ctl);
 
@@ -738,6 +749,29 @@ static inline void mir__tcp_ecn_reduced(struct mir__tcp_pcb *pcb)
     pcb->in_cwr = false;
     pcb->cwr_due = pcb->has_ecn;
 }
+
+/* ---- fastopen.c ---------------------------------------------------------------------------------
+ */
+
+#define MIR__TCP_FAST_COOKIE 8u /* bytes of ours */
+
+/** The cookie for a peer. */
+void mir__tcp_fast_cookie(struct mir__tcp_state *host, const struct mir__tcp_tuple *tuple,
+                          uint8_t cookie[MIR__TCP_FAST_COOKIE]);
+/** Is it ours, and not too old? */
+bool mir__tcp_fast_check(struct mir__tcp_state *host, const struct mir__tcp_tuple *tuple,
+                         const struct mir__tcp_options *opt) MIR_CHECK;
+/** @pcb was made for a SYN with a good cookie: take its data. */
+void mir__tcp_fast_begin(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *syn);
+/** Its handshake is complete. */
+void mir__tcp_fast_completed(struct mir__tcp_pcb *pcb);
+/** It does not count as pending any more. */
+void mir__tcp_fast_over(struct mir__tcp_pcb *pcb);
+/** Our SYN: add the option; returns how many bytes of the queue may go with it. */
+uint32_t mir__tcp_fast_ask(struct mir__tcp_pcb *pcb, struct mir__tcp_options *opt);
+/** Its SYN-ACK, after the acknowledgment was processed. */
+void mir__tcp_fast_answered(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *syn_ack);
+void mir__tcp_fast_fini(struct mir__tcp_state *host);
 
 /* ---- path_mtu.c ---------------------------------------------------------------------------------
  */

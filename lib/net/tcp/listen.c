@@ -14,7 +14,8 @@
  * agreed. The application is told of a connection when the ACK has been processed, data that came
  * with it included, and may do with it whatever it likes inside on_accept.
  *
- * A SYN's data is not kept (RFC 9293 section 3.10.7.2 allows to); the peer sends it again.
+ * A SYN's data is kept with Fast Open only (fastopen.c); else the peer sends it again, as RFC 9293
+ * section 3.10.7.2 allows.
  */
 #include <mirari/log.h>
 
@@ -112,6 +113,7 @@ int mir__tcp_listen(struct mir_stack *stack, const struct mir_tcp_listen_config 
         .rcvbuf = config->rcvbuf_bytes != 0 ? MIR_MAX(config->rcvbuf_bytes, 2048u) : host->rcvbuf,
         .rcv_tuned = config->rcvbuf_bytes == 0 && host->rcv_tuned,
         .mss_max = config->mss_max,
+        .fastopen_max = config->fastopen_max,
         .cookie_us = MIR_TIME_NEVER,
     };
     mir_list_push_back(bucket_of(host, local.port), &listener->link);
@@ -181,6 +183,13 @@ static void send_syn_ack(struct mir__tcp_state *host, const struct mir__tcp_tupl
         .tsval = tsval,
         .tsecr = half->ts_recent,
     };
+    uint8_t cookie[MIR__TCP_FAST_COOKIE];
+    if (half->wants_cookie) {
+        mir__tcp_fast_cookie(host, tuple, cookie);
+        opt.has_cookie = true;
+        opt.cookie_len = sizeof cookie;
+        opt.cookie = cookie;
+    }
     struct mir__tcp_control ctl = {
         .tuple = tuple,
         .seq = half->iss,
@@ -277,41 +286,6 @@ static void answer_with_cookie(struct mir__tcp_listener *listener,
     send_syn_ack(host, tuple, &half, tsval);
 }
 
-static void syn_arrived(struct mir__tcp_listener *listener, const struct mir__tcp_tuple *tuple,
-                        const struct mir__tcp_segment *syn, uint32_t isn_floor)
-{
-    struct mir__tcp_state *host = listener->host;
-    struct mir__tcp_half_open *half = NULL;
-    MIR__TCP_COUNT(host, syn_in);
-    if (listener->half_open < listener->backlog)
-        half = mir_pool_alloc(&host->half_opens);
-    if (half == NULL) {
-        MIR__TCP_COUNT(host, drop_half_open_limit);
-        answer_with_cookie(listener, tuple, syn);
-        return;
-    }
-    *half = (struct mir__tcp_half_open){
-        .listener = listener,
-        .iss = mir__tcp_isn(host, tuple),
-        .irs = syn->hdr.seq,
-        .ts_recent = syn->opt.has_ts ? syn->opt.tsval : 0,
-        .wnd = syn->hdr.wnd,
-        .mss = mir__tcp_peer_mss(&syn->opt),
-        .wscale = syn->opt.has_wscale ? MIR_MIN(syn->opt.wscale, (uint8_t)MIR__TCP_WSCALE_MAX)
-                                      : (uint8_t)MIR__TCP_NO_WSCALE,
-        .has_sack = syn->opt.sack_permitted && !host->no_sack,
-        .has_ecn = mir__tcp_ecn_is_asked(host, syn),
-    };
-    if (isn_floor != 0 && seq_le(half->iss, isn_floor))
-        half->iss = isn_floor + 65536 + mir_rng_below(host->rng, 65536);
-    mir__tcp_table_insert(host, &half->node, tuple, MIR__TCP_HALF_OPEN);
-    half->node.has_ts = syn->opt.has_ts;
-    mir_list_init(&half->link);
-    listener->half_open++;
-    send_syn_ack(host, tuple, half, clock_for(host, tuple));
-    wait_for_ack(host, half);
-}
-
 /* ---- ACK: a connection comes to be --------------------------------------------------------------
  */
 
@@ -365,6 +339,15 @@ static struct mir__tcp_pcb *make_connection(struct mir__tcp_listener *listener,
     return pcb;
 }
 
+static void give_to_application(struct mir__tcp_listener *listener, struct mir__tcp_pcb *pcb)
+{
+    MIR__TCP_COUNT(pcb->host, passive_opens);
+    if (pcb->has_ecn)
+        MIR__TCP_COUNT(pcb->host, ecn_agreed);
+    pcb->is_accepted = true;
+    listener->pub.on_accept(&listener->pub, &pcb->tcp, listener->pub.arg);
+}
+
 /* Process the ACK as SYN_RECEIVED does; if a connection came of it, give it to the application. */
 static void open_connection(struct mir__tcp_listener *listener, struct mir__tcp_pcb *pcb,
                             struct mir__tcp_segment *seg)
@@ -372,15 +355,83 @@ static void open_connection(struct mir__tcp_listener *listener, struct mir__tcp_
     mir__tcp_hold(pcb);
     mir__tcp_input_pcb(pcb, seg);
     if (is_synchronized(pcb)) {
-        MIR__TCP_COUNT(pcb->host, passive_opens);
-        if (pcb->has_ecn)
-            MIR__TCP_COUNT(pcb->host, ecn_agreed);
-        pcb->is_accepted = true;
-        listener->pub.on_accept(&listener->pub, &pcb->tcp, listener->pub.arg);
+        give_to_application(listener, pcb);
     } else if (!pcb->is_dead) {
         mir__tcp_finish(pcb, -MIR_ECONNABORTED);
     }
     mir__tcp_drop(pcb);
+}
+
+/* What a SYN says, as an entry remembers it. */
+static struct mir__tcp_half_open read_syn(struct mir__tcp_listener *listener,
+                                          const struct mir__tcp_tuple *tuple,
+                                          const struct mir__tcp_segment *syn, uint32_t isn_floor)
+{
+    struct mir__tcp_state *host = listener->host;
+    struct mir__tcp_half_open half = {
+        .listener = listener,
+        .iss = mir__tcp_isn(host, tuple),
+        .irs = syn->hdr.seq,
+        .ts_recent = syn->opt.has_ts ? syn->opt.tsval : 0,
+        .wnd = syn->hdr.wnd,
+        .mss = mir__tcp_peer_mss(&syn->opt),
+        .wscale = syn->opt.has_wscale ? MIR_MIN(syn->opt.wscale, (uint8_t)MIR__TCP_WSCALE_MAX)
+                                      : (uint8_t)MIR__TCP_NO_WSCALE,
+        .has_sack = syn->opt.sack_permitted && !host->no_sack,
+        .has_ecn = mir__tcp_ecn_is_asked(host, syn),
+        .wants_cookie = listener->fastopen_max > 0 && syn->opt.has_cookie,
+    };
+    if (isn_floor != 0 && seq_le(half.iss, isn_floor))
+        half.iss = isn_floor + 65536 + mir_rng_below(host->rng, 65536);
+    half.node.has_ts = syn->opt.has_ts;
+    return half;
+}
+
+/* A SYN with a good cookie: the application gets the connection, and its data, at once. False: not
+ * now; the ordinary way. */
+static bool open_fast(struct mir__tcp_listener *listener, const struct mir__tcp_tuple *tuple,
+                      const struct mir__tcp_half_open *half, struct mir__tcp_segment *syn)
+{
+    struct mir__tcp_state *host = listener->host;
+    if (!half->wants_cookie || !mir__tcp_fast_check(host, tuple, &syn->opt))
+        return false;
+    if (host->fast_pending >= listener->fastopen_max) {
+        MIR__TCP_COUNT(host, fastopen_limit);
+        return false;
+    }
+    struct mir__tcp_pcb *pcb = make_connection(listener, tuple, half);
+    if (pcb == NULL)
+        return false;
+    mir__tcp_hold(pcb);
+    mir__tcp_fast_begin(pcb, syn);
+    give_to_application(listener, pcb);
+    mir__tcp_drop(pcb);
+    return true;
+}
+
+static void syn_arrived(struct mir__tcp_listener *listener, const struct mir__tcp_tuple *tuple,
+                        struct mir__tcp_segment *syn, uint32_t isn_floor)
+{
+    struct mir__tcp_state *host = listener->host;
+    struct mir__tcp_half_open *half = NULL;
+    struct mir__tcp_half_open request = read_syn(listener, tuple, syn, isn_floor);
+    MIR__TCP_COUNT(host, syn_in);
+    if (open_fast(listener, tuple, &request, syn))
+        return;
+    if (listener->half_open < listener->backlog)
+        half = mir_pool_alloc(&host->half_opens);
+    if (half == NULL) {
+        MIR__TCP_COUNT(host, drop_half_open_limit);
+        answer_with_cookie(listener, tuple, syn);
+        return;
+    }
+    *half = request;
+    mir__tcp_table_insert(host, &half->node, tuple, MIR__TCP_HALF_OPEN);
+    half->node.has_ts = syn->opt.has_ts;
+    mir_list_init(&half->link);
+    listener->half_open++;
+    send_syn_ack(host, tuple, half, clock_for(host, tuple));
+    wait_for_ack(host, half);
 }
 
 static bool accept_cookie(struct mir__tcp_listener *listener, const struct mir__tcp_tuple *tuple,

@@ -289,7 +289,7 @@ static bool send_some(struct mir__tcp_pcb *pcb)
         return false; /* that comes first */
     uint32_t end = sendq_end(pcb);
     uint32_t unsent = seq_gt(end, pcb->snd_nxt) ? end - pcb->snd_nxt : 0;
-    bool has_fin = pcb->fin_queued && seq_le(pcb->snd_nxt, end);
+    bool has_fin = pcb->fin_queued && seq_le(pcb->snd_nxt, end) && is_synchronized(pcb);
     if (unsent == 0 && !has_fin)
         return false;
     uint32_t usable = usable_window(pcb);
@@ -394,18 +394,24 @@ static void send_syn(struct mir__tcp_pcb *pcb)
         return;
     }
     mir__tcp_syn_options(pcb, &opt);
+    uint32_t data_len = is_answer ? 0 : mir__tcp_fast_ask(pcb, &opt);
     if (is_answer)
         pcb->rcv_adv = seq_max(pcb->rcv_adv, pcb->rcv_nxt + wnd);
+    uint32_t syn_flags = is_answer ? MIR__TCP_ACK : mir__tcp_ecn_ask(pcb);
+    if (is_answer && pcb->has_ecn)
+        syn_flags |= MIR__TCP_ECE;
     struct mir__tcp_control ctl = {
         .tuple = &tuple,
         .seq = pcb->iss,
         .ack = is_answer ? pcb->rcv_nxt : 0,
         .wnd = (uint16_t)wnd,
-        .flags = (uint8_t)(MIR__TCP_SYN | (is_answer ? MIR__TCP_ACK : mir__tcp_ecn_ask(pcb))),
+        .flags = (uint8_t)(MIR__TCP_SYN | syn_flags),
         .opt = &opt,
+        .data_of = pcb,
+        .data_len = data_len,
     };
     pcb->syn_due = false;
-    if (pcb->snd_max == pcb->iss)
+    if (pcb->rexmt_count == 0)
         pcb->busy->progress_us = now_of(pcb->host);
     else
         pcb->retransmits++;
@@ -414,9 +420,14 @@ static void send_syn(struct mir__tcp_pcb *pcb)
         pcb->busy->rtt_seq = pcb->iss + 1;
         pcb->busy->rtt_start_us = now_of(pcb->host);
     }
-    pcb->snd_nxt = pcb->iss + 1;
-    pcb->snd_max = seq_max(pcb->snd_max, pcb->iss + 1);
+    if (!pcb->is_fast_open)
+        pcb->snd_nxt = pcb->iss + 1 + data_len;
+    pcb->snd_max = seq_max(pcb->snd_max, pcb->snd_nxt);
+    pcb->bytes_sent += data_len;
+    pcb->host->counters.bytes_out += data_len;
     pcb->segs_out++;
+    if (is_answer)
+        acknowledged(pcb);
     mir__tcp_timer_rexmt(pcb);
     mir__tcp_send_control(pcb->host, &ctl);
 }
@@ -431,7 +442,7 @@ static void watch_window(struct mir__tcp_pcb *pcb)
         has_flight = mir__tcp_pipe(pcb) > 0;
         has_more |= pcb->loss->lost > 0;
     }
-    if (!has_more || has_flight || pcb->is_blocked || pcb->is_persist ||
+    if (!has_more || has_flight || pcb->is_blocked || pcb->is_persist || !is_synchronized(pcb) ||
         mir__tcp_timer_runs(pcb, MIR__TCP_T_PACE))
         return;
     /* Behind a closed window retransmission sends nothing: what was in flight needs probes too. */
@@ -455,7 +466,8 @@ void mir__tcp_output(struct mir__tcp_pcb *pcb)
     if (!is_synchronized(pcb)) {
         if (pcb->syn_due)
             send_syn(pcb);
-        return;
+        if (!pcb->is_fast_open || pcb->rexmt_count > 0)
+            return;
     }
     if (is_at_rest(pcb) || !refresh_route(pcb)) {
         if (pcb->busy->sendq.q.bytes > 0 && !mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT))
@@ -570,6 +582,8 @@ void mir__tcp_send_control(struct mir__tcp_state *host, const struct mir__tcp_co
     mir__tcp_header_emit(to, &hdr);
     if (ctl->opt != NULL)
         mir__tcp_options_emit(to + MIR__TCP_HEADER_BYTES, ctl->opt);
+    if (ctl->data_len > 0)
+        (void)mir__tcp_sendq_gather(ctl->data_of, ctl->seq + 1, ctl->data_len, buf);
     if (ctl->flags & MIR__TCP_RST)
         MIR__TCP_COUNT(host, resets_out);
     MIR__TCP_COUNT(host, segs_out);

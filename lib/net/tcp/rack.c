@@ -137,8 +137,8 @@ void mir__tcp_probe_schedule(struct mir__tcp_pcb *pcb)
     struct mir__tcp_loss *loss = pcb->loss;
     if (loss->is_reordering)
         return;
-    if (loss->sacked > 0 || loss->lost > 0 || loss->in_timeout || pcb->in_recovery ||
-        loss->has_probe || pcb->is_persist || loss->first == NULL ||
+    if (!is_synchronized(pcb) || loss->sacked > 0 || loss->lost > 0 || loss->in_timeout ||
+        pcb->in_recovery || loss->has_probe || pcb->is_persist || loss->first == NULL ||
         !mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT)) {
         mir__tcp_timer_stop(pcb, MIR__TCP_T_LOSS);
         return;

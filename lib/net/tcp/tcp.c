@@ -23,8 +23,6 @@
  * connections count towards memory_max: above it, windows stop opening, early segments are dropped
  * and writers wait, except that an empty queue may always take a page, so that everybody makes
  * progress.
- *
- * What this TCP does not do yet: Fast Open.
  */
 #include <mirari/log.h>
 
@@ -122,6 +120,7 @@ void mir__tcp_finish(struct mir__tcp_pcb *pcb, int err)
     bool is_time_wait = pcb->state == MIR_TCP_S_TIME_WAIT;
     if (err != 0)
         log_end(pcb, err);
+    mir__tcp_fast_over(pcb);
     mir__tcp_table_remove(host, &pcb->node);
     if (is_time_wait)
         mir__tcp_time_wait_enter(pcb);
@@ -155,8 +154,10 @@ void mir__tcp_establish(struct mir__tcp_pcb *pcb)
 {
     pcb->state = pcb->fin_queued ? MIR_TCP_S_FIN_WAIT_1 : MIR_TCP_S_ESTABLISHED;
     pcb->syn_due = false;
-    pcb->small_end = pcb->iss;
-    pcb->cc->init(pcb);
+    if (!pcb->is_fast_open) {
+        pcb->small_end = pcb->iss;
+        pcb->cc->init(pcb);
+    }
     if (pcb->syn_rexmitted && pcb->srtt_us == 0)
         pcb->rto_us = MIR__TCP_RTO_AFTER_SYN_US;
     else
@@ -659,6 +660,7 @@ void mir__tcp_fini(struct mir_net *net)
         tcp_abort(&pcb->tcp);
     }
     mir__tcp_time_wait_fini(host);
+    mir__tcp_fast_fini(host);
     mir_work_cancel(&host->flush_work);
     MIR_ASSERT_OP(host->memory_used, ==, 0);
     mir__tcp_table_fini(host);

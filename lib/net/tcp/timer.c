@@ -160,7 +160,8 @@ static void rexmt_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
         mir__tcp_mark(pcb); /* a buffer was missing */
         return;
     }
-    if (pcb->rexmt_count >= (is_syn ? MIR__TCP_R2_SYN : MIR__TCP_R2_DATA) ||
+    uint32_t syn_limit = pcb->is_passive ? MIR__TCP_R2_SYN_ACK : MIR__TCP_R2_SYN;
+    if (pcb->rexmt_count >= (is_syn ? syn_limit : MIR__TCP_R2_DATA) ||
         user_timeout_passed(pcb, now_us)) {
         give_up(pcb);
         return;
