@@ -432,8 +432,9 @@ struct mir_net_config {
     struct mir_page_pool *pages;
     struct mir_buf_pool *bufs;
     struct mir_rng *rng;
-    uint32_t tcp_connections_max;  /**< 0 = 16384 */
-    uint32_t tcp_time_wait_max;    /**< 0 = 8192; the oldest gives way */
+    uint32_t tcp_connections_max;  /**< 0 = one for 2 KiB of the page pool, at least 16384 */
+    uint32_t tcp_time_wait_max;    /**< 0 = one for 16 KiB of it, at least 8192; the oldest gives
+                                        way */
     uint32_t tcp_listeners_max;    /**< 0 = 64 */
     uint32_t tcp_sndbuf_bytes;     /**< per connection; 0 = follows the path, from 256 KiB on */
     uint32_t tcp_rcvbuf_bytes;     /**< likewise, from 128 KiB on */

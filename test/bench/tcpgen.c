@@ -10,7 +10,7 @@
  * HOST PORT     the host as the other side: PORT discards, PORT+1 sends, PORT+2 echoes
  *
  * Options: --seconds S (5), --cpu N (no pinning), --size BYTES (of a write or a request),
- * --count N, --parallel N, --path /TEXT (of short).
+ * --count N, --parallel N, --path /TEXT (of short), --from IP (of the host's own addresses).
  *
  * Output is `name value unit`, one a line. The exit status is 1 if anything failed: a refused or
  * reset connection, a short answer. It measures with the monotonic clock and keeps every latency of
@@ -48,6 +48,7 @@ static struct {
     uint32_t count;
     uint32_t parallel;
     const char *path;
+    struct sockaddr_in from;
 } opt = {.seconds = 5, .count = 1000, .parallel = 64, .path = "/"};
 
 static uint8_t block[BLOCK_BYTES];
@@ -89,6 +90,12 @@ static int open_socket(bool blocking)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    if (opt.from.sin_family == AF_INET) {
+        /* The port is chosen by connect, for this peer alone. */
+        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+        if (bind(fd, (struct sockaddr *)&opt.from, sizeof opt.from) != 0)
+            give_up("--from");
+    }
     return fd;
 }
 
@@ -379,7 +386,8 @@ static void pin_to(int cpu)
 static int usage(void)
 {
     fprintf(stderr, "usage: tcpgen send|recv|rr|conn|short|hold|serve HOST PORT [--seconds S] "
-                    "[--cpu N] [--size BYTES] [--count N] [--parallel N] [--path TEXT]\n");
+                    "[--cpu N] [--size BYTES] [--count N] [--parallel N] [--path TEXT] "
+                    "[--from IP]\n");
     return 64;
 }
 
@@ -407,13 +415,11 @@ static int run_mode(const char *mode)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"seconds", required_argument, NULL, 's'},
-                                            {"cpu", required_argument, NULL, 'c'},
-                                            {"size", required_argument, NULL, 'b'},
-                                            {"count", required_argument, NULL, 'n'},
-                                            {"parallel", required_argument, NULL, 'p'},
-                                            {"path", required_argument, NULL, 'u'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"seconds", required_argument, NULL, 's'},  {"cpu", required_argument, NULL, 'c'},
+        {"size", required_argument, NULL, 'b'},     {"count", required_argument, NULL, 'n'},
+        {"parallel", required_argument, NULL, 'p'}, {"path", required_argument, NULL, 'u'},
+        {"from", required_argument, NULL, 'f'},     {NULL, 0, NULL, 0}};
     int key;
 
     signal(SIGPIPE, SIG_IGN);
@@ -436,6 +442,11 @@ int main(int argc, char **argv)
             break;
         case 'u':
             opt.path = optarg;
+            break;
+        case 'f':
+            opt.from.sin_family = AF_INET;
+            if (inet_pton(AF_INET, optarg, &opt.from.sin_addr) != 1)
+                return usage();
             break;
         default:
             return usage();

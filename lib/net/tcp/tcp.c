@@ -547,11 +547,20 @@ const struct mir_tcp_ops mir__tcp_ops = {
 /* ---- the stack's TCP ----------------------------------------------------------------------------
  */
 
+/* @given, or as many as @share_bytes of memory for each allow, at least @least. Nothing is taken
+ * before it is needed. */
+static uint32_t limit_of(uint32_t given, uint64_t arena_bytes, uint32_t share_bytes, uint32_t least)
+{
+    uint64_t most = MIR_MIN(arena_bytes / share_bytes, (uint64_t)UINT32_MAX / 2);
+    return given != 0 ? given : MIR_MAX((uint32_t)most, least);
+}
+
 static int init_pools(struct mir__tcp_state *host, const struct mir_net_config *config)
 {
     struct mir_page_pool *pages = host->stack->pages;
-    uint32_t connections = config->tcp_connections_max != 0 ? config->tcp_connections_max : 16384;
-    uint32_t waits = config->tcp_time_wait_max != 0 ? config->tcp_time_wait_max : 8192;
+    /* Connections at rest, of 512 bytes each, may fill a quarter. */
+    uint32_t connections = limit_of(config->tcp_connections_max, pages->arena_size, 4 * 512, 16384);
+    uint32_t waits = limit_of(config->tcp_time_wait_max, pages->arena_size, 16384, 8192);
     uint32_t listeners = config->tcp_listeners_max != 0 ? config->tcp_listeners_max : 64;
     int r = mir_pool_init(&host->pcbs, "tcp connections", pages, sizeof(struct mir__tcp_pcb),
                           connections);
