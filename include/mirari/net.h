@@ -468,13 +468,25 @@ enum mir_ip6_mode {
     MIR_IP6_AUTO,       /**< what is given, and what routers say */
 };
 
+/** How an IPv4 address is tested before it is used (RFC 5227 section 2.1). Whatever it is, a held
+ *  address is announced and defended. */
+enum mir_net_acd {
+    MIR_NET_ACD_DEFAULT, /**< addresses by DHCP as QUICK, those by hand not at all */
+    MIR_NET_ACD_QUICK,   /**< two questions within 0.3 s */
+    MIR_NET_ACD_FULL,    /**< the times of RFC 5227: 4 to 7 s */
+    MIR_NET_ACD_OFF,     /**< used at once */
+};
+
 /** Addresses of an interface. Everything zero but `ip` and `prefix_len` is IPv4 alone. */
 struct mir_net_if_config {
     bool use_dhcp;
     struct mir_ip ip; /**< IPv4; any = none of its own, for IPv6 alone */
     uint8_t prefix_len;
-    struct mir_ip gateway;     /**< any = none */
-    const char *hostname;      /**< for DHCP; may be NULL; static text */
+    struct mir_ip gateway;      /**< any = none */
+    const char *hostname;       /**< for DHCP; may be NULL; static text */
+    struct mir_ip dhcp_last_ip; /**< asked for first: mir_net_get_lease() last time */
+    bool link_local4;           /**< 169.254/16 while DHCP finds no server, or alone */
+    enum mir_net_acd acd;
     enum mir_ip6_mode ip6;     /**< an IPv6 address below needs more than OFF */
     struct mir_ip gateway6;    /**< any = none */
     const uint8_t *ip6_secret; /**< [16] for RFC 7217: the same addresses after a restart; NULL =
@@ -588,6 +600,28 @@ int mir_net_remove_route(struct mir_net *net, const struct mir_net_route *route)
 /** Call @each for every route; nothing may be added or removed inside. */
 void mir_net_each_route(const struct mir_net *net,
                         void (*each)(void *arg, const struct mir_net_route *route), void *arg);
+
+/** What DHCP has leased. */
+struct mir_net_lease {
+    struct mir_ip ip;
+    uint8_t prefix_len;
+    struct mir_ip gateway; /**< any = none */
+    struct mir_ip server;
+    mir_time_us renew_us;   /**< when the server is asked again */
+    mir_time_us expires_us; /**< MIR_TIME_NEVER = no end */
+};
+
+/**
+ * mir_net_get_lease() - the present DHCP lease: to be kept for the next start, and shown.
+ *
+ * @interface  0 = the one added first
+ *
+ * Returns 0, -MIR_ENOENT (no such interface, no lease). It may change when stack.address_ready is
+ * woken. Give lease->ip as dhcp_last_ip at the next start, which then takes one exchange less.
+ * Source  RFC 2131 section 3.2
+ */
+int mir_net_get_lease(const struct mir_net *net, uint32_t interface,
+                      struct mir_net_lease *lease) MIR_CHECK;
 
 /** The API object of the stack. */
 struct mir_stack *mir_net_stack(struct mir_net *net);

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* ARP: questions and answers about IPv4 neighbours on Ethernet (RFC 826), announcements and
- * conflicts (RFC 5227). The table and its states are in neigh.c.
+/* ARP: questions and answers about IPv4 neighbours on Ethernet (RFC 826). The table and its states
+ * are in neigh.c; probes, announcements and conflicts (RFC 5227) are acd4.c's, which sends by this
+ * file and sees each packet first.
+ *
+ * Every IPv4 address of an interface is answered for; a question is asked from the address in the
+ * neighbour's network. Replies from a link-local address go to everybody (RFC 3927 section 2.5).
  *
  * What a stranger can do. Replies that nobody asked for are dropped. A request for our address
  * makes an entry while the table has room for strangers. An entry counts as reachable for 60
@@ -45,29 +49,24 @@ static void send_request(struct mir__iface *iface, uint32_t sender_ip, uint32_t 
 
 void mir__arp_send_probe(struct mir__iface *iface, uint32_t ip)
 {
-    send_request(iface, iface->ip, ip, mac_all);
+    send_request(iface, 0, ip, mac_all);
 }
 
-void mir__arp_announce(struct mir__iface *iface)
+void mir__arp_send_announcement(struct mir__iface *iface, uint32_t ip)
 {
-    if (iface->ip == 0 || !iface->is_started)
-        return;
-    iface->announcements_left = 1;
-    send_request(iface, iface->ip, iface->ip, mac_all);
-    mir_timer_set(iface->net->loop, &iface->announce_timer,
-                  mir_loop_now(iface->net->loop) + 2 * MIR_US_PER_S);
+    send_request(iface, ip, ip, mac_all);
 }
 
 static void reply(struct mir__iface *iface, const uint8_t *request)
 {
     struct mir__arp arp = {
         .op = MIR__ARP_REPLY,
-        .sender_ip = iface->ip,
+        .sender_ip = mir__arp_target_ip(request),
         .target_ip = mir__arp_sender_ip(request),
     };
     mir_memcpy(arp.sender_mac, iface->mac, 6);
     mir_memcpy(arp.target_mac, mir__arp_sender_mac(request), 6);
-    send_packet(iface, &arp, arp.target_mac);
+    send_packet(iface, &arp, mir__ip4_is_link_local(arp.sender_ip) ? mac_all : arp.target_mac);
 }
 
 /* ---- the family ---------------------------------------------------------------------------- */
@@ -84,7 +83,8 @@ static const struct mir__neigh_times *times(const struct mir__iface *iface)
 
 static void ask(struct mir__neigh *neigh, bool by_unicast)
 {
-    send_request(neigh->iface, neigh->iface->ip, mir_ip_to_v4(&neigh->ip),
+    uint32_t target = mir_ip_to_v4(&neigh->ip);
+    send_request(neigh->iface, mir__ifaddr_source4(neigh->iface, target), target,
                  by_unicast ? neigh->header : mac_all);
 }
 
@@ -134,30 +134,17 @@ int mir__arp_output(struct mir_net *net, struct mir__route *route, struct mir_bu
     return mir__neigh_output(net, route, &mir__neigh_arp, &ip, buf_given);
 }
 
-static void on_announce_timer(void *arg)
-{
-    struct mir__iface *iface = arg;
-    if (iface->announcements_left > 0 && iface->ip != 0) {
-        iface->announcements_left--;
-        send_request(iface, iface->ip, iface->ip, mac_all);
-    }
-}
-
 /* ---- input -------------------------------------------------------------------------------- */
 
-/* Somebody else says our address is his: defend it, at most once in ten seconds (RFC 5227 2.4 b).
- */
-static void defend(struct mir__iface *iface)
+/* Most interfaces have one address; the hash is for the others. */
+static bool is_address_of(const struct mir__iface *iface, uint32_t ip)
 {
-    struct mir_net *net = iface->net;
-    mir_time_us now_us = mir_loop_now(net->loop);
-    net->counters.arp_conflict++;
-    if (iface->defended_us != 0 && now_us - iface->defended_us < 10 * MIR_US_PER_S)
-        return;
-    iface->defended_us = now_us;
-    MIR_LOG(NET, WARN, "address conflict: another host uses our IPv4 address interface=%u",
-            iface->index);
-    send_request(iface, iface->ip, iface->ip, mac_all);
+    if (ip == iface->ip)
+        return ip != 0;
+    if (iface->net->ifaddr.v4_count < 2)
+        return false;
+    const struct mir__ifaddr *addr = mir__ifaddr_find4(iface->net, ip);
+    return addr != NULL && addr->iface == iface;
 }
 
 static bool is_sane(const struct mir__iface *iface, const uint8_t *arp)
@@ -171,14 +158,25 @@ static bool is_sane(const struct mir__iface *iface, const uint8_t *arp)
            (iface->broadcast == 0 || sender_ip != iface->broadcast);
 }
 
+static bool is_on_link(const struct mir__iface *iface, uint32_t ip)
+{
+    uint32_t from = mir__ifaddr_source4(iface, ip);
+    const struct mir__ifaddr *addr;
+    if (from == iface->ip)
+        return mir__iface_is_on_link(iface, ip);
+    addr = mir__ifaddr_find4(iface->net, from);
+    return addr != NULL; /* chosen because its network has it */
+}
+
 /* RFC 826, "Packet Reception": merge what is known, then answer. */
 static void learn(struct mir_net *net, struct mir__iface *iface, const uint8_t *arp)
 {
     uint32_t sender_ip = mir__arp_sender_ip(arp);
     struct mir_ip ip = mir_ip_from_v4(sender_ip);
     struct mir__neigh *neigh;
-    bool asks_us = mir__arp_op(arp) == MIR__ARP_REQUEST && mir__arp_target_ip(arp) == iface->ip;
-    if (asks_us && mir__iface_is_on_link(iface, sender_ip))
+    bool asks_us =
+        mir__arp_op(arp) == MIR__ARP_REQUEST && is_address_of(iface, mir__arp_target_ip(arp));
+    if (asks_us && is_on_link(iface, sender_ip))
         neigh = mir__neigh_learn(iface, &mir__neigh_arp, &ip);
     else
         neigh = mir__neigh_find(net, iface, &ip);
@@ -193,22 +191,11 @@ static void process(struct mir_net *net, struct mir__iface *iface, const uint8_t
     bool is_request = mir__arp_op(arp) == MIR__ARP_REQUEST;
     if (mir__mac_equal(mir__arp_sender_mac(arp), iface->mac))
         return; /* our own, come back */
-    if (iface->dhcp.state == MIR__DHCP_PROBING &&
-        (sender_ip == iface->dhcp.offered_ip ||
-         (is_request && sender_ip == 0 && target_ip == iface->dhcp.offered_ip))) {
-        net->counters.arp_conflict++;
-        mir__dhcp_conflict(iface);
+    if (mir__acd4_input(iface, sender_ip, target_ip, is_request) || iface->ip == 0)
         return;
-    }
-    if (iface->ip == 0)
-        return;
-    if (sender_ip == iface->ip) {
-        defend(iface);
-        return;
-    }
     if (sender_ip != 0)
         learn(net, iface, arp);
-    if (is_request && target_ip == iface->ip)
+    if (is_request && is_address_of(iface, target_ip))
         reply(iface, arp);
 }
 
@@ -223,12 +210,6 @@ void mir__arp_input(struct mir_net *net, struct mir__iface *iface, struct mir_bu
 }
 
 /* ---- life --------------------------------------------------------------------------------- */
-
-void mir__arp_init(struct mir_net *net)
-{
-    for (uint32_t i = 0; i < MIR__IFACES_MAX; i++)
-        mir_timer_init(&net->ifaces[i].announce_timer, on_announce_timer, &net->ifaces[i]);
-}
 
 void mir__arp_forget(struct mir_net *net, const struct mir__iface *iface)
 {

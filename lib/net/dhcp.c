@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* DHCP client for IPv4 (RFC 2131 section 4.4; options RFC 2132).
+/* DHCP client for IPv4 (RFC 2131 section 4.4; options RFC 2132, 3397, 3442, 4361).
  *
- *          OFFER             ACK              nobody has it
+ *   REBOOTING ──────────────────────┐ACK
+ *       │ NAK, no answer            v
+ *       v  OFFER             ACK         nobody has it
  *   SELECTING ──> REQUESTING ──> PROBING ──────────────────> BOUND <─────────────┐
  *     ^   ^           │ NAK         │ somebody has it          │ T1              │ ACK
  *     │   │           v             v  (DECLINE)               v         T2      │
@@ -15,24 +17,38 @@
  * within 60 seconds (section 4.4.5). At the end of the lease the address is taken away. Times count
  * from when the REQUEST left.
  *
- * An address is probed by ARP before it is used (section 4.4.1): twice within 0.3 s. RFC 5227 would
- * have that last seven seconds, which is more than an appliance's whole start may take. For the
- * same reason the first DISCOVER goes out at once and not after the 1 to 10 seconds of
- * section 4.4.1.
+ * REBOOTING asks for the address of last time (section 3.2), after a start or when the link comes
+ * back. In the second case the address stays in use meanwhile, and if nobody answers, for the rest
+ * of the lease; a server of another network says NAK.
+ *
+ * An address is probed by ARP before it is used (section 4.4.1), by default the quick way of
+ * acd4.c: RFC 5227's seven seconds are more than an appliance's whole start may take. For the same
+ * reason the first DISCOVER goes out at once and not after the 1 to 10 seconds of section 4.4.1.
+ * Somebody who insists on a leased address gets it: DECLINE, and another one is asked for.
  *
  * An answer counts only if xid, hardware address and, after the choice, the server agree, and if
  * what it says makes sense: one host's address, a contiguous mask, a lease of at least ten seconds.
  * Others are counted and dropped. The first valid offer is taken.
  *
- * Not done: INFORM, DHCP authentication, leases kept over a restart.
+ * Classless routes are all routes there are: routers of option 3 are then ignored (RFC 3442).
+ * Without them the first router is the default route, the further ones take over when it does not
+ * answer. The client identifier is that of RFC 4361, with the DUID that DHCPv6 uses here too.
+ *
+ * Not done: INFORM, DHCP authentication, options 33 (classful routes) and 108.
  */
 #include "lib/net/net_state.h"
 
-enum { SERVER_PORT = 67, CLIENT_PORT = 68, REQUEST_TRIES = 4, PROBES = 2, LEASE_MIN_S = 10 };
-#define PROBE_INTERVAL_US (150 * MIR_US_PER_MS)
-#define DECLINE_PAUSE_US  (10 * MIR_US_PER_S)
-#define NAK_PAUSE_US      (1 * MIR_US_PER_S)
-#define RENEW_SPACING_US  (60 * MIR_US_PER_S)
+enum {
+    SERVER_PORT = 67,
+    CLIENT_PORT = 68,
+    REQUEST_TRIES = 4,
+    REBOOT_TRIES = 2,
+    DISCOVERS_ALONE = 3, /* unanswered ones before an address is made up */
+    LEASE_MIN_S = 10,
+};
+#define DECLINE_PAUSE_US (10 * MIR_US_PER_S)
+#define NAK_PAUSE_US     (1 * MIR_US_PER_S)
+#define RENEW_SPACING_US (60 * MIR_US_PER_S)
 
 static mir_time_us now_of(const struct mir__iface *iface)
 {
@@ -57,20 +73,25 @@ static bool holds_lease(const struct mir__dhcp_client *dhcp)
 
 static void fill_identity(const struct mir__iface *iface, struct mir__dhcp *msg)
 {
+    /* Routes before routers: RFC 3442. */
     static const uint8_t wanted[] = {
-        MIR__DHCP_OPT_SUBNET_MASK, MIR__DHCP_OPT_ROUTER, MIR__DHCP_OPT_DNS, MIR__DHCP_OPT_DOMAIN,
-        MIR__DHCP_OPT_MTU,         MIR__DHCP_OPT_LEASE,  MIR__DHCP_OPT_T1,  MIR__DHCP_OPT_T2,
+        MIR__DHCP_OPT_ROUTES, MIR__DHCP_OPT_SUBNET_MASK, MIR__DHCP_OPT_ROUTER, MIR__DHCP_OPT_DNS,
+        MIR__DHCP_OPT_DOMAIN, MIR__DHCP_OPT_MTU,         MIR__DHCP_OPT_LEASE,  MIR__DHCP_OPT_T1,
+        MIR__DHCP_OPT_T2,     MIR__DHCP_OPT_SEARCH,
     };
     const char *hostname = iface->dhcp.hostname;
     bool asks = msg->type == MIR__DHCP_DISCOVER || msg->type == MIR__DHCP_REQUEST;
-    msg->client_id_len = 7;
-    msg->client_id[0] = 1; /* hardware type Ethernet, RFC 2132 section 9.14 */
-    mir_memcpy(msg->client_id + 1, iface->mac, 6);
+    /* RFC 4361 section 6.1: type, number of the interface, DUID of a link-layer address. */
+    msg->client_id_len = 15;
+    msg->client_id[0] = 255;
+    mir_put_be32(msg->client_id + 1, iface->index + 1);
+    mir_put_be32(msg->client_id + 5, 0x00030001);
+    mir_memcpy(msg->client_id + 9, iface->mac, 6);
     if (!asks)
         return;
     msg->parameter_count = sizeof wanted;
     mir_memcpy(msg->parameters, wanted, sizeof wanted);
-    msg->max_size = 1500;
+    msg->max_size = MIR_MIN(iface->mtu, (uint16_t)1500);
     if (hostname != NULL) {
         msg->hostname_len = (uint8_t)MIR_MIN(mir_str_len(hostname), (size_t)MIR__DHCP_TEXT_MAX);
         mir_memcpy(msg->hostname, hostname, msg->hostname_len);
@@ -91,11 +112,12 @@ static void route_to_all(struct mir__iface *iface, struct mir__route *route)
     };
 }
 
-static void send_datagram(struct mir__iface *iface, uint32_t dst_ip, struct mir_buf *buf_given)
+static void send_datagram(struct mir__iface *iface, uint32_t src_ip, uint32_t dst_ip,
+                          struct mir_buf *buf_given)
 {
     struct mir_net *net = iface->net;
     struct mir__route route;
-    struct mir_ip src = mir_ip_from_v4(iface->ip), dst = mir_ip_from_v4(dst_ip);
+    struct mir_ip src = mir_ip_from_v4(src_ip), dst = mir_ip_from_v4(dst_ip);
     if (dst_ip == UINT32_MAX) {
         route_to_all(iface, &route);
     } else if (mir__ip_route(net, &dst, &src, &route) < 0) {
@@ -136,7 +158,7 @@ static void send_message(struct mir__iface *iface, struct mir__dhcp *msg, uint32
     }
     buf->len = (uint32_t)mir__dhcp_emit(msg, buf->data);
     MIR_ASSERT_OP(buf->len, >, 0);
-    send_datagram(iface, dst_ip, buf);
+    send_datagram(iface, msg->ciaddr, dst_ip, buf);
 }
 
 static void send_discover(struct mir__iface *iface)
@@ -151,10 +173,11 @@ static void send_request(struct mir__iface *iface)
     struct mir__dhcp msg = {.type = MIR__DHCP_REQUEST};
     bool is_renewal = holds_lease(dhcp);
     if (is_renewal) {
-        msg.ciaddr = iface->ip;
+        msg.ciaddr = dhcp->ip;
     } else {
         msg.requested_ip = dhcp->offered_ip;
-        msg.server_id = dhcp->server_id;
+        /* Who asks for the address of last time has not chosen a server yet. */
+        msg.server_id = dhcp->state == MIR__DHCP_REBOOTING ? 0 : dhcp->server_id;
     }
     dhcp->sent_us = now_of(iface);
     send_message(iface, &msg, dhcp->state == MIR__DHCP_RENEWING ? dhcp->server_id : UINT32_MAX);
@@ -174,7 +197,7 @@ static void send_release(struct mir__iface *iface)
 {
     struct mir__dhcp msg = {
         .type = MIR__DHCP_RELEASE,
-        .ciaddr = iface->ip,
+        .ciaddr = iface->dhcp.ip,
         .server_id = iface->dhcp.server_id,
     };
     send_message(iface, &msg, iface->dhcp.server_id);
@@ -201,6 +224,18 @@ static void begin(struct mir__iface *iface)
     send_discover(iface);
 }
 
+/* Ask for the address of last time. */
+static void reboot(struct mir__iface *iface)
+{
+    struct mir__dhcp_client *dhcp = &iface->dhcp;
+    dhcp->state = MIR__DHCP_REBOOTING;
+    dhcp->xid = mir_rng_u32(iface->net->rng);
+    dhcp->begin_us = now_of(iface);
+    dhcp->tries = 0;
+    set_timer(iface, now_of(iface) + backoff_us(iface));
+    send_request(iface);
+}
+
 static void pause(struct mir__iface *iface, mir_time_us pause_us)
 {
     iface->dhcp.state = MIR__DHCP_WAITING;
@@ -209,12 +244,14 @@ static void pause(struct mir__iface *iface, mir_time_us pause_us)
 
 static void lose_lease(struct mir__iface *iface, const char *reason)
 {
-    if (iface->ip != 0) {
-        MIR_LOG(DHCP, WARN, "address given up interface=%u reason=%s", iface->index, reason);
-        iface->dhcp.state = MIR__DHCP_WAITING;
-        mir__dnsinfo_forget(iface, MIR__DNSINFO_DHCP4);
-        mir__iface_set_address(iface, 0, 0, 0);
-    }
+    if (iface->dhcp.ip == 0)
+        return;
+    MIR_LOG(DHCP, WARN, "address given up interface=%u reason=%s", iface->index, reason);
+    iface->dhcp.state = MIR__DHCP_WAITING;
+    iface->dhcp.ip = 0;
+    mir__dnsinfo_forget(iface, MIR__DNSINFO_DHCP4);
+    mir__route_forget(iface->net, iface, MIR__ROUTE_DHCP);
+    mir__iface_set_address(iface, 0, 0, 0);
 }
 
 /* When to ask again while a lease is being renewed: half of what is left, not too often. */
@@ -287,34 +324,98 @@ static void tell_names(struct mir__iface *iface)
         struct mir_ip ip = mir_ip_from_v4(lease->dns[i]);
         mir__dnsinfo_server(iface, MIR__DNSINFO_DHCP4, &ip, lifetime_us);
     }
+    /* A list of domains is more than the one domain. */
+    char domain[MIR__DHCP_SEARCH_MAX];
+    size_t at = 0, len;
+    while ((len = mir__dhcp_next_domain(lease, &at, domain)) > 0)
+        mir__dnsinfo_domain(iface, MIR__DNSINFO_DHCP4, domain, len, lifetime_us);
     mir__dnsinfo_domain(iface, MIR__DNSINFO_DHCP4, lease->domain, lease->domain_len, lifetime_us);
 }
 
-/* Take the lease into use, the first time or again. */
-static void bind(struct mir__iface *iface)
+static uint32_t gateway_of(const struct mir__dhcp *lease)
+{
+    for (uint32_t i = 0; i < lease->route_count; i++) {
+        if (lease->routes[i].prefix_len == 0)
+            return lease->routes[i].gateway;
+    }
+    return lease->route_count == 0 && lease->router_count > 0 ? lease->routers[0] : 0;
+}
+
+static void add_route(struct mir__iface *iface, uint32_t dst, uint32_t prefix_len, uint32_t gateway,
+                      uint32_t metric)
+{
+    struct mir__route_spec spec = {
+        .prefix = mir_ip_from_v4(dst),
+        .prefix_len = (uint8_t)prefix_len,
+        .gateway = mir_ip_from_v4(gateway),
+        .iface = iface,
+        .origin = MIR__ROUTE_DHCP,
+        .metric = metric,
+    };
+    if ((gateway != 0 && !mir__ip4_is_host(gateway)) || gateway == iface->dhcp.ip)
+        iface->net->counters.dhcp_malformed++;
+    else if (mir__route_add(iface->net, &spec, NULL) < 0)
+        MIR_LOG(DHCP, WARN, "no room for a route interface=%u", iface->index);
+}
+
+/* All routes of the lease but the one that mir__iface_set_address() has set. */
+static void add_routes(struct mir__iface *iface)
+{
+    const struct mir__dhcp *lease = &iface->dhcp.lease;
+    for (uint32_t i = 0; i < lease->route_count; i++) {
+        const struct mir__dhcp_route *route = &lease->routes[i];
+        if (route->prefix_len != 0 || route->gateway != iface->gateway || route->gateway == 0)
+            add_route(iface, route->dst, route->prefix_len, route->gateway, 0);
+    }
+    for (uint32_t i = 1; i < lease->router_count && lease->route_count == 0; i++)
+        add_route(iface, 0, 0, lease->routers[i], i);
+}
+
+static bool is_same_config(const struct mir__dhcp *a, const struct mir__dhcp *b)
+{
+    return a->yiaddr == b->yiaddr && a->subnet_mask == b->subnet_mask && a->mtu == b->mtu &&
+           a->router_count == b->router_count && a->route_count == b->route_count &&
+           mir_memcmp(a->routers, b->routers, a->router_count * sizeof a->routers[0]) == 0 &&
+           mir_memcmp(a->routes, b->routes, a->route_count * sizeof a->routes[0]) == 0;
+}
+
+/* Take the lease into use, the first time or again; @is_news: something but the times is new. */
+static void bind(struct mir__iface *iface, bool is_news)
 {
     struct mir__dhcp_client *dhcp = &iface->dhcp;
     const struct mir__dhcp *lease = &dhcp->lease;
     uint16_t device_mtu = iface->dev->info.mtu;
-    uint32_t gateway = lease->router_count > 0 ? lease->routers[0] : 0;
     int prefix = prefix_of(lease);
     MIR_ASSERT(prefix > 0 && prefix <= 32); /* is_sane_lease() saw to it */
-    uint8_t prefix_len = (uint8_t)prefix;
-    uint32_t mask = UINT32_MAX << (32 - prefix);
     dhcp->state = MIR__DHCP_BOUND;
     set_timer(iface, dhcp->t1_us);
     tell_names(iface);
-    uint16_t mtu = lease->mtu >= 576 ? MIR_MIN(lease->mtu, device_mtu) : device_mtu;
-    if (iface->ip == lease->yiaddr && iface->mask == mask && iface->gateway == gateway &&
-        iface->mtu == mtu)
+    if (!is_news && dhcp->ip == lease->yiaddr)
         return;
-    iface->mtu = mtu;
+    iface->mtu = lease->mtu >= 576 ? MIR_MIN(lease->mtu, device_mtu) : device_mtu;
     MIR_LOG(DHCP, INFO, "address %u.%u.%u.%u/%u interface=%u lease_s=%u", lease->yiaddr >> 24,
-            lease->yiaddr >> 16 & 255, lease->yiaddr >> 8 & 255, lease->yiaddr & 255, prefix_len,
-            iface->index, lease->lease_s);
-    mir__iface_set_address(iface, lease->yiaddr, prefix_len, gateway);
+            lease->yiaddr >> 16 & 255, lease->yiaddr >> 8 & 255, lease->yiaddr & 255,
+            (uint32_t)prefix, iface->index, lease->lease_s);
+    mir__linklocal4_stop(iface);
+    mir__route_forget(iface->net, iface, MIR__ROUTE_DHCP);
+    dhcp->ip = lease->yiaddr;
+    mir__iface_set_address(iface, lease->yiaddr, (uint8_t)prefix, gateway_of(lease));
+    add_routes(iface);
     /* Renewals and the RELEASE at the very end must not wait for an answer of ARP. */
     mir__arp_warm(iface, dhcp->server_id);
+}
+
+/* Nobody knows the address of last time, or nobody is there. */
+static void end_reboot(struct mir__iface *iface)
+{
+    struct mir__dhcp_client *dhcp = &iface->dhcp;
+    if (dhcp->ip == 0 || now_of(iface) >= dhcp->expire_us) {
+        lose_lease(iface, "expired");
+        begin(iface);
+        return;
+    }
+    dhcp->state = MIR__DHCP_BOUND;
+    set_timer(iface, dhcp->t1_us);
 }
 
 static void on_timer(void *arg)
@@ -324,8 +425,17 @@ static void on_timer(void *arg)
     switch (dhcp->state) {
     case MIR__DHCP_OFF:
         break;
+    case MIR__DHCP_REBOOTING:
+        if (++dhcp->tries >= REBOOT_TRIES) {
+            end_reboot(iface);
+            break;
+        }
+        set_timer(iface, now_of(iface) + backoff_us(iface));
+        send_request(iface);
+        break;
     case MIR__DHCP_SELECTING:
-        dhcp->tries++;
+        if (++dhcp->tries >= DISCOVERS_ALONE)
+            mir__linklocal4_start(iface);
         set_timer(iface, now_of(iface) + backoff_us(iface));
         send_discover(iface);
         break;
@@ -338,13 +448,7 @@ static void on_timer(void *arg)
         send_request(iface);
         break;
     case MIR__DHCP_PROBING:
-        if (++dhcp->tries < PROBES) {
-            set_timer(iface, now_of(iface) + PROBE_INTERVAL_US);
-            mir__arp_send_probe(iface, dhcp->offered_ip);
-        } else {
-            bind(iface);
-        }
-        break;
+        break; /* acd4.c tells */
     case MIR__DHCP_WAITING:
         begin(iface);
         break;
@@ -389,13 +493,31 @@ static void on_offer(struct mir__iface *iface, const struct mir__dhcp *msg)
     send_request(iface);
 }
 
+static bool is_renewal(const struct mir__dhcp_client *dhcp)
+{
+    return dhcp->state == MIR__DHCP_RENEWING || dhcp->state == MIR__DHCP_REBINDING;
+}
+
+/* Is an ACK or NAK about what we have asked? Whom we ask alone, only he may answer. */
+static bool is_expected(const struct mir__dhcp_client *dhcp, const struct mir__dhcp *msg)
+{
+    switch (dhcp->state) {
+    case MIR__DHCP_REQUESTING:
+    case MIR__DHCP_RENEWING:
+        return msg->server_id == dhcp->server_id;
+    case MIR__DHCP_REBINDING:
+    case MIR__DHCP_REBOOTING:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void on_ack(struct mir__iface *iface, const struct mir__dhcp *msg)
 {
     struct mir__dhcp_client *dhcp = &iface->dhcp;
-    bool is_renewal = dhcp->state == MIR__DHCP_RENEWING || dhcp->state == MIR__DHCP_REBINDING;
-    uint32_t expected_ip = is_renewal ? iface->ip : dhcp->offered_ip;
-    if ((!is_renewal && dhcp->state != MIR__DHCP_REQUESTING) || msg->yiaddr != expected_ip ||
-        (dhcp->state != MIR__DHCP_REBINDING && msg->server_id != dhcp->server_id)) {
+    uint32_t expected_ip = is_renewal(dhcp) ? dhcp->ip : dhcp->offered_ip;
+    if (!is_expected(dhcp, msg) || msg->yiaddr != expected_ip) {
         iface->net->counters.dhcp_ignored++;
         return;
     }
@@ -403,37 +525,36 @@ static void on_ack(struct mir__iface *iface, const struct mir__dhcp *msg)
         iface->net->counters.dhcp_malformed++;
         return;
     }
+    bool is_news = !is_same_config(&dhcp->lease, msg);
     dhcp->lease = *msg;
     if (mir__ip4_is_host(msg->server_id))
         dhcp->server_id = msg->server_id;
     take_times(dhcp, msg);
-    if (is_renewal) {
-        bind(iface);
-        return;
+    if (dhcp->ip == msg->yiaddr) {
+        bind(iface, is_news);
+    } else if (iface->acd_mode == MIR_NET_ACD_OFF) {
+        bind(iface, true);
+    } else {
+        dhcp->state = MIR__DHCP_PROBING;
+        mir_timer_cancel(&dhcp->timer);
+        mir__acd4_probe(&dhcp->acd, dhcp->offered_ip, iface->acd_mode != MIR_NET_ACD_FULL);
     }
-    dhcp->state = MIR__DHCP_PROBING;
-    dhcp->tries = 0;
-    set_timer(iface, now_of(iface) + PROBE_INTERVAL_US);
-    mir__arp_send_probe(iface, dhcp->offered_ip);
 }
 
 static void on_nak(struct mir__iface *iface, const struct mir__dhcp *msg)
 {
     struct mir__dhcp_client *dhcp = &iface->dhcp;
-    bool is_renewal = dhcp->state == MIR__DHCP_RENEWING || dhcp->state == MIR__DHCP_REBINDING;
-    if ((!is_renewal && dhcp->state != MIR__DHCP_REQUESTING) ||
-        (dhcp->state != MIR__DHCP_REBINDING && msg->server_id != dhcp->server_id)) {
+    if (!is_expected(dhcp, msg)) {
         iface->net->counters.dhcp_ignored++;
         return;
     }
     dhcp->offered_ip = 0;
-    if (is_renewal) {
-        lose_lease(iface, "refused");
+    bool was_held = dhcp->ip != 0;
+    lose_lease(iface, "refused");
+    if (was_held || dhcp->state == MIR__DHCP_REBOOTING)
         begin(iface);
-        return;
-    }
-    /* A server that offers and refuses in turn must not make us spin. */
-    pause(iface, NAK_PAUSE_US + mir_rng_below(iface->net->rng, MIR_US_PER_S));
+    else /* a server that offers and refuses in turn must not make us spin */
+        pause(iface, NAK_PAUSE_US + mir_rng_below(iface->net->rng, MIR_US_PER_S));
 }
 
 void mir__dhcp_input(struct mir__iface *iface, const struct mir__ip_meta *meta,
@@ -474,36 +595,55 @@ void mir__dhcp_input(struct mir__iface *iface, const struct mir__ip_meta *meta,
 
 /* ---- from outside -------------------------------------------------------------------------- */
 
-void mir__dhcp_conflict(struct mir__iface *iface)
+static void decline(struct mir__iface *iface)
 {
-    if (iface->dhcp.state != MIR__DHCP_PROBING)
-        return;
-    MIR_LOG(DHCP, WARN, "offered address is in use, declined interface=%u", iface->index);
+    MIR_LOG(DHCP, WARN, "address is in use by another host, declined interface=%u", iface->index);
     send_decline(iface);
     iface->dhcp.offered_ip = 0;
     pause(iface, DECLINE_PAUSE_US);
 }
 
-void mir__dhcp_start(struct mir__iface *iface, const char *hostname)
+static void on_free(struct mir__iface *iface)
+{
+    bind(iface, true);
+}
+
+static void on_conflict(struct mir__iface *iface, bool was_held)
+{
+    (void)was_held;
+    decline(iface);
+}
+
+void mir__dhcp_conflict(struct mir__iface *iface)
+{
+    iface->dhcp.offered_ip = iface->dhcp.ip;
+    lose_lease(iface, "conflict");
+    decline(iface);
+}
+
+void mir__dhcp_start(struct mir__iface *iface, const char *hostname, uint32_t last_ip)
 {
     iface->dhcp.hostname = hostname;
+    iface->dhcp.offered_ip = mir__ip4_is_host(last_ip) ? last_ip : 0;
     mir_timer_init(&iface->dhcp.timer, on_timer, iface);
-    begin(iface);
+    mir__acd4_init(&iface->dhcp.acd, iface, on_free, on_conflict);
+    if (iface->dhcp.offered_ip != 0)
+        reboot(iface);
+    else
+        begin(iface);
 }
 
 void mir__dhcp_link_up(struct mir__iface *iface)
 {
     struct mir__dhcp_client *dhcp = &iface->dhcp;
-    if (!holds_lease(dhcp)) {
+    mir__acd4_stop(&dhcp->acd);
+    if (dhcp->ip == 0) {
         begin(iface);
         return;
     }
     /* Another network perhaps: ask everybody whether the lease still holds. */
-    dhcp->xid = mir_rng_u32(iface->net->rng);
-    dhcp->begin_us = now_of(iface);
-    dhcp->state = MIR__DHCP_REBINDING;
-    dhcp->t2_us = dhcp->begin_us;
-    renew(iface);
+    dhcp->offered_ip = dhcp->ip;
+    reboot(iface);
 }
 
 void mir__dhcp_stop(struct mir__iface *iface)
@@ -511,8 +651,25 @@ void mir__dhcp_stop(struct mir__iface *iface)
     struct mir__dhcp_client *dhcp = &iface->dhcp;
     if (dhcp->state == MIR__DHCP_OFF)
         return;
-    if (holds_lease(dhcp))
+    if (dhcp->ip != 0)
         send_release(iface);
     mir_timer_cancel(&dhcp->timer);
+    mir__acd4_stop(&dhcp->acd);
     dhcp->state = MIR__DHCP_OFF;
+}
+
+int mir_net_get_lease(const struct mir_net *net, uint32_t interface, struct mir_net_lease *lease)
+{
+    if (interface >= net->iface_count || net->ifaces[interface].dhcp.ip == 0)
+        return -MIR_ENOENT;
+    const struct mir__iface *iface = &net->ifaces[interface];
+    *lease = (struct mir_net_lease){
+        .ip = mir_ip_from_v4(iface->dhcp.ip),
+        .prefix_len = (uint8_t)mir_popcount32(iface->mask),
+        .gateway = mir_ip_from_v4(iface->gateway),
+        .server = mir_ip_from_v4(iface->dhcp.server_id),
+        .renew_us = iface->dhcp.t1_us,
+        .expires_us = iface->dhcp.expire_us,
+    };
+    return 0;
 }

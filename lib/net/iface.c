@@ -115,8 +115,10 @@ static void on_link(void *arg, bool is_up)
     mir__igmp_link_up(iface);
     if (iface->dhcp.state != MIR__DHCP_OFF)
         mir__dhcp_link_up(iface);
-    else if (iface->ip != 0)
-        mir__arp_announce(iface);
+    else if (iface->acd.phase == MIR__ACD4_HOLDING)
+        mir__acd4_hold(&iface->acd, iface->acd.ip);
+    if (iface->linklocal4.ip != 0)
+        mir__acd4_hold(&iface->linklocal4.acd, iface->linklocal4.ip);
 }
 
 void mir__iface_flush_all(struct mir_net *net)
@@ -205,11 +207,51 @@ void mir__iface_set_address(struct mir__iface *iface, uint32_t ip, uint8_t prefi
     }
     set_gateway(iface, gateway, is_dhcp ? MIR__ROUTE_DHCP : MIR__ROUTE_MANUAL);
     mir__net_routes_changed(net);
+    iface->acd.is_stubborn = !is_dhcp;
     if (ip != 0)
-        mir__arp_announce(iface);
+        mir__acd4_hold(&iface->acd, ip);
     else
-        mir_timer_cancel(&iface->announce_timer);
+        mir__acd4_stop(&iface->acd);
     mir_wait_wake_all(&net->stack.address_ready);
+}
+
+/* ---- conflicts of the first address --------------------------------------------------------- */
+
+#define TAKEN_PAUSE_US (60 * MIR_US_PER_S)
+
+static void on_free(struct mir__iface *iface)
+{
+    mir__iface_set_address(iface, iface->acd.ip, iface->probed_prefix_len, iface->probed_gateway);
+}
+
+static void on_conflict(struct mir__iface *iface, bool was_held)
+{
+    if (was_held) {
+        mir__dhcp_conflict(iface); /* one set by hand is not given up */
+        return;
+    }
+    MIR_LOG(NET, ERROR, "the address is taken, it is not used; tried again interface=%u",
+            iface->index);
+    mir__acd4_probe_later(&iface->acd, iface->acd.ip, TAKEN_PAUSE_US);
+}
+
+void mir__iface_take_address(struct mir__iface *iface, uint32_t ip, uint8_t prefix_len,
+                             uint32_t gateway)
+{
+    iface->probed_prefix_len = prefix_len;
+    iface->probed_gateway = gateway;
+    if (iface->acd_mode == MIR_NET_ACD_QUICK || iface->acd_mode == MIR_NET_ACD_FULL)
+        mir__acd4_probe(&iface->acd, ip, iface->acd_mode == MIR_NET_ACD_QUICK);
+    else
+        mir__iface_set_address(iface, ip, prefix_len, gateway);
+}
+
+void mir__iface_init_watches(struct mir__iface *iface, const struct mir_net_if_config *config)
+{
+    mir_list_init(&iface->acd4s);
+    iface->acd_mode = (uint8_t)config->acd;
+    mir__acd4_init(&iface->acd, iface, on_free, on_conflict);
+    mir__linklocal4_init(iface, config->link_local4);
 }
 
 int mir__iface_start(struct mir__iface *iface)
@@ -232,7 +274,7 @@ void mir__iface_stop(struct mir__iface *iface)
 {
     if (!iface->is_started)
         return;
-    mir_timer_cancel(&iface->announce_timer);
+    mir__acd4_stop(&iface->acd);
     mir__igmp_stop(iface);
     mir_net_dev_flush(iface->dev);
     iface->is_started = false;

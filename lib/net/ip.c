@@ -110,7 +110,9 @@ static int route4(struct mir_net *net, const struct mir_ip *dst, struct mir__ifa
         if (entry == NULL || mir__ip_is_local(net, dst))
             return -MIR_ENETUNREACH;
         use_iface(route, entry->iface, MIR__IP4_HEADER_LEN);
-        set_next_hop4(route, mir_ip_is_any(&entry->gateway) ? to : mir_ip_to_v4(&entry->gateway));
+        /* Never to a router what is of this link only (RFC 3927 section 2.6.2). */
+        bool is_direct = mir_ip_is_any(&entry->gateway) || mir__ip4_is_link_local(to);
+        set_next_hop4(route, is_direct ? to : mir_ip_to_v4(&entry->gateway));
         lower_mtu(net, dst, entry->mtu, route);
     }
     if (from == NULL)

@@ -132,7 +132,7 @@ static enum destination classify(const struct mir_net *net, const struct mir__if
         return FOR_US;
     if (net->ifaddr.v4_count > 1 && mir__ifaddr_is_broadcast(iface, dst))
         return FOR_GROUP;
-    if (iface->ip == 0 && is_for_dhcp(iface, buf))
+    if (iface->dhcp.ip == 0 && is_for_dhcp(iface, buf))
         return FOR_DHCP;
     return NOT_FOR_US;
 }

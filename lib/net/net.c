@@ -221,7 +221,6 @@ int mir_net_open(const struct mir_net_config *config, struct mir_net **out)
         return r;
     struct mir_net *net = (struct mir_net *)(void *)page->base;
     init_fields(net, config, page);
-    mir__arp_init(net);
     r = open_tables(net, config);
     if (r < 0)
         goto err_page;
@@ -257,8 +256,10 @@ err_page:
 void mir_net_close(struct mir_net *net)
 {
     mir__tcp_fini(net);
-    for (uint32_t i = 0; i < net->iface_count; i++)
+    for (uint32_t i = 0; i < net->iface_count; i++) {
         mir__dhcp_stop(&net->ifaces[i]);
+        mir__linklocal4_stop(&net->ifaces[i]);
+    }
     mir__udp_fini(net);
     /* Groups are left and routers told while frames can still go. */
     for (uint32_t i = 0; i < net->iface_count; i++) {
@@ -286,8 +287,8 @@ static bool ip4_ok(const struct mir_net_if_config *config)
 {
     if (config->use_dhcp)
         return true;
-    if (mir_ip_is_any(&config->ip)) /* IPv6 alone */
-        return config->ip6 != MIR_IP6_OFF || config->address_count > 0;
+    if (mir_ip_is_any(&config->ip)) /* IPv6 alone, or what we give ourselves */
+        return config->link_local4 || config->ip6 != MIR_IP6_OFF || config->address_count > 0;
     if (!mir_ip_is_v4(&config->ip) || config->prefix_len == 0 || config->prefix_len > 32)
         return false;
     uint32_t ip = mir_ip_to_v4(&config->ip);
@@ -331,11 +332,15 @@ static int add_addresses(struct mir__iface *iface, const struct mir_net_if_confi
 {
     int r = start_ip6(iface, config);
     if (config->use_dhcp)
-        mir__dhcp_start(iface, config->hostname);
-    else if (!mir_ip_is_any(&config->ip))
-        mir__iface_set_address(iface, mir_ip_to_v4(&config->ip), config->prefix_len,
-                               mir_ip_is_any(&config->gateway) ? 0
-                                                               : mir_ip_to_v4(&config->gateway));
+        mir__dhcp_start(iface, config->hostname,
+                        mir_ip_is_any(&config->dhcp_last_ip) ? 0
+                                                             : mir_ip_to_v4(&config->dhcp_last_ip));
+    else if (mir_ip_is_any(&config->ip))
+        mir__linklocal4_start(iface);
+    else
+        mir__iface_take_address(iface, mir_ip_to_v4(&config->ip), config->prefix_len,
+                                mir_ip_is_any(&config->gateway) ? 0
+                                                                : mir_ip_to_v4(&config->gateway));
     for (uint32_t i = 0; i < config->address_count && r == 0; i++)
         r = mir_net_add_address(iface->net, iface->index, &config->addresses[i]);
     return r;
@@ -346,6 +351,7 @@ static void close_iface(struct mir__iface *iface)
 {
     struct mir_net *net = iface->net;
     mir__dhcp_stop(iface);
+    mir__linklocal4_stop(iface);
     if (iface->ip6_mode != MIR_IP6_OFF)
         mir__nd6_iface_stop(iface);
     mir_list_for_each (node, &iface->addresses)
@@ -368,7 +374,6 @@ int mir_net_add_interface(struct mir_net *net, struct mir_net_dev *dev,
     if (!config_ok(config, &dev->info))
         return -MIR_EINVAL;
     struct mir__iface *iface = &net->ifaces[net->iface_count];
-    struct mir_timer announce_timer = iface->announce_timer;
     *iface = (struct mir__iface){
         .net = net,
         .dev = dev,
@@ -380,7 +385,6 @@ int mir_net_add_interface(struct mir_net *net, struct mir_net_dev *dev,
                   .wants_temporary = config->ip6_temporary},
         .hops6 = 64,
         .has_flush = dev->ops->flush != NULL,
-        .announce_timer = announce_timer,
         .to_all = {.fresh_until_us = MIR_TIME_NEVER, .state = MIR__NEIGH_REACHABLE},
     };
     if (config->ip6_secret != NULL)
@@ -388,6 +392,7 @@ int mir_net_add_interface(struct mir_net *net, struct mir_net_dev *dev,
     mir_list_init(&iface->addresses);
     mir_list_init(&iface->groups);
     mir__igmp_init(iface);
+    mir__iface_init_watches(iface, config);
     mir_memcpy(iface->mac, dev->info.mac, 6);
     mir_memset(iface->to_all.header, 0xff, 6);
     mir_memcpy(iface->to_all.header + 6, iface->mac, 6);

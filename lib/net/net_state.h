@@ -20,6 +20,7 @@
 #include <mirari/bytes.h>
 #include <mirari/log.h>
 
+#include "lib/net/acd4.h"
 #include "lib/net/dnsinfo.h"
 #include "lib/net/ifaddr.h"
 #include "lib/net/igmp.h"
@@ -43,16 +44,15 @@
 #define MIR__ARP_RETRY_US (1 * MIR_US_PER_S)
 #define MIR__ARP_FRESH_US (60 * MIR_US_PER_S)
 
-void mir__arp_init(struct mir_net *net);
 void mir__arp_input(struct mir_net *net, struct mir__iface *iface, MIR_GIVE struct mir_buf *given);
 /** Send, queue or refuse an IP packet whose neighbour is not fresh. Room for the Ethernet header
  *  is in front. */
 int mir__arp_output(struct mir_net *net, struct mir__route *route,
                     MIR_GIVE struct mir_buf *buf_given);
-/** Ask who has @ip: from our address, or as a probe (RFC 5227) while we have none. */
+/** Ask whether somebody has @ip, as one who has no address (RFC 5227 section 2.1.1). */
 void mir__arp_send_probe(struct mir__iface *iface, uint32_t ip);
-/** Tell everybody our address, now and once more (RFC 5227 section 2.3). */
-void mir__arp_announce(struct mir__iface *iface);
+/** Tell everybody that @ip is ours, once (section 2.3). */
+void mir__arp_send_announcement(struct mir__iface *iface, uint32_t ip);
 /** Ask for a neighbour that will be needed soon, if it is on this link and not known. */
 void mir__arp_warm(struct mir__iface *iface, uint32_t ip);
 /** Forget the neighbours of an interface. */
@@ -62,10 +62,11 @@ void mir__arp_forget(struct mir_net *net, const struct mir__iface *iface);
 
 enum mir__dhcp_state {
     MIR__DHCP_OFF,
+    MIR__DHCP_REBOOTING,  /* REQUEST for the address of last time sent */
     MIR__DHCP_SELECTING,  /* DISCOVER sent */
     MIR__DHCP_REQUESTING, /* REQUEST sent */
     MIR__DHCP_PROBING,    /* ACK received; is the address free? */
-    MIR__DHCP_WAITING,    /* after a DECLINE or a lost lease: pause */
+    MIR__DHCP_WAITING,    /* after a DECLINE or a NAK: pause */
     MIR__DHCP_BOUND,
     MIR__DHCP_RENEWING,
     MIR__DHCP_REBINDING,
@@ -78,15 +79,17 @@ struct mir__dhcp_client {
     mir_time_us begin_us; /* of the exchange, for secs */
     mir_time_us sent_us;  /* last REQUEST: lease times count from it */
     struct mir_timer timer;
+    struct mir__acd4 acd; /* while PROBING */
     const char *hostname;
+    uint32_t ip; /* leased and in use; 0 = none */
     uint32_t offered_ip;
     uint32_t server_id;
     mir_time_us t1_us, t2_us, expire_us;
     struct mir__dhcp lease; /* the ACK */
 };
 
-/** Begin; the address comes later. */
-void mir__dhcp_start(struct mir__iface *iface, const char *hostname);
+/** Begin; the address comes later. @last_ip: what was leased last time, 0 = nothing. */
+void mir__dhcp_start(struct mir__iface *iface, const char *hostname, uint32_t last_ip);
 /** Release the lease (RFC 2131 section 4.4.6) and stop. */
 void mir__dhcp_stop(struct mir__iface *iface);
 /** The link came back: is the lease still right? */
@@ -94,7 +97,7 @@ void mir__dhcp_link_up(struct mir__iface *iface);
 /** A datagram from port 67 to port 68; payload at buf->data. */
 void mir__dhcp_input(struct mir__iface *iface, const struct mir__ip_meta *meta,
                      MIR_GIVE struct mir_buf *buf_given);
-/** Somebody else uses the address we are about to take. */
+/** Somebody else insists on the address that we have leased. */
 void mir__dhcp_conflict(struct mir__iface *iface);
 static inline bool mir__dhcp_wants_input(const struct mir__dhcp_client *dhcp)
 {
@@ -124,9 +127,13 @@ struct mir__iface {
     bool is_started;
     bool has_tx_pending;
     bool has_flush;
-    uint8_t announcements_left;
-    struct mir_timer announce_timer;
-    mir_time_us defended_us;
+    uint8_t acd_mode;          /* enum mir_net_acd */
+    struct mir_list acd4s;     /* struct mir__acd4.link: addresses probed and held */
+    struct mir__acd4 acd;      /* of the first IPv4 address */
+    mir_time_us defended_us;   /* another one of several */
+    uint8_t probed_prefix_len; /* of an address by hand that is being probed */
+    uint32_t probed_gateway;
+    struct mir__linklocal4 linklocal4;
     struct mir__neigh to_all; /* broadcast, always fresh */
     struct mir__dhcp_client dhcp;
     struct mir__nd6 nd6;
@@ -139,6 +146,11 @@ struct mir__iface {
  *  neighbours and routes are looked up again. */
 void mir__iface_set_address(struct mir__iface *iface, uint32_t ip, uint8_t prefix_len,
                             uint32_t gateway);
+/** The same after a test whether the address is free, if that is wished. */
+void mir__iface_take_address(struct mir__iface *iface, uint32_t ip, uint8_t prefix_len,
+                             uint32_t gateway);
+/** Watches of the interface's addresses, before anything is sent. */
+void mir__iface_init_watches(struct mir__iface *iface, const struct mir_net_if_config *config);
 /** Give a whole frame to the device. Returns the device's answer. */
 int mir__iface_tx(struct mir__iface *iface, MIR_GIVE struct mir_buf *buf_given);
 int mir__iface_start(struct mir__iface *iface) MIR_CHECK;

@@ -134,8 +134,16 @@ static void test_normal(void)
     check_mem(seen.chaddr, testbed_mac, 6);
     check_int(seen.hostname_len, ==, 5);
     check_mem(seen.hostname, "hello", 5);
-    check_int(seen.client_id_len, ==, 7);
-    check_int(seen.client_id[0], ==, 1);
+    /* RFC 4361: type 255, interface, DUID-LL */
+    static const uint8_t client_id[9] = {255, 0, 0, 0, 1, 0, 3, 0, 1};
+    check_int(seen.client_id_len, ==, 15);
+    check_mem(seen.client_id, client_id, 9);
+    check_mem(seen.client_id + 9, testbed_mac, 6);
+    tap_case("it asks for routes before routers (RFC 3442)");
+    const uint8_t *routes = memchr(seen.parameters, 121, seen.parameter_count);
+    const uint8_t *routers = memchr(seen.parameters, 3, seen.parameter_count);
+    check(routes != NULL && routers != NULL && routes < routers);
+    check(memchr(seen.parameters, 119, seen.parameter_count) != NULL);
     uint32_t xid = seen.xid;
     tap_case("REQUEST: names the server and the address");
     say(MIR__DHCP_OFFER);
@@ -391,6 +399,48 @@ static void test_conflict(void)
     }
 }
 
+static void test_held_conflict(void)
+{
+    static const uint8_t other[6] = {2, 9, 9, 9, 9, 9};
+    open_bed();
+    get_lease();
+    testbed_advance(&bed, 20 * MIR_US_PER_S);
+    testdev_clear(&bed.dev);
+    tap_case("a leased address is defended once; the second conflict is a DECLINE, then anew");
+    testbed_inject_arp(&bed, MIR__ARP_REPLY, OFFERED, other, 0);
+    testbed_run(&bed);
+    check(!next_message());
+    check_int(arp_seen, ==, 1);
+    check_int(address(), ==, OFFERED);
+    testbed_inject_arp(&bed, MIR__ARP_REPLY, OFFERED, other, 0);
+    testbed_run(&bed);
+    expect(MIR__DHCP_DECLINE);
+    check_int(seen.requested_ip, ==, OFFERED);
+    check_int(seen.server_id, ==, SERVER);
+    check_int(seen_ip.src, ==, 0);
+    check_int(address(), ==, 0);
+    testbed_advance(&bed, 10100 * MIR_US_PER_MS);
+    expect(MIR__DHCP_DISCOVER);
+    check_int(seen.requested_ip, ==, 0);
+    testbed_close(&bed);
+}
+
+static void test_made_up(void)
+{
+    struct mir_net_if_config config = {.use_dhcp = true, .link_local4 = true};
+    testbed_init(&bed, 13, 4 << 20, 0);
+    testbed_open_if(&bed, NULL, &config);
+    testbed_advance(&bed, 60 * MIR_US_PER_S);
+    tap_case("an address made up for want of a server goes when there is a lease");
+    check_int(address() >> 16, ==, 0xa9fe);
+    testdev_clear(&bed.dev);
+    while (bed.dev.queued == 0 && bed.now_us < 2000 * MIR_US_PER_S)
+        testbed_advance(&bed, 100 * MIR_US_PER_MS);
+    check_int(address() >> 16, ==, 0xa9fe);
+    get_lease();
+    testbed_close(&bed);
+}
+
 static void ignored(struct mir__dhcp m, const char *counter)
 {
     uint64_t before = testbed_stat(&bed, counter);
@@ -472,20 +522,179 @@ static void test_bad_answers(void)
     testbed_close(&bed);
 }
 
+static void flap_link(void)
+{
+    bed.dev.upper.link(bed.dev.upper.arg, false);
+    bed.dev.upper.link(bed.dev.upper.arg, true);
+    testbed_run(&bed);
+}
+
 static void test_link(void)
 {
     open_bed();
     get_lease();
-    tap_case("the link comes back: everybody is asked whether the lease holds");
+    tap_case("the link comes back: everybody is asked whether the address is right here");
     testdev_clear(&bed.dev);
-    bed.dev.upper.link(bed.dev.upper.arg, false);
-    bed.dev.upper.link(bed.dev.upper.arg, true);
-    testbed_run(&bed);
+    flap_link();
     expect(MIR__DHCP_REQUEST);
-    check_int(seen.ciaddr, ==, OFFERED);
+    check_int(seen.ciaddr, ==, 0);
+    check_int(seen.requested_ip, ==, OFFERED);
+    check_int(seen.server_id, ==, 0);
+    check_int(seen_ip.src, ==, 0);
     check_int(seen_ip.dst, ==, 0xffffffff);
+    check_int(address(), ==, OFFERED);
     say(MIR__DHCP_ACK);
     check_int(address(), ==, OFFERED);
+    tap_case("another network's server says NAK: the address goes at once");
+    testdev_clear(&bed.dev);
+    flap_link();
+    expect(MIR__DHCP_REQUEST);
+    say(MIR__DHCP_NAK);
+    check_int(address(), ==, 0);
+    expect(MIR__DHCP_DISCOVER);
+    testbed_close(&bed);
+    open_bed();
+    get_lease();
+    tap_case("nobody answers: the lease is used to its end");
+    flap_link();
+    testbed_advance(&bed, 60 * MIR_US_PER_S);
+    check_int(address(), ==, OFFERED);
+    testbed_advance(&bed, 1000 * MIR_US_PER_S);
+    check_int(address(), ==, 0);
+    testbed_close(&bed);
+}
+
+/* ---- the address of last time --------------------------------------------------------------- */
+
+static void open_again(void)
+{
+    struct mir_net_if_config config = {.use_dhcp = true, .dhcp_last_ip = mir_ip_from_v4(OFFERED)};
+    testbed_init(&bed, 12, 4 << 20, 0);
+    testbed_open_if(&bed, NULL, &config);
+    testbed_run(&bed);
+}
+
+static void test_reboot(void)
+{
+    struct mir_net_lease lease;
+    open_again();
+    tap_case("the address of last time is asked for without a DISCOVER, and probed");
+    check_int(mir_net_get_lease(bed.net, 0, &lease), ==, -MIR_ENOENT);
+    expect(MIR__DHCP_REQUEST);
+    check_int(seen.requested_ip, ==, OFFERED);
+    check_int(seen.server_id, ==, 0);
+    check_int(seen.ciaddr, ==, 0);
+    say(MIR__DHCP_ACK);
+    check_int(address(), ==, 0);
+    testbed_advance(&bed, 400 * MIR_US_PER_MS);
+    check_int(address(), ==, OFFERED);
+    tap_case("the lease can be had, to keep it");
+    check_int(mir_net_get_lease(bed.net, 0, &lease), ==, 0);
+    check_int(mir_ip_to_v4(&lease.ip), ==, OFFERED);
+    check_int(mir_ip_to_v4(&lease.gateway), ==, SERVER);
+    check_int(mir_ip_to_v4(&lease.server), ==, SERVER);
+    check_int(lease.prefix_len, ==, 24);
+    check_int(lease.expires_us, ==, 1000 * MIR_US_PER_S + LEASE_S * MIR_US_PER_S);
+    check_int(mir_net_get_lease(bed.net, 1, &lease), ==, -MIR_ENOENT);
+    testbed_close(&bed);
+    open_again();
+    tap_case("NAK: all begins anew, without a wish");
+    expect(MIR__DHCP_REQUEST);
+    say(MIR__DHCP_NAK);
+    expect(MIR__DHCP_DISCOVER);
+    check_int(seen.requested_ip, ==, 0);
+    testbed_close(&bed);
+    open_again();
+    tap_case("nobody answers: after two tries a DISCOVER, with the old address as a wish");
+    expect(MIR__DHCP_REQUEST);
+    testbed_advance(&bed, 5100 * MIR_US_PER_MS);
+    expect(MIR__DHCP_REQUEST);
+    testbed_advance(&bed, 9100 * MIR_US_PER_MS);
+    expect(MIR__DHCP_DISCOVER);
+    check_int(seen.requested_ip, ==, OFFERED);
+    testbed_close(&bed);
+}
+
+/* ---- what the lease says -------------------------------------------------------------------- */
+
+static void get_lease_of(struct mir__dhcp *m)
+{
+    expect(MIR__DHCP_DISCOVER);
+    m->xid = seen.xid;
+    say(MIR__DHCP_OFFER);
+    expect(MIR__DHCP_REQUEST);
+    answer(m, true);
+    testbed_advance(&bed, 400 * MIR_US_PER_MS);
+    check_int(address(), ==, OFFERED);
+}
+
+static uint32_t next_hop(uint32_t dst)
+{
+    struct mir__route route;
+    struct mir_ip src = mir_ip_from_v4(0), to = mir_ip_from_v4(dst);
+    return mir__ip_route(bed.net, &to, &src, &route) < 0 ? 0 : route.next_hop4;
+}
+
+static void test_routes(void)
+{
+    static const struct mir__dhcp_route routes[] = {
+        {0xc0a80000, 16, 0x0a000005}, /* by another router */
+        {0xac100000, 12, 0},          /* on the link */
+        {0, 0, 0x0a000006},           /* the default */
+        {0x08080000, 16, 0xe0000001}, /* senseless */
+    };
+    open_bed();
+    struct mir__dhcp m = make_answer(MIR__DHCP_ACK);
+    m.route_count = 4;
+    memcpy(m.routes, routes, sizeof routes);
+    tap_case("classless routes are used, and option 3 then is not (RFC 3442)");
+    get_lease_of(&m);
+    check_int(next_hop(0xc0a80101), ==, 0x0a000005);
+    check_int(next_hop(0xac100101), ==, 0xac100101);
+    check_int(next_hop(0x01010101), ==, 0x0a000006);
+    check_int(next_hop(0x08080808), ==, 0x0a000006);
+    tap_case("a renewal with other routes replaces them");
+    flap_link();
+    testdev_clear(&bed.dev);
+    testbed_advance(&bed, 6 * MIR_US_PER_S);
+    expect(MIR__DHCP_REQUEST);
+    m.xid = seen.xid;
+    m.route_count = 1;
+    answer(&m, true);
+    check_int(next_hop(0xc0a80101), ==, 0x0a000005);
+    check_int(next_hop(0x01010101), ==, 0);
+    tap_case("the routes go with the lease");
+    testbed_advance(&bed, 2000 * MIR_US_PER_S);
+    check_int(address(), ==, 0);
+    check_int(next_hop(0xc0a80101), ==, 0);
+    testbed_close(&bed);
+    open_bed();
+    m = make_answer(MIR__DHCP_ACK);
+    m.router_count = 2;
+    m.routers[1] = 0x0a000005;
+    tap_case("without them the first router is used");
+    get_lease_of(&m);
+    check_int(next_hop(0x01010101), ==, SERVER);
+    testbed_close(&bed);
+}
+
+static void test_names(void)
+{
+    char domains[6][MIR_NET_DNS_DOMAIN_MAX];
+    open_bed();
+    struct mir__dhcp m = make_answer(MIR__DHCP_ACK);
+    memcpy(m.search, "\1a\3org\0\1b\3org\0", 14);
+    m.search_len = 14;
+    memcpy(m.domain, "c.org", 5);
+    m.domain_len = 5;
+    tap_case("search domains come before the domain, and go with the lease");
+    get_lease_of(&m);
+    if (check_int(mir_net_dns_domains(bed.net, domains, 6), ==, 2)) { /* as many as are kept */
+        check_str(domains[0], "a.org");
+        check_str(domains[1], "b.org");
+    }
+    testbed_advance(&bed, 2000 * MIR_US_PER_S);
+    check_int(mir_net_dns_domains(bed.net, domains, 6), ==, 0);
     testbed_close(&bed);
 }
 
@@ -497,7 +706,12 @@ int main(void)
     test_renewal();
     test_infinite();
     test_conflict();
+    test_held_conflict();
+    test_made_up();
     test_bad_answers();
     test_link();
+    test_reboot();
+    test_routes();
+    test_names();
     return tap_done();
 }
