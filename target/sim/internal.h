@@ -10,6 +10,7 @@ enum mir__sim_kind {
     MIR__SIM_WAKE,      /* struct mir_sim_node is due */
     MIR__SIM_ROOM,      /* struct mir_sim_port has room in its ring again */
     MIR__SIM_CALL,      /* struct mir_sim_call */
+    MIR__SIM_DRAIN,     /* a wire may take the next frame of its queue */
 };
 
 /** 2026-01-01 00:00 UTC: the wall clock at virtual time zero, in every run. */
@@ -18,7 +19,8 @@ enum mir__sim_kind {
 /** A frame on a wire, in the simulator's own memory. */
 struct mir__sim_frame {
     struct mir_sim_event event;
-    struct mir__sim_frame *next_free;
+    struct mir__sim_frame *next_free; /* or in a queue */
+    uint64_t queued_ns;
     struct mir_sim_plug *to;
     uint32_t len;
     uint32_t size_class;
@@ -56,12 +58,16 @@ struct mir_sim {
     struct mir_list due; /* nodes to step at this instant */
     struct mir_list wires;
     struct mir_list switches;
+    struct mir_list routers;
     uint32_t node_count, plug_count, wire_count;
     struct mir__sim_frame *free_frames[MIR__SIM_FRAME_CLASSES];
     struct mir_sim_stats stats;
     struct mir__sim_trace *trace; /* NULL: none is wanted */
     struct mir__watch *watch;     /* NULL: connections are not followed */
-    char complaint[160];          /* the first violation, in short */
+    /** Changes a frame as it leaves a stack, see plant.c; NULL: nothing does. */
+    void (*tamper)(struct mir_sim_node *node, struct mir__sim_frame *frame);
+    uint32_t planted;
+    char complaint[160]; /* the first violation, in short */
 };
 
 /* ---- sim.c -------------------------------------------------------------------------------- */
@@ -103,6 +109,28 @@ uint64_t mir__sim_drain_ns(const struct mir_sim_plug *from, uint64_t bytes);
 /** The port at the other end if it is one, else NULL. */
 const struct mir_sim_port *mir__sim_opposite(const struct mir_sim_plug *from);
 void mir__sim_wires_close(struct mir_sim *sim);
+/** A wire whose frames stand in a queue is free. */
+void mir__sim_drain(struct mir_sim *sim, struct mir_sim_event *event);
+
+/* ---- queue.c ------------------------------------------------------------------------------ */
+
+struct mir__sim_queue;
+struct mir__sim_queue_config {
+    uint32_t limit_bytes;
+    uint32_t target_us; /* 0: a plain queue */
+    uint32_t interval_us;
+    bool is_fair; /* a list for each flow */
+    bool does_mark;
+};
+struct mir__sim_queue *mir__sim_queue_open(struct mir_sim *sim, uint64_t salt,
+                                           struct mir_sim_wire_stats *stats);
+void mir__sim_queue_close(struct mir__sim_queue *queue);
+void mir__sim_queue_set(struct mir__sim_queue *queue, const struct mir__sim_queue_config *config);
+uint32_t mir__sim_queue_bytes(const struct mir__sim_queue *queue);
+/** It may be dropped, or another in its place. */
+void mir__sim_queue_push(struct mir__sim_queue *queue, MIR_GIVE struct mir__sim_frame *frame);
+/** NULL: empty. */
+struct mir__sim_frame *mir__sim_queue_pop(struct mir__sim_queue *queue);
 
 /* ---- pcap.c ------------------------------------------------------------------------------- */
 
@@ -126,10 +154,21 @@ int mir__sim_trace_close(struct mir__sim_trace *trace);
 void mir__sim_switch_receive(struct mir_sim_plug *plug, MIR_GIVE struct mir__sim_frame *frame);
 void mir__sim_switches_close(struct mir_sim *sim);
 
+/* ---- router.c ----------------------------------------------------------------------------- */
+
+void mir__sim_router_receive(struct mir_sim_plug *plug, MIR_GIVE struct mir__sim_frame *frame);
+void mir__sim_routers_close(struct mir_sim *sim);
+/** Is there a route for exactly this prefix? */
+bool mir__sim_router_has(const struct mir_sim_router *router, const struct mir_ip *prefix,
+                         uint32_t prefix_bits);
+
 /* ---- offload.c ---------------------------------------------------------------------------- */
 
 /** Fill in a checksum left to the device. False if the offsets are outside the frame. */
 bool mir__sim_complete_csum(struct mir__sim_frame *frame);
+/** Write "congestion experienced" into the IP header (RFC 3168 section 5). False if the sender did
+ *  not say that it can take it. */
+bool mir__sim_mark_congestion(struct mir__sim_frame *frame);
 /** Cut a large TCP frame into segments of gso_size and transmit each. @frame is given. */
 void mir__sim_segment(struct mir_sim_plug *from, MIR_GIVE struct mir__sim_frame *frame);
 

@@ -26,9 +26,54 @@
 
 /* ---- clock and task stacks ------------------------------------------------------------------ */
 
+/* @ppm millionths of @v, towards zero. */
+static int64_t share(uint64_t v, int32_t ppm)
+{
+    return (int64_t)(v / 1000000) * ppm + (int64_t)(v % 1000000) * ppm / 1000000;
+}
+
 static mir_time_us node_now(const struct mir_sim_node *node)
 {
-    return mir_sim_now(node->sim) + node->clock_offset_us;
+    uint64_t since_ns = node->sim->now_ns - node->clock_base_ns;
+    return node->clock_base_us +
+           (since_ns + (uint64_t)share(since_ns, node->drift_ppm)) / NS_PER_US;
+}
+
+/* When the local clock will show @local_us, or a little later. */
+static uint64_t when_ns(const struct mir_sim_node *node, mir_time_us local_us)
+{
+    uint64_t local_ns = (local_us - node->clock_base_us) * NS_PER_US;
+    if (node->drift_ppm == 0)
+        return node->clock_base_ns + local_ns;
+    uint64_t rate = (uint64_t)(1000000 + node->drift_ppm);
+    return node->clock_base_ns + local_ns / rate * 1000000 + local_ns % rate * 1000000 / rate + 1;
+}
+
+/* What follows is measured from here. */
+static void rebase_clock(struct mir_sim_node *node)
+{
+    mir_time_us now_us = node_now(node);
+    node->wall_offset_us += (int64_t)(now_us - node->clock_base_us) -
+                            (int64_t)((node->sim->now_ns - node->clock_base_ns) / NS_PER_US);
+    node->clock_base_us = now_us;
+    node->clock_base_ns = node->sim->now_ns;
+}
+
+void mir_sim_node_drift(struct mir_sim_node *node, int32_t ppm)
+{
+    MIR_ASSERT(ppm > -1000000);
+    rebase_clock(node);
+    node->drift_ppm = ppm;
+    mir_sim_wake(node);
+}
+
+void mir_sim_node_jump(struct mir_sim_node *node, int64_t by_us)
+{
+    rebase_clock(node);
+    node->wall_offset_us += by_us;
+    if (by_us > 0)
+        node->clock_base_us += (mir_time_us)by_us;
+    mir_sim_wake(node);
 }
 
 static mir_time_us clock_monotonic(struct mir_clock *clock)
@@ -39,7 +84,9 @@ static mir_time_us clock_monotonic(struct mir_clock *clock)
 static mir_time_us clock_wall(struct mir_clock *clock)
 {
     const struct mir_sim_node *node = MIR_CONTAINER_OF(clock, struct mir_sim_node, clock);
-    return MIR__SIM_WALL_START_US + mir_sim_now(node->sim);
+    uint64_t since_ns = node->sim->now_ns - node->clock_base_ns;
+    return MIR__SIM_WALL_START_US + mir_sim_now(node->sim) + (uint64_t)node->wall_offset_us +
+           (uint64_t)(share(since_ns, node->drift_ppm) / (int64_t)NS_PER_US);
 }
 
 static void *stack_acquire(void *arg, size_t size, size_t *usable)
@@ -96,7 +143,8 @@ static int init_node(struct mir_sim_node *node, const struct mir_sim_node_config
     memcpy(seed + 8, &sim->seed, sizeof sim->seed);
     memcpy(seed + 16, &node->index, sizeof node->index);
     mir_rng_init(&node->rng, seed);
-    node->clock_offset_us = config->clock_offset_us;
+    node->clock_base_ns = sim->now_ns;
+    node->clock_base_us = mir_sim_now(sim) + config->clock_offset_us;
     node->clock = (struct mir_clock){clock_monotonic, clock_wall};
     node->stacks = (struct mir_stack_source){stack_acquire, stack_release, node};
     mir_list_init(&node->due_link);
@@ -195,8 +243,7 @@ void mir__sim_node_step(struct mir_sim_node *node)
     }
     /* Work that is left takes time: a loop that never rests must not stop the clock. */
     next_us = MIR_MAX(next_us, now_us + 1);
-    mir__sim_schedule(sim, &node->wake, MIR__SIM_WAKE,
-                      (next_us - node->clock_offset_us) * NS_PER_US);
+    mir__sim_schedule(sim, &node->wake, MIR__SIM_WAKE, when_ns(node, next_us));
 }
 
 /* ---- ports: the device contract -------------------------------------------------------------- */
@@ -298,6 +345,8 @@ static int port_tx(struct mir_net_dev *dev, struct mir_buf *buf)
     frame->csum_start = buf->csum_start;
     frame->csum_offset = buf->csum_offset;
     mir_buf_release(buf);
+    if (port->node->sim->tamper != NULL)
+        port->node->sim->tamper(port->node, frame);
     mir__sim_watch(port, frame, true);
     if (port->config.ring_bytes != 0 &&
         mir__sim_backlog(&port->plug) + total > port->config.ring_bytes + dev->info.mtu) {

@@ -38,6 +38,28 @@ bool mir__sim_complete_csum(struct mir__sim_frame *frame)
     return true;
 }
 
+bool mir__sim_mark_congestion(struct mir__sim_frame *frame)
+{
+    uint8_t *ip = frame->data + ETH_HEADER;
+    if (frame->len < ETH_HEADER + 20)
+        return false;
+    uint16_t type = mir_get_be16(frame->data + 12);
+    if (type == 0x86dd && (ip[1] & 0x30) != 0) {
+        ip[1] |= 0x30;
+        return true;
+    }
+    if (type != 0x0800 || (ip[1] & 3) == 0)
+        return false;
+    uint16_t check, was, is;
+    memcpy(&was, ip, 2);
+    ip[1] |= 3;
+    memcpy(&is, ip, 2);
+    memcpy(&check, ip + 10, 2);
+    check = mir__csum_update(check, was, is);
+    memcpy(ip + 10, &check, 2);
+    return true;
+}
+
 /* Sum of addresses, protocol and length. */
 static uint16_t pseudo_sum(const uint8_t *ip, bool is_v4, uint32_t tcp_len)
 {

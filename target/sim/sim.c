@@ -20,6 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/net/net_state.h"
+
 #define NS_PER_US 1000ull
 
 /* ---- heap --------------------------------------------------------------------------------- */
@@ -151,6 +153,15 @@ static void on_broken_rule(void *arg, const char *rule, const char *text)
                 (unsigned long long)sim->seed, text);
 }
 
+/* Has the stack lost frames of its own before they came to a port: no memory, no neighbour? */
+static bool may_lack(const struct mir_sim_node *node)
+{
+    const struct mir__net_counters *counters = &node->net->counters;
+    return node->pages.failures + node->bufs.pool.failures + counters->arp_unresolved_dropped +
+               counters->nd_unresolved_dropped >
+           0;
+}
+
 void mir__sim_watch(struct mir_sim_port *port, const struct mir__sim_frame *frame, bool is_out)
 {
     const struct mir_sim_node *node = port->node;
@@ -167,7 +178,7 @@ void mir__sim_watch(struct mir_sim_port *port, const struct mir__sim_frame *fram
         .is_sum_known = (frame->flags & (MIR_BUF_CSUM_PARTIAL | MIR_BUF_CSUM_VALID)) != 0,
         .is_checked = is_out,
         .is_from_here = is_out,
-        .may_lack = node->pages.failures + node->bufs.pool.failures > 0,
+        .may_lack = may_lack(node),
     };
     sim->stats.watched += is_out;
     mir__watch_see(sim->watch, &seen);
@@ -233,6 +244,7 @@ int mir_sim_open(const struct mir_sim_config *config, struct mir_sim **out)
     mir_list_init(&sim->due);
     mir_list_init(&sim->wires);
     mir_list_init(&sim->switches);
+    mir_list_init(&sim->routers);
     if (!config->is_unwatched && mir__watch_open(on_broken_rule, sim, &sim->watch) < 0) {
         free(sim);
         return -MIR_ENOMEM;
@@ -260,6 +272,7 @@ size_t mir_sim_close(struct mir_sim *sim)
     }
     mir__sim_wires_close(sim);
     mir__sim_switches_close(sim);
+    mir__sim_routers_close(sim);
     MIR_ASSERT_OP(sim->stats.frames_flying, ==, 0);
     for (uint32_t i = 0; i < MIR__SIM_FRAME_CLASSES; i++) {
         while (sim->free_frames[i] != NULL) {
@@ -328,6 +341,8 @@ static void handle_frame(struct mir_sim *sim, struct mir__sim_frame *frame)
     mir__sim_mix(sim, sim->now_ns, plug->index, frame->data, frame->len);
     if (plug->port != NULL)
         mir__sim_port_receive(plug->port, frame);
+    else if (plug->router != NULL)
+        mir__sim_router_receive(plug, frame);
     else
         mir__sim_switch_receive(plug, frame);
 }
@@ -354,6 +369,9 @@ static void handle_event(struct mir_sim *sim, struct mir_sim_event *event)
         call->run(call->arg);
         break;
     }
+    case MIR__SIM_DRAIN:
+        mir__sim_drain(sim, event);
+        break;
     }
 }
 

@@ -26,6 +26,7 @@
 #include <mirari/run.h>
 
 struct mir_sim;
+struct mir_sim_router;
 struct mir_sim_switch;
 struct mir_sim_wire;
 
@@ -119,7 +120,10 @@ struct mir_sim_node {
     uint64_t steps;
     /* private: */
     struct mir_sim_event wake;
-    mir_time_us clock_offset_us;
+    uint64_t clock_base_ns; /* of the simulator, when the local clock showed clock_base_us */
+    mir_time_us clock_base_us;
+    int64_t wall_offset_us; /* to the simulator's wall clock, at clock_base_ns */
+    int32_t drift_ppm;
     struct mir_list link;
     struct mir_list due_link;
     struct mir_list ports;
@@ -138,6 +142,12 @@ struct mir_sim_node {
 int mir_sim_add_node(struct mir_sim *sim, const struct mir_sim_node_config *config,
                      struct mir_sim_node **node) MIR_CHECK;
 
+/** From now on @node's clocks run @ppm millionths too fast (below 0: too slow). */
+void mir_sim_node_drift(struct mir_sim_node *node, int32_t ppm);
+/** @node's wall clock jumps; a jump ahead moves the monotonic clock too, as when a machine wakes
+ * from being suspended. */
+void mir_sim_node_jump(struct mir_sim_node *node, int64_t by_us);
+
 /** Step @node at the present instant: after code outside its loop touched its objects. */
 void mir_sim_wake(struct mir_sim_node *node);
 
@@ -148,9 +158,11 @@ struct mir_sim_plug {
     struct mir_sim_wire *wire; /* NULL: nothing plugged in, frames are lost */
     uint32_t wire_side;
     uint32_t index;
-    /** NULL for a switch port. */
+    /** NULL for a port of a switch or a router. */
     struct mir_sim_port *port;
     struct mir_sim_switch *hub;
+    struct mir_sim_router *router;
+    uint32_t router_port;
 };
 
 struct mir_sim_port_config {
@@ -212,15 +224,21 @@ struct mir_sim_wire_config {
     uint32_t corrupt_ppm; /**< 1 to 15 adjacent bits of the IP packet are flipped */
     uint32_t queue_bytes; /**< waiting for the wire at most, then tail drop; 0 = 1 MiB */
     uint32_t mark_bytes;  /**< with more waiting, ECN-capable packets are marked; 0 = never */
-    uint16_t mtu;         /**< larger IP packets vanish (a black hole); 0 = none do */
+    uint32_t red_min_bytes, red_max_bytes; /**< random early detection between; max 0 = none */
+    uint32_t codel_target_us;              /**< RFC 8289; 0 = none */
+    uint32_t codel_interval_us;            /**< 0 = 100 ms; of both */
+    uint32_t fq_target_us;                 /**< RFC 8290, a list for each flow; 0 = none */
+    uint32_t ecn; /**< not 0: what these would drop is marked, if its sender can take marks */
+    uint16_t mtu; /**< larger IP packets vanish (a black hole); 0 = none do */
 };
 
 /**
  * mir_sim_wire_parse() - a wire from text, as for --fault and for --wire.
  *
  * @text  "" or words separated by commas: rate=10m delay=20ms jitter=1ms loss=1% burst=1%/30%
- *        reorder=2% or reorder=2%/5ms dup=1% corrupt=0.1% queue=64k mark=30k mtu=1400; times take
- * us, ms (default) or s; sizes and rates take k, m, g; chances take a percentage
+ *        reorder=2% or reorder=2%/5ms dup=1% corrupt=0.1% queue=64k mark=30k red=20k/60k
+ * codel=5ms/100ms fq-codel=5ms/100ms ecn=1 every=100 mtu=1400; times take us, ms (default) or s;
+ * sizes and rates take k, m, g; chances take a percentage
  * @error_pos  out: offset of the offending word; written only on -MIR_EINVAL
  *
  * Returns 0 or -MIR_EINVAL (nothing is changed). Words not given keep their value in @config.
@@ -234,10 +252,13 @@ struct mir_sim_wire_stats {
     uint64_t delivered;        /**< copies included */
     uint64_t lost, burst_lost; /**< by chance */
     uint64_t queue_dropped;    /**< queue_bytes */
-    uint64_t cut;              /**< partition or nothing at the other end */
-    uint64_t too_big;          /**< wire's mtu */
+    uint64_t aqm_dropped;      /**< by RED or CoDel, before the queue was full */
+    uint64_t marked;           /**< instead: congestion experienced (RFC 3168) */
+    uint64_t waited_us;        /**< in the queue, all frames together */
+    uint32_t waited_max_us;
+    uint64_t cut;     /**< partition or nothing at the other end */
+    uint64_t too_big; /**< wire's mtu */
     uint64_t reordered, duplicated, corrupted;
-    uint64_t marked; /**< congestion experienced */
 };
 
 /**
@@ -290,6 +311,44 @@ int mir_sim_add_switch(struct mir_sim *sim, const char *name,
 /** One more port of a switch. Returns 0, -MIR_ELIMIT (64 ports). */
 int mir_sim_switch_plug(struct mir_sim_switch *hub, struct mir_sim_plug **plug) MIR_CHECK;
 
+/* ---- routers -------------------------------------------------------------------------------- */
+
+/** A router without ports. Returns 0 or -MIR_ENOMEM. */
+int mir_sim_add_router(struct mir_sim *sim, const char *name,
+                       struct mir_sim_router **router) MIR_CHECK;
+
+struct mir_sim_router_port {
+    struct mir_ip ip4, ip6; /**< ::, all zero: none */
+    uint16_t mtu;           /**< of what leaves here; 0 = 1500 */
+};
+/** One more port. Ports are numbered from 0. Returns 0, -MIR_ELIMIT (4,096 ports), -MIR_ENOMEM. */
+int mir_sim_router_plug(struct mir_sim_router *router, const struct mir_sim_router_port *config,
+                        struct mir_sim_plug **plug) MIR_CHECK;
+const uint8_t *mir_sim_router_mac(const struct mir_sim_plug *plug);
+void mir_sim_router_mtu(struct mir_sim_plug *plug, uint16_t mtu);
+
+/**
+ * mir_sim_router_route() - where packets for a prefix go; the longest prefix counts.
+ *
+ * @prefix_bits  of the 128; an IPv4 prefix of 24 bits has 120
+ * @via          next hop, NULL = the destination itself is on the link
+ *
+ * Returns 0 or -MIR_ENOMEM.
+ * Source  RFC 1812 section 5.2.4.3
+ */
+int mir_sim_router_route(struct mir_sim_router *router, const struct mir_ip *prefix,
+                         uint32_t prefix_bits, const struct mir_ip *via, uint32_t port) MIR_CHECK;
+/** A router asks nobody: it is told who is where, and learns from those who ask. */
+void mir_sim_router_neighbour(struct mir_sim_router *router, const struct mir_ip *ip,
+                              const uint8_t mac[6]);
+
+struct mir_sim_router_stats {
+    uint64_t forwarded, fragments, errors_out;
+    uint64_t expired, too_big, no_route, no_neighbour, malformed;
+};
+void mir_sim_router_get_stats(const struct mir_sim_router *router,
+                              struct mir_sim_router_stats *stats);
+
 /* ---- what happened ------------------------------------------------------------------------ */
 
 /** Hash of the times and bytes of all events so far. */
@@ -301,7 +360,7 @@ struct mir_sim_stats {
     uint64_t steps;         /**< loop steps of all nodes */
     uint64_t violations;    /**< broken promises of a stack: a frame above the MTU, and the rules of
                                  TCP (watch_rules.c); each is told on stderr with its last packets */
-    uint64_t watched;       /**< TCP segments that were checked as they left their sender */
+    uint64_t watched;       /**< frames that the watcher saw leave their sender */
     uint64_t rx_no_memory;  /**< frames a node had no buffer for */
     uint32_t frames_flying; /**< now */
     uint32_t frames_peak;

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum unit { UNIT_RATE, UNIT_TIME, UNIT_CHANCE, UNIT_SIZE, UNIT_MTU };
+enum unit { UNIT_RATE, UNIT_TIME, UNIT_CHANCE, UNIT_SIZE, UNIT_MTU, UNIT_COUNT };
 
 struct word {
     const char *name;
@@ -28,8 +28,14 @@ static const struct word words[] = {
     {"reorder", UNIT_CHANCE, AT(reorder_ppm), UNIT_TIME, AT(reorder_us)},
     {"dup", UNIT_CHANCE, AT(duplicate_ppm), 0, 0},
     {"corrupt", UNIT_CHANCE, AT(corrupt_ppm), 0, 0},
+    {"every", UNIT_COUNT, AT(loss_every), 0, 0},
+    {"burst-loss", UNIT_CHANCE, AT(burst_loss_ppm), 0, 0},
     {"queue", UNIT_SIZE, AT(queue_bytes), 0, 0},
     {"mark", UNIT_SIZE, AT(mark_bytes), 0, 0},
+    {"red", UNIT_SIZE, AT(red_min_bytes), UNIT_SIZE, AT(red_max_bytes)},
+    {"codel", UNIT_TIME, AT(codel_target_us), UNIT_TIME, AT(codel_interval_us)},
+    {"fq-codel", UNIT_TIME, AT(fq_target_us), UNIT_TIME, AT(codel_interval_us)},
+    {"ecn", UNIT_COUNT, AT(ecn), 0, 0},
     {"mtu", UNIT_MTU, AT(mtu), 0, 0},
 };
 
@@ -89,6 +95,7 @@ static bool parse_suffix(enum unit unit, const char *at, const char *end, uint64
         {UNIT_SIZE, "k", 1024},
         {UNIT_SIZE, "m", 1048576},
         {UNIT_MTU, "", 1},
+        {UNIT_COUNT, "", 1},
     };
     for (size_t i = 0; i < MIR_ARRAY_LEN(suffixes); i++) {
         if (suffixes[i].unit == unit && suffix_is(at, end, suffixes[i].text)) {
@@ -103,7 +110,7 @@ static bool store(struct mir_sim_wire_config *config, enum unit unit, size_t off
 {
     static const uint64_t max[] = {
         [UNIT_RATE] = 100000000000ull, [UNIT_TIME] = 60000000, [UNIT_CHANCE] = 1000000,
-        [UNIT_SIZE] = 1u << 30,        [UNIT_MTU] = 65535,
+        [UNIT_SIZE] = 1u << 30,        [UNIT_MTU] = 65535,     [UNIT_COUNT] = UINT32_MAX,
     };
     uint8_t *field = (uint8_t *)config + offset;
     uint32_t value32 = (uint32_t)value;
@@ -166,6 +173,8 @@ int mir_sim_wire_parse(const char *text, struct mir_sim_wire_config *config, siz
     /* A burst that never ends would be a cut wire. */
     if (parsed.burst_enter_ppm != 0 && parsed.burst_leave_ppm == 0)
         parsed.burst_leave_ppm = 300000;
+    if (parsed.red_min_bytes != 0 && parsed.red_max_bytes == 0)
+        parsed.red_max_bytes = 3 * parsed.red_min_bytes;
     *config = parsed;
     return 0;
 }

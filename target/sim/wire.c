@@ -8,8 +8,9 @@
  *       -> held back (reordered)? -> bits flipped? -> delivered, perhaps twice
  *
  * There is no queue of frames before the wire: since the rate is constant, the time at which it
- * will be free says how many bytes wait. Frames in flight are events. In-order frames never
- * overtake each other; a reordered one arrives later than it should have.
+ * will be free says how many bytes wait. RED (Floyd and Jacobson 1993, with its gentle slope) works
+ * on that figure, smoothed; CoDel and FQ-CoDel have a queue (queue.c). Frames in flight are events.
+ * In-order frames never overtake each other; a reordered one arrives later than it should have.
  *
  * Corruption flips 1 to 15 adjacent bits behind the Ethernet header of an IP packet. Such a burst
  * is always seen by the 16-bit checksums of IP, TCP, UDP and ICMP, so a receiver that verifies them
@@ -37,9 +38,21 @@ struct direction {
     uint64_t free_at_ns; /* when the last queued bit has left */
     uint64_t last_at_ns; /* arrival of the last frame in order */
     bool is_cut;
-    bool is_bad; /* Gilbert-Elliott */
+    bool is_bad;                  /* Gilbert-Elliott */
+    uint64_t red_average;         /* bytes, with RED_BITS more */
+    uint32_t red_count;           /* frames since the last drop or mark */
+    struct mir__sim_queue *queue; /* NULL: none is needed */
+    bool is_sending;
+    uint64_t sent; /* frames */
+    struct mir_sim_event drain;
+    struct mir_sim_wire *wire;
     struct mir_sim_wire_stats stats;
 };
+
+#define RED_BITS          16
+#define RED_WEIGHT        9      /* a change counts 1/512 */
+#define RED_CHANCE        100000 /* at the upper threshold, in ppm */
+#define CODEL_INTERVAL_US 100000u
 
 struct mir_sim_wire {
     struct mir_sim *sim;
@@ -106,23 +119,6 @@ static void corrupt(struct direction *way, struct mir__sim_frame *frame)
     way->stats.corrupted++;
 }
 
-/* An ECN-capable IPv4 packet met congestion (RFC 3168 section 5); its header's checksum follows. */
-static void mark(struct direction *way, struct mir__sim_frame *frame)
-{
-    uint8_t *ip = frame->data + 14;
-    if (frame->len < 34 || mir_get_be16(frame->data + 12) != 0x0800)
-        return;
-    if ((ip[1] & 3) == 0 || (ip[1] & 3) == 3)
-        return;
-    uint16_t before = mir_get_be16(ip);
-    ip[1] |= 3;
-    uint32_t sum = (uint32_t)(uint16_t)~mir_get_be16(ip + 10) + (uint16_t)~before;
-    sum += mir_get_be16(ip);
-    sum = (sum & 0xffff) + (sum >> 16);
-    mir_put_be16(ip + 10, (uint16_t) ~((sum & 0xffff) + (sum >> 16)));
-    way->stats.marked++;
-}
-
 /* ---- the way of a frame -----------------------------------------------------------------------
  */
 
@@ -159,7 +155,7 @@ static const char *fate_of(struct mir_sim *sim, struct direction *way,
         way->stats.too_big++;
         return "above the path MTU";
     }
-    if (waiting_bytes(sim, way) + frame->len > MIR_MAX(queue, frame->len)) {
+    if (way->queue == NULL && waiting_bytes(sim, way) + frame->len > MIR_MAX(queue, frame->len)) {
         way->stats.queue_dropped++;
         return "queue full";
     }
@@ -172,7 +168,7 @@ static bool is_lost(struct direction *way)
         way->stats.burst_lost++;
         return true;
     }
-    bool is_nth = way->config.loss_every != 0 && way->stats.frames % way->config.loss_every == 0;
+    bool is_nth = way->config.loss_every != 0 && way->sent % way->config.loss_every == 0;
     if (is_nth || chance(way, way->config.loss_ppm)) {
         way->stats.lost++;
         return true;
@@ -201,6 +197,63 @@ static uint64_t arrival_ns(struct direction *way, uint64_t sent_ns)
     return at_ns;
 }
 
+/* ---- random early detection --------------------------------------------------------------------
+ */
+
+/* The average follows the queue with each frame, and falls while there is none. */
+static void red_follow(struct mir_sim *sim, struct direction *way)
+{
+    uint64_t waiting = waiting_bytes(sim, way) << RED_BITS;
+    if (waiting == 0 && sim->now_ns > way->free_at_ns) {
+        uint64_t idle = (sim->now_ns - way->free_at_ns) / bytes_to_ns(way, 1000);
+        for (uint64_t i = 0; i < MIR_MIN(idle, 8192ull) && way->red_average > 0; i++)
+            way->red_average -= (way->red_average >> RED_WEIGHT) + 1;
+    }
+    if (waiting > way->red_average)
+        way->red_average += (waiting - way->red_average) >> RED_WEIGHT;
+    else
+        way->red_average -= (way->red_average - waiting) >> RED_WEIGHT;
+}
+
+/* Chance to be dropped, in ppm. */
+static uint64_t red_chance(const struct direction *way)
+{
+    uint64_t average = way->red_average >> RED_BITS;
+    uint64_t low = way->config.red_min_bytes, high = way->config.red_max_bytes;
+    if (average < low)
+        return 0;
+    if (average < high)
+        return RED_CHANCE * (average - low) / (high - low);
+    if (average < 2 * high)
+        return RED_CHANCE + (PPM - RED_CHANCE) * (average - high) / high;
+    return PPM;
+}
+
+/* True: drop it. A frame that can be marked is, and lives. */
+static bool red_drops(struct mir_sim *sim, struct direction *way, struct mir__sim_frame *frame)
+{
+    if (way->config.red_max_bytes == 0)
+        return false;
+    red_follow(sim, way);
+    uint64_t base = red_chance(way);
+    if (base == 0) {
+        way->red_count = 0;
+        return false;
+    }
+    /* Evens out the distances between drops. */
+    uint64_t spread = base * ++way->red_count;
+    uint64_t ppm = spread < PPM ? base * PPM / (PPM - spread) : PPM;
+    if (draw_below(way, PPM) >= ppm)
+        return false;
+    way->red_count = 0;
+    if (way->config.ecn != 0 && base < PPM && mir__sim_mark_congestion(frame)) {
+        way->stats.marked++;
+        return false;
+    }
+    way->stats.aqm_dropped++;
+    return true;
+}
+
 static void deliver(struct mir_sim *sim, struct direction *way, struct mir__sim_frame *frame,
                     uint64_t sent_ns)
 {
@@ -209,6 +262,47 @@ static void deliver(struct mir_sim *sim, struct direction *way, struct mir__sim_
     frame->to = way->to;
     way->stats.delivered++;
     mir__sim_schedule(sim, &frame->event, MIR__SIM_FRAME, arrival_ns(way, sent_ns));
+}
+
+static void tell_tap(struct mir_sim_wire *wire, unsigned side, const struct mir__sim_frame *frame,
+                     const char *fate)
+{
+    if (wire->tap != NULL)
+        wire->tap(wire->tap_arg, side, mir_sim_now(wire->sim), frame->data, frame->len, fate);
+}
+
+static void note_wait(struct direction *way, uint64_t waited_ns)
+{
+    uint32_t waited_us = (uint32_t)(waited_ns / NS_PER_US);
+    way->stats.waited_us += waited_us;
+    way->stats.waited_max_us = MIR_MAX(way->stats.waited_max_us, waited_us);
+}
+
+/* Onto the wire, when what was sent before has left. */
+static void send_now(struct direction *way, struct mir__sim_frame *frame)
+{
+    struct mir_sim_wire *wire = way->wire;
+    struct mir_sim *sim = wire->sim;
+    unsigned side = (unsigned)(way - wire->way);
+    uint64_t begins_ns = MIR_MAX(way->free_at_ns, sim->now_ns);
+    if (way->queue == NULL) {
+        note_wait(way, begins_ns - sim->now_ns);
+        if (way->config.mark_bytes != 0 && waiting_bytes(sim, way) > way->config.mark_bytes)
+            way->stats.marked += mir__sim_mark_congestion(frame);
+    }
+    way->free_at_ns = begins_ns + bytes_to_ns(way, frame->len + FRAME_OVERHEAD);
+    way->sent++;
+    bool is_gone = is_lost(way);
+    tell_tap(wire, side, frame, is_gone ? "lost" : "sent");
+    if (is_gone) {
+        mir__sim_frame_free(sim, frame);
+        return;
+    }
+    if (chance(way, way->config.duplicate_ppm)) {
+        way->stats.duplicated++;
+        deliver(sim, way, mir__sim_frame_copy(sim, frame), way->free_at_ns);
+    }
+    deliver(sim, way, frame, way->free_at_ns);
 }
 
 void mir__sim_transmit(struct mir_sim_plug *from, struct mir__sim_frame *frame)
@@ -221,37 +315,44 @@ void mir__sim_transmit(struct mir_sim_plug *from, struct mir__sim_frame *frame)
     }
     struct direction *way = &wire->way[from->wire_side];
     const char *fate = fate_of(sim, way, frame);
+    if (fate == NULL && way->queue == NULL && red_drops(sim, way, frame))
+        fate = "early";
     way->stats.frames++;
     way->stats.bytes += frame->len;
-    bool is_sent = fate == NULL;
-    if (is_sent) {
-        if (way->config.mark_bytes != 0 && waiting_bytes(sim, way) > way->config.mark_bytes)
-            mark(way, frame);
-        way->free_at_ns =
-            MIR_MAX(way->free_at_ns, sim->now_ns) + bytes_to_ns(way, frame->len + FRAME_OVERHEAD);
-        if (is_lost(way))
-            fate = "lost";
-    }
     if (wire->pcap != NULL)
         mir__sim_pcap_write(wire->pcap, from->wire_side, MIR__SIM_WALL_START_US + mir_sim_now(sim),
                             frame);
-    if (wire->tap != NULL)
-        wire->tap(wire->tap_arg, from->wire_side, mir_sim_now(sim), frame->data, frame->len,
-                  fate != NULL ? fate : "sent");
     if (fate != NULL) {
+        tell_tap(wire, from->wire_side, frame, fate);
         mir__sim_frame_free(sim, frame);
+    } else if (way->queue != NULL) {
+        mir__sim_queue_push(way->queue, frame);
+        if (!way->is_sending)
+            mir__sim_drain(sim, &way->drain);
+    } else {
+        send_now(way, frame);
+    }
+}
+
+void mir__sim_drain(struct mir_sim *sim, struct mir_sim_event *event)
+{
+    struct direction *way = MIR_CONTAINER_OF(event, struct direction, drain);
+    struct mir__sim_frame *frame = mir__sim_queue_pop(way->queue);
+    way->is_sending = frame != NULL;
+    if (frame == NULL)
         return;
-    }
-    if (chance(way, way->config.duplicate_ppm)) {
-        way->stats.duplicated++;
-        deliver(sim, way, mir__sim_frame_copy(sim, frame), way->free_at_ns);
-    }
-    deliver(sim, way, frame, way->free_at_ns);
+    note_wait(way, sim->now_ns - frame->queued_ns);
+    send_now(way, frame);
+    mir__sim_schedule(sim, &way->drain, MIR__SIM_DRAIN, way->free_at_ns);
 }
 
 uint64_t mir__sim_backlog(const struct mir_sim_plug *from)
 {
-    return from->wire != NULL ? waiting_bytes(from->sim, &from->wire->way[from->wire_side]) : 0;
+    if (from->wire == NULL)
+        return 0;
+    const struct direction *way = &from->wire->way[from->wire_side];
+    uint64_t queued = way->queue != NULL ? mir__sim_queue_bytes(way->queue) : 0;
+    return queued + waiting_bytes(from->sim, way);
 }
 
 uint64_t mir__sim_drain_ns(const struct mir_sim_plug *from, uint64_t bytes)
@@ -261,6 +362,10 @@ uint64_t mir__sim_drain_ns(const struct mir_sim_plug *from, uint64_t bytes)
     const struct direction *way = &from->wire->way[from->wire_side];
     uint64_t left_ns = bytes_to_ns(way, bytes);
     uint64_t soon_ns = from->sim->now_ns + 1;
+    if (way->queue != NULL) {
+        uint64_t queued = mir__sim_queue_bytes(way->queue);
+        return queued > bytes ? way->free_at_ns + bytes_to_ns(way, queued - bytes) : soon_ns;
+    }
     return way->free_at_ns > soon_ns + left_ns ? way->free_at_ns - left_ns : soon_ns;
 }
 
@@ -271,6 +376,25 @@ const struct mir_sim_port *mir__sim_opposite(const struct mir_sim_plug *from)
 
 /* ---- making and changing ------------------------------------------------------------------------
  */
+
+/* A discipline that needs a queue gets one, and keeps it. */
+static void set_queue(struct direction *way)
+{
+    const struct mir_sim_wire_config *config = &way->config;
+    struct mir__sim_queue_config queue = {
+        .limit_bytes = config->queue_bytes != 0 ? config->queue_bytes : QUEUE_BYTES,
+        .target_us = config->fq_target_us != 0 ? config->fq_target_us : config->codel_target_us,
+        .interval_us =
+            config->codel_interval_us != 0 ? config->codel_interval_us : CODEL_INTERVAL_US,
+        .is_fair = config->fq_target_us != 0,
+        .does_mark = config->ecn != 0,
+    };
+    if (way->queue == NULL && queue.target_us == 0)
+        return;
+    if (way->queue == NULL)
+        way->queue = mir__sim_queue_open(way->wire->sim, way->rng, &way->stats);
+    mir__sim_queue_set(way->queue, &queue);
+}
 
 int mir_sim_join(struct mir_sim_plug *a, struct mir_sim_plug *b,
                  const struct mir_sim_wire_config *a_to_b, const struct mir_sim_wire_config *b_to_a,
@@ -290,6 +414,8 @@ int mir_sim_join(struct mir_sim_plug *a, struct mir_sim_plug *b,
         way->to = side == 0 ? b : a;
         way->rng = sim->seed ^ (uint64_t)(2 * sim->wire_count + side) << 40;
         (void)draw(way);
+        way->wire = wire;
+        set_queue(way);
     }
     a->wire = wire;
     a->wire_side = 0;
@@ -307,6 +433,10 @@ void mir__sim_wires_close(struct mir_sim *sim)
         struct mir_sim_wire *wire = MIR_CONTAINER_OF(link, struct mir_sim_wire, link);
         if (wire->pcap != NULL)
             (void)mir__sim_pcap_close(wire->pcap);
+        for (unsigned side = 0; side < 2; side++) {
+            if (wire->way[side].queue != NULL)
+                mir__sim_queue_close(wire->way[side].queue);
+        }
         free(wire);
     }
 }
@@ -321,6 +451,7 @@ void mir_sim_wire_set(struct mir_sim_wire *wire, unsigned direction,
     /* What waits leaves at the new rate. */
     if (waiting > 0)
         way->free_at_ns = wire->sim->now_ns + bytes_to_ns(way, waiting);
+    set_queue(way);
 }
 
 void mir_sim_wire_cut(struct mir_sim_wire *wire, unsigned direction, bool is_cut)

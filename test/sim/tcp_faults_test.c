@@ -390,7 +390,7 @@ static void run_seed(uint64_t seed, bool is_verbose, const char *pcap)
         sim_pair_check_idle(&w.pair);
     } else {
         failed_seeds++;
-        tap_note("replay: make sim SEED=%llu", (unsigned long long)seed);
+        tap_note("replay: tcp_faults_test --seed %llu --count 1", (unsigned long long)seed);
         for (int i = 0; i < 2; i++) {
             for (uint32_t k = 0; k < w.flow_count; k++)
                 sim_flow_fini(&w.flow[i][k]);

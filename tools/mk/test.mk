@@ -43,7 +43,7 @@ pick = $(if $(T),$(foreach t,$(1),$(if $(findstring $(T),$(t)),$(t))),$(1))
 export MIRARI_BUILD := $(B)
 PROVE := prove -e '' --timer
 
-.PHONY: test asan replay fuzz sim check test-bins bench
+.PHONY: test asan replay fuzz check test-bins bench
 test-bins: $(TESTS_host)
 
 test: $(call pick,$(TESTS_host)) ## Unit, contract and sim tests (T=part of a name)
@@ -58,11 +58,6 @@ fuzz: $(B)/fuzz/test/fuzz/$(F)_fuzz ## Fuzz one surface: F=name SECONDS=60
 	@mkdir -p test/fuzz/corpus/$(F)
 	$(Q)cd $(B) && fuzz/test/fuzz/$(F)_fuzz -max_total_time=$(SECONDS) -timeout=10 -print_final_stats=1 \
 	  $(CURDIR)/test/fuzz/corpus/$(F)
-
-SEED ?= 1
-SEEDS ?= 1
-sim: $(B)/host/test/sim/tcp_faults_test ## Simulated network runs: SEED=first SEEDS=how many
-	$(Q)$(B)/host/test/sim/tcp_faults_test --seed $(SEED) --count $(SEEDS)
 
 # Everything, fast to slow, in one prove run so that its closing lines count all.
 ALL_TESTS = $(wildcard test/check/*.t) $(TESTS_host) $(TESTS_asan) $(FUZZ_replay) $(TEST_T)

@@ -3,8 +3,8 @@
 TOOL_C := $(call find_src,cmd/mirari)
 TOOL_LIBS := -lz -lbrotlienc -lcrypto
 
-.PHONY: all tool examples demo clean doctor deps help
-all: lib tool ## Libraries and the tool (default)
+.PHONY: all tool simtool examples demo clean doctor deps help
+all: lib tool simtool ## Libraries and the tool (default)
 
 # The parts of the tool are a library too, for its tests. sdk-root tells a tool that is not installed
 # where headers and templates are.
