@@ -118,7 +118,7 @@ static int open_resolver(void)
 {
     int r = mir_app_dns_open(app, NULL, &dns);
     if (r == 0)
-        r = mir_dns_wait_servers(dns, mir_loop_now(app->loop) + 3 * MIR_US_PER_S);
+        r = mir_dns_wait_servers(dns, deadline());
     if (r == -MIR_ETIMEDOUT)
         r = 0; /* some names need none */
     return r < 0 ? say_error("name servers", r) : 0;

@@ -78,6 +78,8 @@ try_all() { # label, options
 }
 try_all 'tap, server by DHCP' --net tap --ip dhcp --host-ip "$HOST_IP/24"
 try_all 'socket, resolv.conf' --net socket
+lookup --net user --names www.example,nothing.example --type A
+answers "user: through slirp's server" 'www.example A 10.1.2.3' 'nothing.example: no such name'
 lookup --net socket --names short --type A
 answers 'socket: the search domain of resolv.conf' 'short.corp.example A 10.1.2.5'
 
