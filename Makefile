@@ -4,6 +4,7 @@ include tools/mk/variants.mk
 include tools/mk/lib.mk
 include tools/mk/tool.mk
 include tools/mk/sim.mk
+include tools/mk/packetdrill.mk
 include tools/mk/test.mk
 include tools/mk/check.mk
 include tools/mk/install.mk

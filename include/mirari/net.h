@@ -442,6 +442,7 @@ struct mir_net_config {
     uint32_t tcp_rcvbuf_max_bytes; /**< likewise */
     uint64_t tcp_memory_max_bytes; /**< queued data of all connections; 0 = half the page pool */
     bool tcp_no_sack;              /**< neither offer nor accept selective acknowledgment */
+    bool tcp_no_timestamps;        /**< neither offer nor accept timestamps */
     enum mir_net_ecn tcp_ecn;      /**< congestion marks instead of losses, where agreed */
     bool tcp_pacing;               /**< smooth traffic at all times, not only no large bursts */
     const char *congestion;        /**< "cubic" (RFC 9438, 9406; also NULL) or "reno" (5681) */

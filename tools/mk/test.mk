@@ -1,6 +1,7 @@
 # Tests. Each test/<kind>/<name>.c is a program that speaks TAP; each *.t is a script that does.
 #
 #   unit contract sim   C programs, no root, no network
+#   packetdrill         packet scripts, run by a program of ours (packetdrill.mk)
 #   cli interop boot    scripts; they say SKIP and why where something is missing
 #   fuzz                libFuzzer targets; their corpora are replayed under asan
 
@@ -10,8 +11,8 @@ TEST_T   := $(sort $(wildcard test/cli/*.t) $(wildcard test/interop/*.t))
 FUZZ_C   := $(sort $(wildcard test/fuzz/*_fuzz.c))
 HARNESS_C := $(wildcard test/harness/*.c)
 
-TESTS_host := $(patsubst %.c,$(B)/host/%,$(TEST_C))
-TESTS_asan := $(patsubst %.c,$(B)/asan/%,$(TEST_C))
+TESTS_host := $(patsubst %.c,$(B)/host/%,$(TEST_C) test/packetdrill/runner.c)
+TESTS_asan := $(patsubst %.c,$(B)/asan/%,$(TEST_C) test/packetdrill/runner.c)
 FUZZ_replay := $(patsubst %.c,$(B)/replay/%,$(FUZZ_C))
 FUZZ_bin := $(patsubst %.c,$(B)/fuzz/%,$(FUZZ_C))
 

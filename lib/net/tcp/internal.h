@@ -363,6 +363,7 @@ struct mir__tcp_state {
     bool snd_tuned;
     bool rcv_tuned;
     bool no_sack;
+    bool no_timestamps;
     uint8_t ecn; /* enum mir_net_ecn */
     bool pacing;
     uint32_t rcvbuf;

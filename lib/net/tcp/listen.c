@@ -383,7 +383,7 @@ static struct mir__tcp_half_open read_syn(struct mir__tcp_listener *listener,
     };
     if (isn_floor != 0 && seq_le(half.iss, isn_floor))
         half.iss = isn_floor + 65536 + mir_rng_below(host->rng, 65536);
-    half.node.has_ts = syn->opt.has_ts;
+    half.node.has_ts = syn->opt.has_ts && !host->no_timestamps;
     return half;
 }
 
@@ -427,7 +427,7 @@ static void syn_arrived(struct mir__tcp_listener *listener, const struct mir__tc
     }
     *half = request;
     mir__tcp_table_insert(host, &half->node, tuple, MIR__TCP_HALF_OPEN);
-    half->node.has_ts = syn->opt.has_ts;
+    half->node.has_ts = syn->opt.has_ts && !host->no_timestamps;
     mir_list_init(&half->link);
     listener->half_open++;
     send_syn_ack(host, tuple, half, clock_for(host, tuple));

@@ -46,7 +46,7 @@ void mir__tcp_syn_options(const struct mir__tcp_pcb *pcb, struct mir__tcp_option
         .has_wscale = !is_answer || pcb->has_wscale,
         .wscale = pcb->node.rcv_wscale,
         .sack_permitted = is_answer ? pcb->has_sack : !pcb->host->no_sack,
-        .has_ts = !is_answer || pcb->has_ts,
+        .has_ts = is_answer ? pcb->has_ts : !pcb->host->no_timestamps,
         .tsval = mir__tcp_tsval(pcb, now_of(pcb->host)),
         .tsecr = is_answer ? pcb->ts_recent : 0,
     };
@@ -61,8 +61,8 @@ void mir__tcp_agree(struct mir__tcp_pcb *pcb, const struct mir__tcp_options *opt
     else
         pcb->node.rcv_wscale = 0;
     pcb->has_sack = opt->sack_permitted && !pcb->host->no_sack;
-    pcb->has_ts = opt->has_ts;
-    if (opt->has_ts) {
+    pcb->has_ts = opt->has_ts && !pcb->host->no_timestamps;
+    if (pcb->has_ts) {
         pcb->ts_recent = opt->tsval;
         pcb->ts_recent_ms = ms_of(now_of(pcb->host));
     }

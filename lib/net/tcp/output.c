@@ -215,7 +215,8 @@ static uint32_t transmit(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t len, b
         flags |= WITH_ECT | (pcb->cwr_due ? MIR__TCP_CWR : 0);
         pcb->cwr_due = false;
     }
-    if (got > 0 && seq + got == sendq_end(pcb))
+    /* The end of a large segment too: a receiver that merges then need not wait for more. */
+    if (got > mss || (got > 0 && seq + got == sendq_end(pcb)))
         flags |= MIR__TCP_PSH;
     if (got > mss && !is_probe) {
         buf->flags |= mir_ip_is_v4(&pcb->node.remote) ? MIR_BUF_GSO_TCP4 : MIR_BUF_GSO_TCP6;

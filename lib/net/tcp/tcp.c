@@ -632,6 +632,7 @@ int mir__tcp_init(struct mir_net *net, const struct mir_net_config *config)
     host->loop = stack->loop;
     host->rng = mir__net_rng(net);
     host->no_sack = config->tcp_no_sack;
+    host->no_timestamps = config->tcp_no_timestamps;
     host->ecn = (uint8_t)config->tcp_ecn;
     host->pacing = config->tcp_pacing;
     host->cc = cc;
