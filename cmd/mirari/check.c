@@ -523,12 +523,12 @@ static bool valid_route(const char *text, struct why *why)
 
 static bool valid_ip6_mode(const char *text, struct why *why)
 {
-    static const char *const words[] = {"off", "link-local", "static", "auto"};
+    static const char *const words[] = {"off", "link-local", "static", "auto", "temporary"};
     for (size_t i = 0; i < LEN(words); i++) {
         if (strcmp(text, words[i]) == 0)
             return true;
     }
-    return fail(why, "ip6 \"%.64s\" is none of off, link-local, static, auto", text);
+    return fail(why, "ip6 \"%.64s\" is none of off, link-local, static, auto, temporary", text);
 }
 
 /* Calls @check for every word of a list with commas. */

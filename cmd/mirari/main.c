@@ -52,7 +52,7 @@ static const struct command commands[] = {
      "      --ip [NAME=]ADDR/LEN|dhcp             its addresses, IPv4 and IPv6\n"
      "      --gateway [NAME=]ADDR                 its router\n"
      "      --route [NAME=]PREFIX/LEN=ADDR        another router\n"
-     "      --ip6 [NAME=]off|link-local|static|auto  what it does with IPv6\n"
+     "      --ip6 [NAME=]off|link-local|static|auto|temporary  IPv6\n"
      "      --mac [NAME=]MAC, --mtu [NAME=]N      hardware address, largest packet\n"
      "  -p, --forward [NAME=][HOST:]PORT:PORT[/udp]  port of this machine to port of the "
      "appliance\n"

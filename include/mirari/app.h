@@ -37,7 +37,7 @@ struct mir_manifest_net {
     const char *ip;      /**< "dhcp", "10.0.0.2/24,fd00::2/64", or NULL: default of the mode */
     const char *gateway; /**< "10.0.0.1,fd00::1" or NULL */
     const char *route;   /**< "192.0.2.0/24=10.0.0.1,..." or NULL */
-    const char *ip6;     /**< "off", "link-local", "static", "auto" or NULL: auto */
+    const char *ip6;     /**< "off", "link-local", "static", "auto", "temporary" or NULL: auto */
     const char *mac;     /**< "02:…" or NULL: derived from the name */
     const char *forward; /**< "8080:80,5353:53/udp" for mode user, or NULL */
     const char *dns;     /**< "10.0.0.1,2001:db8::1": name servers, or NULL */

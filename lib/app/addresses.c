@@ -96,13 +96,16 @@ bool mir__app_set_ip6(struct mir__app_net *net, const char *text, size_t len)
     static const struct {
         const char *name;
         enum mir_ip6_mode mode;
-    } modes[] = {{"off", MIR_IP6_OFF},
-                 {"link-local", MIR_IP6_LINK_LOCAL},
-                 {"static", MIR_IP6_STATIC},
-                 {"auto", MIR_IP6_AUTO}};
+        bool is_temporary;
+    } modes[] = {{"off", MIR_IP6_OFF, false},
+                 {"link-local", MIR_IP6_LINK_LOCAL, false},
+                 {"static", MIR_IP6_STATIC, false},
+                 {"auto", MIR_IP6_AUTO, false},
+                 {"temporary", MIR_IP6_AUTO, true}};
     for (size_t i = 0; i < MIR_ARRAY_LEN(modes); i++) {
         if (mir_str_len(modes[i].name) == len && mir_memcmp(modes[i].name, text, len) == 0) {
             net->ip6 = modes[i].mode;
+            net->ip6_temporary = modes[i].is_temporary;
             net->has_ip6 = true;
             return true;
         }
@@ -135,6 +138,7 @@ int mir__app_net_config(const struct mir__app_net *net, uint16_t mtu,
     config->address_count = net->address_count;
     config->gateway6 = net->gateway6;
     config->ip6 = net->has_ip6 ? net->ip6 : MIR_IP6_AUTO;
+    config->ip6_temporary = net->ip6_temporary;
     /* A link that is too small for IPv6 has none, unless somebody asks for it. */
     if (!net->has_ip6 && !has_v6 && mtu < 1280)
         config->ip6 = MIR_IP6_OFF;

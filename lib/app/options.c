@@ -128,7 +128,7 @@ static int set_route(const struct source *source, uint32_t net, struct text valu
 static int set_ip6(const struct source *source, uint32_t net, struct text value)
 {
     return set_words(source, &source->options->net[net], value, mir__app_set_ip6,
-                     "off, link-local, static or auto");
+                     "off, link-local, static, auto or temporary");
 }
 
 static int set_host_ip(const struct source *source, uint32_t net, struct text value)
@@ -353,7 +353,7 @@ static const struct option option_table[] = {
     {"--route", NULL, TAKES_VALUE, set_route, NULL,
      "[NAME=]PREFIX/LEN=ADDR|route over that gateway; repeatable"},
     {"--ip6", NULL, TAKES_VALUE, set_ip6, NULL,
-     "[NAME=]MODE|IPv6: off, link-local, static (no routers asked), auto"},
+     "[NAME=]MODE|IPv6: off, link-local, static (no routers asked), auto, temporary"},
     {"--mac", NULL, TAKES_VALUE, set_mac, NULL, "[NAME=]MAC|own hardware address"},
     {"--mtu", NULL, TAKES_VALUE, set_mtu, NULL, "[NAME=]N|largest IP packet"},
     {"--forward", "-p", TAKES_VALUE, set_forward, NULL,

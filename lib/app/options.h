@@ -42,6 +42,7 @@ struct mir__app_net {
     uint32_t route_count;
     bool has_ip6;
     enum mir_ip6_mode ip6;
+    bool ip6_temporary;   /* ip6 is AUTO */
     unsigned of_manifest; /**< kinds that the command line has not replaced */
     bool has_mac;
     uint8_t mac[6];

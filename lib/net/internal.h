@@ -203,6 +203,9 @@ void mir__ip_refuse_port(struct mir_net *net, const struct mir__ip_meta *meta,
                          const struct mir_buf *buf);
 /** Largest packet of the route's interface, whatever its path takes. */
 uint16_t mir__ip_link_mtu(const struct mir__route *route);
+/** A transport has heard, over @route, that what it sent arrived: the neighbour is there (RFC 4861
+ *  section 7.3.1). Cheap: nearly always nobody wants to know. */
+void mir__ip_confirm(struct mir_net *net, const struct mir__route *route);
 /** Frames the route's device would take now. */
 uint32_t mir__ip_tx_room(const struct mir__route *route);
 

@@ -250,6 +250,16 @@ uint16_t mir__ip_link_mtu(const struct mir__route *route)
     return route->ip_header_len == MIR__IP4_HEADER_LEN ? route->iface->mtu : route->iface->mtu6;
 }
 
+void mir__ip_confirm(struct mir_net *net, const struct mir__route *route)
+{
+    struct mir__neigh *neigh = route->neighbour;
+    if (MIR_LIKELY(net->neigh.unconfirmed_count == 0))
+        return;
+    if (neigh != NULL && route->generation == net->route_generation &&
+        (neigh->state == MIR__NEIGH_DELAY || neigh->state == MIR__NEIGH_PROBE))
+        mir__neigh_confirm(net, neigh);
+}
+
 uint32_t mir__ip_tx_room(const struct mir__route *route)
 {
     return route->iface != NULL ? mir_net_dev_tx_room(route->iface->dev) : 0;

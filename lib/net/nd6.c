@@ -198,6 +198,18 @@ static void announce(struct mir__ifaddr *addr)
     send_neighbour(addr->iface, &addr->ip, &all_routers, &value, NULL);
 }
 
+static void tell_address(const struct mir__ifaddr *addr)
+{
+    static const char *const origins[] = {
+        [MIR__IFADDR_MANUAL] = "manual",         [MIR__IFADDR_DHCP] = "dhcp",
+        [MIR__IFADDR_LINK_LOCAL] = "link-local", [MIR__IFADDR_SLAAC] = "stable",
+        [MIR__IFADDR_TEMPORARY] = "temporary",
+    };
+    char text[MIR_IP_TEXT_MAX];
+    MIR_LOG(NET, INFO, "address in use interface=%u address=%s origin=%s", addr->iface->index,
+            mir_ip_text(&addr->ip, text), origins[addr->origin]);
+}
+
 static void end_test(struct mir__ifaddr *addr)
 {
     struct mir__iface *iface = addr->iface;
@@ -205,6 +217,7 @@ static void end_test(struct mir__ifaddr *addr)
         return; /* the link had come back, nobody objected */
     bool is_first = mir__ip6_is_link_local(&addr->ip) && mir__ifaddr_link_local(iface) == NULL;
     mir__ifaddr_set_state(addr, MIR__IFADDR_PREFERRED);
+    tell_address(addr);
     announce(addr);
     if (is_first) {
         mir__mld6_report_all(iface); /* with a source address now (RFC 3590 section 4) */

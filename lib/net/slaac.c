@@ -2,8 +2,8 @@
 /* Addresses of IPv6 without a server: link-local, stable and temporary (RFC 4862 sections 5.3 and
  * 5.5, RFC 7217, RFC 8981).
  *
- *   interface starts ──> fe80:: + identifier of the MAC       next try, and with a given secret
- *   prefix, flag A   ──> prefix + F(prefix, MAC, counter, secret)        from the first: F(...)
+ *   interface starts ──> fe80:: + identifier of the MAC; if somebody has it: fe80:: + F(...)
+ *   prefix, flag A   ──> prefix + F(prefix, MAC, counter, secret)
  *                   └──> prefix + random number, replaced every day      (if wished)
  *
  * F is SipHash under a secret of 128 bits, so an identifier tells neither the MAC nor the
@@ -91,7 +91,8 @@ void mir__slaac_link_local(struct mir__iface *iface)
     struct mir__slaac *slaac = &iface->slaac;
     struct mir_ip prefix = {{0xfe, 0x80}};
     struct mir__ifaddr_spec spec = {.prefix_len = 64, .origin = MIR__IFADDR_LINK_LOCAL};
-    if (slaac->link_local_counter > 0 || slaac->has_secret)
+    /* A link sees the MAC anyway: only the second try hides it. */
+    if (slaac->link_local_counter > 0)
         spec.ip = stable_address(iface, &prefix, &slaac->link_local_counter);
     else
         spec.ip = join(&prefix, mac_id(iface->mac));

@@ -74,10 +74,45 @@ static void choose_mac(struct mir__unix *u, const struct mir__app_net *options, 
     mac[0] = (uint8_t)((mac[0] & 0xfc) | 2);
 }
 
-static int set_address(struct mir__unix_net *net, uint32_t ip, uint8_t prefix_len,
-                       char error[MIR__ERROR_MAX])
+/* The identity of this machine, which no other one knows (machine-id(5)). */
+static bool read_machine_id(uint8_t id[16])
+{
+    char text[32];
+    int fd = open("/etc/machine-id", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool is_whole = read(fd, text, sizeof text) == (ssize_t)sizeof text;
+    close(fd);
+    for (size_t i = 0; is_whole && i < 16; i++) {
+        char digits[3] = {text[2 * i], text[2 * i + 1], 0}, *end;
+        id[i] = (uint8_t)strtoul(digits, &end, 16);
+        is_whole = end == digits + 2;
+    }
+    return is_whole;
+}
+
+/* Under the same prefix the same IPv6 address after a restart (RFC 7217 section 5), which nobody
+ * elsewhere can compute. Without an identity of the machine the stack draws a secret. */
+static void choose_secret(struct mir__unix *u, struct mir__unix_net *net)
+{
+    uint8_t id[16];
+    char text[256];
+    if (!read_machine_id(id))
+        return;
+    for (unsigned half = 0; half < 2; half++) {
+        size_t len = mir_format(text, sizeof text, "mirari ip6 %u %s/%s", half,
+                                u->options.manifest->name, net->options->name);
+        uint64_t hash = mir_siphash(id, text, MIR_MIN(len, sizeof text - 1));
+        memcpy(net->ip6_secret + 8 * half, &hash, sizeof hash);
+    }
+    net->config.ip6_secret = net->ip6_secret;
+}
+
+static int set_address(struct mir__unix *u, struct mir__unix_net *net, uint32_t ip,
+                       uint8_t prefix_len, char error[MIR__ERROR_MAX])
 {
     const struct mir__app_net *options = net->options;
+    choose_secret(u, net);
     if (mir__app_net_config(options, options->mtu != 0 ? options->mtu : 1500, &net->config) < 0) {
         snprintf(error, MIR__ERROR_MAX, "--ip6 off, but %s has an IPv6 address or gateway",
                  options->name);
@@ -106,7 +141,7 @@ static int open_user(struct mir__unix *u, struct mir__unix_net *net, char error[
         .mtu = options->mtu,
     };
     choose_mac(u, options, config.mac);
-    int r = set_address(net, 0x0a00020f, 24, error);
+    int r = set_address(u, net, 0x0a00020f, 24, error);
     if (r < 0)
         return r;
     if (options->has_ip) {
@@ -154,7 +189,7 @@ static int open_tap(struct mir__unix *u, struct mir__unix_net *net, char error[M
         .is_plain = options->fault != NULL,
     };
     choose_mac(u, options, config.mac);
-    int r = set_address(net, TAP_DEFAULT_IP, TAP_DEFAULT_PREFIX, error);
+    int r = set_address(u, net, TAP_DEFAULT_IP, TAP_DEFAULT_PREFIX, error);
     if (r < 0)
         return r;
     config.host6 = options->host6;
@@ -183,7 +218,7 @@ static int open_packet(struct mir__unix *u, struct mir__unix_net *net, char erro
         return -MIR_EINVAL;
     }
     choose_mac(u, options, config.mac);
-    int r = set_address(net, 0, 0, error);
+    int r = set_address(u, net, 0, 0, error);
     if (r < 0)
         return r;
     r = mir_packet_open(&config, &net->dev, error);

@@ -225,8 +225,15 @@ static void test_reachability(void)
     testbed_advance(&bed, 46 * MIR_US_PER_S);
     check_int(send_to(HOST, "c"), ==, 0);
     next_udp(mac_a, "c");
-    struct mir_ip host = bed6_ip(HOST);
-    mir__neigh_confirm(bed.net, mir__neigh_find(bed.net, &bed.net->ifaces[0], &host));
+    struct mir_ip host = bed6_ip(HOST), src = bed6_ip(OWN);
+    struct mir__route route, other;
+    check_int(mir__ip_route(bed.net, &host, &src, &other), ==, 0);
+    check_int(mir__ip_route(bed.net, &host, &src, &route), ==, 0);
+    route.neighbour = mir__neigh_find(bed.net, &bed.net->ifaces[0], &host);
+    other.generation--;
+    mir__ip_confirm(bed.net, &other);
+    check_int(state_of(HOST), ==, MIR__NEIGH_DELAY);
+    mir__ip_confirm(bed.net, &route);
     check_int(state_of(HOST), ==, MIR__NEIGH_REACHABLE);
     testbed_advance(&bed, 10 * MIR_US_PER_S);
     check(bed6_none(&bed));

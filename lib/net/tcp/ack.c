@@ -114,6 +114,7 @@ void mir__tcp_new_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *s
     pcb->rexmt_count = 0;
     pcb->soft_error = 0;
     pcb->busy->progress_us = seg->now_us;
+    mir__ip_confirm(pcb->host->net, &pcb->busy->route);
     mir__tcp_rate_acked(pcb, acked, seg->now_us);
     if (pcb->loss != NULL) {
         mir__tcp_recovery_ack(pcb, seg, acked);

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# IPv6 that configures itself, with radvd and dnsmasq on a tap: addresses from a prefix, renumbering, a router that
+# goes away, an address that Linux has already, name servers by DHCPv6.
+. "$(dirname "$0")/lib.sh"
+need radvd dnsmasq ping curl ndisc6
+net_open
+MAC=02:00:5e:10:00:07
+LL=fe80::5eff:fe10:7
+P1=2001:db8:77:1
+P2=2001:db8:77:2
+FAR=2001:db8:99::1
+ip -n "$NS" tuntap add dev tap7 mode tap
+inside sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv6.conf.tap7.accept_dad=0 net.ipv6.conf.lo.forwarding=1
+ip -n "$NS" link set tap7 up
+ip -n "$NS" address add "$P1::1/64" dev tap7 nodad
+ip -n "$NS" address add "$P2::1/64" dev tap7 nodad
+ip -n "$NS" address add "$FAR/128" dev lo nodad
+
+said() { [ "$(grep -cE "$1" "$APP_OUT")" -ge "${2:-1}" ]; }
+# The newest address with this prefix and origin that the appliance told of.
+told() { sed -n "s/.*address in use interface=0 address=\($1[^ ]*\) origin=$2.*/\1/p" "$APP_OUT" | tail -n 1; }
+pings() { inside ping -6 -q -c 1 -W 1 "$@" >/dev/null 2>&1; }
+
+advertise() { # advertise PREFIX:PREFERRED...: what radvd says from now on
+    {
+        echo 'interface tap7 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvLinkMTU 1400;'
+        local word
+        for word in "$@"; do
+            echo "prefix ${word%@*}::/64 { AdvOnLink on; AdvAutonomous on; AdvValidLifetime 7200;" \
+                "AdvPreferredLifetime ${word#*@}; };"
+        done
+        echo "RDNSS $P1::53 { AdvRDNSSLifetime 600; }; DNSSL lab.example { }; };"
+    } >"$WORK/radvd.conf"
+}
+
+# ---- radvd ----
+advertise "$P1@3600"
+ip netns exec "$NS" radvd --nodaemon --config "$WORK/radvd.conf" --pidfile "$WORK/radvd.pid" --logmethod stderr \
+    --username root 2>"$WORK/radvd.log" &
+RADVD=$!
+PIDS+=("$RADVD")
+app_start website --net tap:tap7 --ip "$APP_IP/24" --mac "$MAC" --ip6 temporary --log info || done_testing
+wait_until 10 said "address in use .*$P1:.* origin=temporary"
+ok $? 'a stable and a temporary address come from the prefix that radvd advertises' || sed 's/^/# /' "$WORK/radvd.log"
+wait_until 5 said "address in use .*$P1:.* origin=stable"
+STABLE=$(told "$P1:" stable)
+TEMPORARY=$(told "$P1:" temporary)
+note "stable $STABLE, temporary $TEMPORARY"
+pings -I tap7 "$LL"
+ok $? 'the link-local address answers ping'
+pings "$STABLE" && pings "$TEMPORARY"
+ok $? 'both addresses answer ping'
+is_like "$(inside ndisc6 -1 -q "$STABLE" tap7)" '02:00:5E:10:00:07' 'ndisc6 finds the stable address'
+is_like "$(inside ndisc6 -1 -q "$LL" tap7)" '02:00:5E:10:00:07' 'ndisc6 finds the link-local address'
+inside curl -6 -sf -m 10 "http://[$STABLE]/" -o "$WORK/page"
+ok $? 'the site is there by IPv6'
+pings -I "$FAR" "$STABLE"
+ok $? 'packets from beyond the router are answered over it'
+inside curl -6 -sf -m 10 --interface "$FAR" "http://[$STABLE]/" -o "$WORK/page"
+ok $? 'the site is there from beyond the router'
+pings -M do -s 1352 "$STABLE"
+ok $? 'packets of the advertised MTU pass'
+STATS_AT="[$STABLE]"
+is_like "$(counter nd_router_adverts_in)" '^[1-9]' 'advertisements are counted'
+
+advertise "$P1@0" "$P2@3600"
+kill -HUP "$RADVD"
+wait_until 10 said "address in use .*$P2:.* origin=stable"
+ok $? 'renumbering: an address of the new prefix'
+pings "$(told "$P2:" stable)" && pings "$STABLE"
+ok $? 'both the new and the deprecated address answer'
+
+kill -TERM "$RADVD"
+gone() { ! pings -I "$FAR" "$STABLE"; }
+wait_until 10 gone
+ok $? 'the router says goodbye (lifetime 0): nothing goes over it any more'
+pings "$STABLE"
+ok $? 'what is on the link is still reached'
+app_stop_ok 'the appliance ends'
+
+# ---- duplicates: Linux has the address ----
+app_start website --net tap:tap7 --ip "$APP_IP/24,$P1::1/64" --mac "$MAC" --ip6 static --log info || done_testing
+wait_until 5 said "in use by another host .*address=$P1::1\$"
+ok $? 'an address that Linux has is not taken'
+app_stop_ok 'the appliance ends'
+ip -n "$NS" address add "$LL/64" dev tap7 nodad
+app_start website --net tap:tap7 --ip "$APP_IP/24" --mac "$MAC" --ip6 link-local --log info || done_testing
+wait_until 5 said "in use by another host .*address=$LL\$"
+ok $? 'neither is a link-local address that Linux has'
+wait_until 5 said 'address in use .*address=fe80:.* origin=link-local'
+pings -I tap7 "$(told fe80: link-local)"
+ok $? 'another link-local address is taken and answers'
+app_stop_ok 'the appliance ends'
+ip -n "$NS" address del "$LL/64" dev tap7
+
+# ---- dnsmasq: advertisements and stateless DHCPv6 ----
+ip netns exec "$NS" dnsmasq --keep-in-foreground --port=0 --interface=tap7 --bind-dynamic --enable-ra --log-dhcp \
+    --dhcp-range="$P1::,ra-stateless" --ra-param=tap7,4,1200 --dhcp-option="option6:dns-server,[$P1::53]" \
+    --dhcp-option=option6:domain-search,lab.example --dhcp-leasefile="$WORK/leases" --pid-file= \
+    --conf-file=/dev/null --user=root --log-facility="$WORK/dnsmasq.log" &
+PIDS+=("$!")
+: >"$WORK/dnsmasq.log"
+app_start website --net tap:tap7 --ip "$APP_IP/24" --mac "$MAC" --log info || done_testing
+wait_until 15 said "name servers by DHCPv6 .*count=1"
+ok $? 'a name server comes by stateless DHCPv6' || sed 's/^/# /' "$WORK/dnsmasq.log"
+is "$(grep -c 'DHCPINFORMATION-REQUEST' "$WORK/dnsmasq.log")" 1 'one question is enough'
+wait_until 10 said "address in use .*$P1:.* origin=stable"
+pings "$(told "$P1:" stable)"
+ok $? 'the address from the prefix of dnsmasq answers'
+app_stop_ok 'the appliance ends'
+done_testing
