@@ -277,6 +277,14 @@ bool valid_mtu(const char *text, uint16_t *mtu, struct why *why)
     return true;
 }
 
+bool valid_vlan(const char *text, struct why *why)
+{
+    uint64_t value;
+    if (!digits(text, strlen(text), 4094, &value) || value == 0)
+        return fail(why, "vlan \"%.64s\" is not usable; write a number from 1 to 4094", text);
+    return true;
+}
+
 static bool port_of(const char *text, size_t len, uint16_t *port, struct why *why)
 {
     uint64_t value;
@@ -666,6 +674,8 @@ void manifest_check_nets(const struct manifest *m, struct diag *diag)
         check_addresses(net, diag);
         if (net->mtu.text != NULL && !valid_mtu(net->mtu.text, NULL, &why))
             diag_error(diag, net->mtu.line, "%s", why.text);
+        if (net->vlan.text != NULL && !valid_vlan(net->vlan.text, &why))
+            diag_error(diag, net->vlan.line, "%s", why.text);
         if (net->mac.text != NULL && !valid_mac(net->mac.text, mac, &why)) {
             diag_error(diag, net->mac.line, "%s", why.text);
         } else if (net->mac.text != NULL) {

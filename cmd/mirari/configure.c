@@ -162,6 +162,8 @@ static void emit_nets(struct str *out, const struct manifest *m)
         emit_field(out, "dns", net->dns.text);
         if (net->mtu.text != NULL)
             str_format(out, "        .mtu = %s,\n", net->mtu.text);
+        if (net->vlan.text != NULL)
+            str_format(out, "        .vlan = %s,\n", net->vlan.text);
         str_text(out, "    },\n");
     }
     str_text(out, "};\n\n");

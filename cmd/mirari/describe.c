@@ -120,6 +120,7 @@ static void describe_json(const struct common *common, const struct manifest *m)
         json_member(&out, ", ", "ip6", net->ip6.text);
         json_member(&out, ", ", "mac", net->mac.text);
         str_format(&out, ", \"mtu\": %s", net->mtu.text != NULL ? net->mtu.text : "null");
+        str_format(&out, ", \"vlan\": %s", net->vlan.text != NULL ? net->vlan.text : "null");
         json_member(&out, ", ", "forward", net->forward.text);
         str_text(&out, "}");
     }
@@ -176,10 +177,10 @@ static void show_net(const struct manifest_net *net)
     struct str text = {0};
     const struct {
         const char *key, *text;
-    } parts[] = {{"ip", net->ip.text},          {"gateway", net->gateway.text},
-                 {"route", net->route.text},    {"ip6", net->ip6.text},
-                 {"mac", net->mac.text},        {"mtu", net->mtu.text},
-                 {"forward", net->forward.text}};
+    } parts[] = {{"ip", net->ip.text},       {"gateway", net->gateway.text},
+                 {"route", net->route.text}, {"ip6", net->ip6.text},
+                 {"mac", net->mac.text},     {"mtu", net->mtu.text},
+                 {"vlan", net->vlan.text},   {"forward", net->forward.text}};
     str_format(&text, "%s: %s", net->name,
                net->mode.text != NULL ? net->mode.text : "default of the target");
     for (size_t i = 0; i < LEN(parts); i++)

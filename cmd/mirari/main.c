@@ -54,6 +54,7 @@ static const struct command commands[] = {
      "      --route [NAME=]PREFIX/LEN=ADDR        another router\n"
      "      --ip6 [NAME=]off|link-local|static|auto|temporary  IPv6\n"
      "      --mac [NAME=]MAC, --mtu [NAME=]N      hardware address, largest packet\n"
+     "      --vlan [NAME=]N                       tag its frames with this VLAN\n"
      "  -p, --forward [NAME=][HOST:]PORT:PORT[/udp]  port of this machine to port of the "
      "appliance\n"
      "      --host-ip [NAME=]ADDR/LEN             our side of a tap\n"

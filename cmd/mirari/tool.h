@@ -154,6 +154,7 @@ bool valid_netmask(const char *text, unsigned *len, struct why *why);
 bool valid_mode(const char *text, struct why *why);
 bool valid_mac(const char *text, uint8_t mac[6], struct why *why);
 bool valid_mtu(const char *text, uint16_t *mtu, struct why *why);
+bool valid_vlan(const char *text, struct why *why);
 bool valid_forward(const char *text, struct forward *forward, struct why *why);
 bool valid_memory(const char *text, bool bare_is_mib, uint32_t *mib, struct why *why);
 bool valid_log(const char *text, struct why *why);
@@ -179,7 +180,7 @@ struct field {
 struct manifest_net {
     char *name;
     int line;
-    struct field mode, ip, gateway, route, ip6, mac, mtu, forward, dns;
+    struct field mode, ip, gateway, route, ip6, mac, mtu, vlan, forward, dns;
 };
 struct manifest_kv {
     char *name, *symbol, *dir; /**< dir as written, relative to the manifest */

@@ -42,6 +42,7 @@ struct mir_manifest_net {
     const char *forward; /**< "8080:80,5353:53/udp" for mode user, or NULL */
     const char *dns;     /**< "10.0.0.1,2001:db8::1": name servers, or NULL */
     uint16_t mtu;        /**< 0 = 1500 */
+    uint16_t vlan;       /**< 1 .. 4094: frames carry this tag (IEEE 802.1Q); 0 = none */
 };
 
 struct mir_manifest_kv {

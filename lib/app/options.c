@@ -174,6 +174,15 @@ static int set_mtu(const struct source *source, uint32_t net, struct text value)
     return 0;
 }
 
+static int set_vlan(const struct source *source, uint32_t net, struct text value)
+{
+    uint64_t id;
+    if (mir_parse_u64(value.at, value.len, 4094, &id) < 0 || id == 0)
+        return refuse(source, value, "a VLAN of 1 to 4094");
+    source->options->net[net].vlan = (uint16_t)id;
+    return 0;
+}
+
 static bool parse_port(struct text t, uint16_t *port)
 {
     uint64_t number;
@@ -356,6 +365,7 @@ static const struct option option_table[] = {
      "[NAME=]MODE|IPv6: off, link-local, static (no routers asked), auto, temporary"},
     {"--mac", NULL, TAKES_VALUE, set_mac, NULL, "[NAME=]MAC|own hardware address"},
     {"--mtu", NULL, TAKES_VALUE, set_mtu, NULL, "[NAME=]N|largest IP packet"},
+    {"--vlan", NULL, TAKES_VALUE, set_vlan, NULL, "[NAME=]N|tag its frames with this VLAN"},
     {"--forward", "-p", TAKES_VALUE, set_forward, NULL,
      "[NAME=][HOSTADDR:]HOSTPORT:PORT[/udp]|port of the host that leads here (user)"},
     {"--host-ip", NULL, TAKES_VALUE, set_host_ip, NULL,
@@ -564,6 +574,7 @@ static int load_net(struct mir__app_options *o, uint32_t i, const struct mir_man
     };
     o->net[i].name = net->name;
     o->net[i].mtu = net->mtu;
+    o->net[i].vlan = net->vlan;
     for (size_t row = 0; row < MIR_ARRAY_LEN(rows); row++) {
         struct source source = {o, rows[row].what};
         if (rows[row].value == NULL)

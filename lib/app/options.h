@@ -46,7 +46,8 @@ struct mir__app_net {
     unsigned of_manifest; /**< kinds that the command line has not replaced */
     bool has_mac;
     uint8_t mac[6];
-    uint16_t mtu; /**< 0 = default of the mode */
+    uint16_t mtu;  /**< 0 = default of the mode */
+    uint16_t vlan; /**< 0 = none */
     bool has_host_ip;
     struct mir_ip host_ip;
     uint8_t host_prefix_len;

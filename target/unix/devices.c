@@ -2,7 +2,8 @@
 /* The devices of target unix: one table from network mode to implementation.
  *
  * A new network device gets one row. Middlewares go around whatever the row opened, in the order
- * device, fault, pcap, trace: a capture shows what the stack really got and sent, after the faults.
+ * device, fault, pcap, vlan, trace: a capture shows what the wire really got and sent, after the
+ * faults and with the tags.
  *
  * Defaults that depend on the mode are here too:
  *
@@ -27,6 +28,7 @@
 #include "dev/net/pcap/pcap.h"
 #include "dev/net/tap/tap.h"
 #include "dev/net/trace/trace.h"
+#include "dev/net/vlan/vlan.h"
 #include "dev/net/user/user.h"
 #include "target/unix/internal.h"
 
@@ -235,9 +237,10 @@ static int open_socket(struct mir__unix *u, struct mir__unix_net *net, char erro
                  "mode socket is the host's own network: it cannot be mixed with others");
         return -MIR_ENOTSUP;
     }
-    if (net->options->pcap != NULL || net->options->fault != NULL || net->options->is_traced) {
+    if (net->options->pcap != NULL || net->options->fault != NULL || net->options->is_traced ||
+        net->options->vlan != 0) {
         snprintf(error, MIR__ERROR_MAX,
-                 "--pcap, --fault and --trace need frames; mode socket has none");
+                 "--pcap, --fault, --trace and --vlan need frames; mode socket has none");
         return -MIR_ENOTSUP;
     }
     return 0;
@@ -338,6 +341,19 @@ static int add_trace(struct mir__unix_net *net, char error[MIR__ERROR_MAX])
     return 0;
 }
 
+static int add_vlan(struct mir__unix *u, struct mir__unix_net *net, char error[MIR__ERROR_MAX])
+{
+    struct mir_vlan *vlan = calloc(1, sizeof *vlan);
+    if (vlan == NULL) {
+        snprintf(error, MIR__ERROR_MAX, "--vlan: no memory");
+        return -MIR_ENOMEM;
+    }
+    mir_vlan_init(vlan, net->dev, &u->bufs, net->options->vlan);
+    net->vlan = vlan;
+    net->dev = &vlan->wrap.dev;
+    return 0;
+}
+
 static int add_middlewares(struct mir__unix *u, struct mir__unix_net *net,
                            char error[MIR__ERROR_MAX])
 {
@@ -346,6 +362,8 @@ static int add_middlewares(struct mir__unix *u, struct mir__unix_net *net,
         r = add_fault(u, net, error);
     if (r == 0 && net->options->pcap != NULL)
         r = add_pcap(u, net, error);
+    if (r == 0 && net->options->vlan != 0)
+        r = add_vlan(u, net, error);
     if (r == 0 && net->options->is_traced)
         r = add_trace(net, error);
     return r;
@@ -481,8 +499,9 @@ void mir__devices_close(struct mir__unix *u)
         if (net->pcap != NULL)
             close(net->pcap_fd);
         free(net->trace);
+        free(net->vlan);
         free(net->pcap);
         free(net->fault);
-        net->trace = net->pcap = net->fault = NULL;
+        net->trace = net->pcap = net->fault = net->vlan = NULL;
     }
 }

@@ -117,8 +117,8 @@ struct mir__unix_net {
     const char *kind;        /* of the innermost device */
     const char *host_name;   /* interface on the host's side, or NULL */
     struct mir_net_if_config config;
-    uint8_t ip6_secret[16];     /* config.ip6_secret points here, if there is one */
-    void *pcap, *fault, *trace; /* middlewares, NULL = not used */
+    uint8_t ip6_secret[16];            /* config.ip6_secret points here, if there is one */
+    void *pcap, *fault, *trace, *vlan; /* middlewares, NULL = not used */
     int pcap_fd;
 };
 

@@ -68,7 +68,9 @@ static inline MIR_CHECK int mir__vnet_check(const struct mir_net_dev_info *info,
                                             const struct mir_buf *buf)
 {
     bool is_gso = buf->flags & (MIR_BUF_GSO_TCP4 | MIR_BUF_GSO_TCP6);
-    uint32_t limit = is_gso ? info->gso_max : info->mtu + MIR__VNET_ETH;
+    bool has_tag = buf->len >= MIR__VNET_ETH && mir_get_be16(buf->data + 12) == 0x8100;
+    /* A VLAN tag is not counted: links carry 1,518 bytes for it. */
+    uint32_t limit = is_gso ? info->gso_max : info->mtu + MIR__VNET_ETH + (has_tag ? 4u : 0u);
     if (is_gso && (!(buf->flags & MIR_BUF_CSUM_PARTIAL) || buf->gso_size == 0))
         return -MIR_EINVAL;
     if (buf->flags & MIR_BUF_CSUM_PARTIAL &&
