@@ -83,8 +83,10 @@ typedef void (*mir_tcp_accept_fn)(struct mir_tcp_listener *listener,
                                   MIR_GIVE struct mir_tcp *tcp_given, void *arg);
 
 struct mir_tcp_listen_config {
-    struct mir_endpoint local; /**< any address = all interfaces; port 0 = choose one */
-    uint32_t backlog;          /**< half-open connections kept; beyond: SYN cookies. 0 = 256 */
+    struct mir_endpoint
+        local;        /**< any address, of either family = all addresses; port 0 = choose */
+    bool v6_only;     /**< any address means any IPv6 address */
+    uint32_t backlog; /**< half-open connections kept; beyond: SYN cookies. 0 = 256 */
     mir_tcp_accept_fn on_accept;
     void *arg;
     uint32_t rcvbuf_bytes; /**< of its connections, known before the SYN-ACK; 0 = the stack's */

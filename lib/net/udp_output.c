@@ -13,7 +13,7 @@
  */
 #include "lib/net/net_state.h"
 
-enum { PAYLOAD_MAX = 65535 - 20 - 8 };
+enum { PAYLOAD_MAX4 = 65535 - 20 - 8, PAYLOAD_MAX = 65535 - 8 };
 
 /* ---- routes --------------------------------------------------------------------------------- */
 
@@ -158,7 +158,8 @@ static int check(struct mir__udp_socket *s, const struct mir_endpoint *to, uint3
         return mir_udp_take_error(&s->udp);
     if (to->port == 0)
         return to == &s->remote ? -MIR_ENOTCONN : -MIR_EINVAL;
-    return len > PAYLOAD_MAX ? -MIR_ETOOBIG : 0;
+    bool is_large = len > PAYLOAD_MAX4 && (len > PAYLOAD_MAX || mir_ip_is_v4(&to->ip));
+    return is_large ? -MIR_ETOOBIG : 0;
 }
 
 static int output(struct mir__udp_socket *s, const struct mir_endpoint *to,

@@ -474,15 +474,40 @@ struct mir_sim_port *mir_sim_first_port(struct mir_sim_node *node)
     return MIR_CONTAINER_OF(node->ports.next, struct mir_sim_port, link);
 }
 
+/* "10.0.0.1/24", "fd00::1/64", or both with a comma. @more is room for one. */
+static int parse_addresses(const char *text, struct mir_net_prefix *more,
+                           struct mir_net_if_config *interface)
+{
+    size_t comma = strcspn(text, ",");
+    struct mir_net_prefix first;
+    int r = mir_ip_parse_prefix(text, comma, &first.ip, &first.prefix_len);
+    if (r < 0)
+        return r;
+    if (mir_ip_is_v4(&first.ip)) {
+        interface->ip = first.ip;
+        interface->prefix_len = first.prefix_len;
+        if (text[comma] == '\0')
+            return 0;
+        text += comma + 1;
+        r = mir_ip_parse_prefix(text, strlen(text), &first.ip, &first.prefix_len);
+    }
+    *more = first;
+    interface->addresses = more;
+    interface->address_count = 1;
+    interface->ip6 = MIR_IP6_STATIC;
+    return r;
+}
+
 int mir_sim_add_host(struct mir_sim *sim, const struct mir_sim_node_config *config,
                      const struct mir_sim_port_config *port_config, const char *address,
                      struct mir_sim_node **out)
 {
     struct mir_sim_port_config plain = {0};
     struct mir_net_if_config interface = {0};
+    struct mir_net_prefix more;
     struct mir_sim_port *port;
     struct mir_sim_node *node;
-    int r = mir_ip_parse_prefix(address, strlen(address), &interface.ip, &interface.prefix_len);
+    int r = parse_addresses(address, &more, &interface);
     if (r == 0)
         r = mir_sim_add_node(sim, config, &node);
     if (r == 0)

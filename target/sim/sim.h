@@ -199,7 +199,8 @@ struct mir_sim_port {
 int mir_sim_add_port(struct mir_sim_node *node, const struct mir_sim_port_config *config,
                      struct mir_sim_port **port) MIR_CHECK;
 
-/** The usual node: one port, an address such as "10.0.0.1/24", the stack attached to it. */
+/** The usual node: one port, the stack attached to it, an address such as "10.0.0.1/24" or
+ *  "fd00::1/64", or one of each with a comma. An IPv6 address is usable after about two seconds. */
 int mir_sim_add_host(struct mir_sim *sim, const struct mir_sim_node_config *config,
                      const struct mir_sim_port_config *port_config, const char *address,
                      struct mir_sim_node **node) MIR_CHECK;

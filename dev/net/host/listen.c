@@ -68,7 +68,8 @@ int mir__host_listen(struct mir_stack *head, const struct mir_tcp_listen_config 
     struct mir__host_listener *listener = mir_pool_alloc(&stack->listener_pool);
     if (listener == NULL)
         return -MIR_ENOMEM;
-    int r = mir__host_bind(SOCK_STREAM, &config->local, MIR__HOST_REUSE_ADDR, &fd, &family);
+    unsigned flags = MIR__HOST_REUSE_ADDR | (config->v6_only ? MIR__HOST_V6_ONLY : 0u);
+    int r = mir__host_bind(SOCK_STREAM, &config->local, flags, &fd, &family);
     if (r < 0)
         goto err_object;
     int backlog = config->backlog != 0 ? (int)MIR_MIN(config->backlog, 65535u) : BACKLOG_DEFAULT;

@@ -278,6 +278,7 @@ struct mir__tcp_listener {
     uint32_t rcvbuf;       /* of its connections */
     uint32_t fastopen_max; /* 0: Fast Open is off */
     bool rcv_tuned;
+    bool v6_only;
     uint16_t mss_max;      /* 0 = none */
     mir_time_us cookie_us; /* last cookie sent; MIR_TIME_NEVER = none */
 };

@@ -49,7 +49,7 @@ struct mir__tcp_listener *mir__tcp_listener_find(struct mir__tcp_state *host,
             continue;
         if (mir_ip_equal(&listener->pub.local.ip, local))
             return listener;
-        if (mir_ip_is_any(&listener->pub.local.ip))
+        if (mir_ip_is_any(&listener->pub.local.ip) && !(listener->v6_only && mir_ip_is_v4(local)))
             any = listener;
     }
     return any;
@@ -114,6 +114,7 @@ int mir__tcp_listen(struct mir_stack *stack, const struct mir_tcp_listen_config 
         .rcv_tuned = config->rcvbuf_bytes == 0 && host->rcv_tuned,
         .mss_max = config->mss_max,
         .fastopen_max = config->fastopen_max,
+        .v6_only = config->v6_only,
         .cookie_us = MIR_TIME_NEVER,
     };
     mir_list_push_back(bucket_of(host, local.port), &listener->link);
