@@ -137,6 +137,7 @@ static int draw_node(struct dice *dice, struct mir__topo *topo, enum mir__topo_k
         node->coalesce_us = octave(dice, 10, 2000);
     if (one_in(dice, 4))
         node->drift_ppm = (int32_t)between(dice, 0, 400) - 200;
+    node->has_ecn = one_in(dice, 3);
     if (one_in(dice, 4))
         memcpy(node->congestion, "reno", 5);
     return 0;

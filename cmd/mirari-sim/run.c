@@ -58,19 +58,14 @@ static void load(const char *file, struct mir__topo *topo)
 
 static void open_pcap(struct mir__world *world, const char *text)
 {
-    const char *equals = strchr(text, '=');
     char error[160];
-    for (uint32_t i = 0; equals != NULL && i < world->topo->link_count; i++) {
-        const char *name = world->topo->links[i].name;
-        if (strlen(name) != (size_t)(equals - text) ||
-            strncmp(name, text, (size_t)(equals - text)) != 0)
-            continue;
-        if (mir_sim_wire_pcap(world->wires[i], equals + 1) == 0)
-            return;
-        snprintf(error, sizeof error, "--pcap: %.100s cannot be written", equals + 1);
-        (void)sim_refuse(error);
-    }
-    snprintf(error, sizeof error, "--pcap: \"%.80s\" is not LINK=FILE of a link there is", text);
+    int r = mir__world_pcap(world, text);
+    if (r == 0)
+        return;
+    snprintf(error, sizeof error,
+             r == -MIR_ENOENT ? "--pcap: \"%.80s\" is not LINK=FILE of a link there is"
+                              : "--pcap: %.80s cannot be written",
+             text);
     (void)sim_refuse(error);
 }
 

@@ -32,14 +32,15 @@ static void read_request(int argc, char **argv, struct request *request)
 {
     static const char *const names[] = {"--seed", "--count", "--jobs",
                                         "--out",  "--show",  "--plant"};
-    *request = (struct request){.seed = 1, .count = 100, .jobs = 2, .out = "failing.topo"};
+    uint64_t jobs = 2;
+    *request = (struct request){.seed = 1, .count = 100, .out = "failing.topo"};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--seed") == 0)
             request->seed = sim_number(argc, argv, &i);
         else if (strcmp(argv[i], "--count") == 0)
             request->count = sim_number(argc, argv, &i);
         else if (strcmp(argv[i], "--jobs") == 0)
-            request->jobs = (uint32_t)MIR_MIN(sim_number(argc, argv, &i), (uint64_t)JOBS_MAX);
+            jobs = sim_number(argc, argv, &i);
         else if (strcmp(argv[i], "--out") == 0)
             request->out = sim_value(argc, argv, &i);
         else if (strcmp(argv[i], "--plant") == 0)
@@ -49,7 +50,7 @@ static void read_request(int argc, char **argv, struct request *request)
         else
             (void)sim_refuse_option(argv[i], names, MIR_ARRAY_LEN(names));
     }
-    request->jobs = MIR_MAX(request->jobs, 1u);
+    request->jobs = (uint32_t)MIR_MIN(MIR_MAX(jobs, 1ull), (uint64_t)JOBS_MAX);
 }
 
 static void draw(uint64_t seed, struct mir__topo *topo)

@@ -272,7 +272,7 @@ static bool ease_node(struct mir__topo_node *node, uint32_t which, bool *is_done
     case 0:
         node->sndbuf = node->rcvbuf = node->coalesce_us = 0;
         node->drift_ppm = 0;
-        node->no_sack = node->has_offload = false;
+        node->no_sack = node->has_offload = node->has_ecn = false;
         memset(node->congestion, 0, sizeof node->congestion);
         break;
     case 1:
@@ -294,6 +294,9 @@ static bool ease_node(struct mir__topo_node *node, uint32_t which, bool *is_done
         node->has_offload = false;
         break;
     case 7:
+        node->has_ecn = false;
+        break;
+    case 8:
         memset(node->congestion, 0, sizeof node->congestion);
         break;
     default:

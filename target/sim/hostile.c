@@ -147,6 +147,18 @@ static void send_arp(struct mir__hostile *h, uint16_t op, const uint8_t *to_mac,
     send_frame(h, frame, sizeof frame);
 }
 
+/* An address near @number that is nobody's: this is about the size of tables, not about theft. */
+static uint32_t nobody(const struct mir__hostile *h, uint32_t number)
+{
+    uint32_t ip = (h->own & ~0xffffu) + number % 65536;
+    for (uint32_t i = 0; i < h->world->topo->node_count; i++) {
+        const struct mir__world_node *node = &h->world->nodes[i];
+        if (node->host != NULL && mir_ip_to_v4(&node->ip) == ip)
+            return h->own;
+    }
+    return ip;
+}
+
 /* ---- deeds --------------------------------------------------------------------------------------
  */
 
@@ -187,7 +199,7 @@ static void act(void *arg)
     else if (h->kind == FRAGMENTS)
         send_fragment(h, number);
     else if (h->kind == ARP)
-        send_arp(h, MIR__ARP_REQUEST, h->node->gateway_mac, h->own + 1 + number, h->victim);
+        send_arp(h, MIR__ARP_REQUEST, h->node->gateway_mac, nobody(h, number), h->victim);
     else if (h->kind == ACKSTORM)
         storm(h);
     if (h->done < MIR_MAX(h->topo->count, h->topo->flows))

@@ -489,6 +489,14 @@ static bool is_own(const struct mir_sim_router *router, const struct mir_ip *ip)
     return false;
 }
 
+/* Somebody says who he is: believed if the address belongs to the link he says it on. */
+static void learn(struct port *port, const struct mir_ip *ip, const uint8_t mac[6])
+{
+    const struct route *route = look_up(port->plug.router, ip);
+    if (route != NULL && mir_ip_is_any(&route->via) && route->port == port->plug.router_port)
+        mir_sim_router_neighbour(port->plug.router, ip, mac);
+}
+
 static void take_arp(struct port *port, const struct mir__sim_frame *frame)
 {
     struct mir__arp arp;
@@ -496,7 +504,7 @@ static void take_arp(struct port *port, const struct mir__sim_frame *frame)
         return;
     struct mir_ip sender = mir_ip_from_v4(arp.sender_ip), target = mir_ip_from_v4(arp.target_ip);
     if (arp.sender_ip != 0)
-        mir_sim_router_neighbour(port->plug.router, &sender, arp.sender_mac);
+        learn(port, &sender, arp.sender_mac);
     if (arp.op != MIR__ARP_REQUEST || !mir_ip_equal(&target, &port->ip4))
         return;
     struct mir__arp reply = {
@@ -532,7 +540,7 @@ static void answer_solicit(struct port *port, const struct mir__sim_frame *frame
     memcpy(target.bytes, icmp + 8, 16);
     bool is_probe = mir_ip_is_any(&src);
     if (!is_probe && len >= 32 && icmp[24] == 1 && icmp[25] == 1)
-        mir_sim_router_neighbour(port->plug.router, &src, icmp + 26);
+        learn(port, &src, icmp + 26);
     if (!mir_ip_equal(&target, &port->ip6) && !mir_ip_equal(&target, &port->link_local))
         return;
     static const struct mir_ip all_nodes = {{0xff, 2, [15] = 1}};

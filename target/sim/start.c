@@ -9,6 +9,9 @@
  * --forward are accepted and change nothing: there is one wire, and the peer is on it. An address
  * by DHCP becomes 10.0.2.15/24, since nobody serves one here.
  *
+ * With --topology the appliance is one host of a network from a file (topo_parse.c), the one whose
+ * role is "app"; the network's own clients ask it, and its addresses are the network's.
+ *
  * Exit status: what mir_app_main() returned; if that is 0, 1 when an exchange of the peer failed or
  * the appliance did not end; 64 for a wrong command line.
  */
@@ -22,6 +25,7 @@
 #include "lib/app/options.h"
 #include "target/sim/internal.h"
 #include "target/sim/peer.h"
+#include "target/sim/topology.h"
 
 #define STATUS_USAGE       64
 #define STATUS_UNAVAILABLE 69
@@ -29,6 +33,7 @@
 #define BUFS_PER_MIB       256u
 #define GRACE_US           (10 * MIR_US_PER_S)
 #define ARGS_MAX           256
+#define CAPTURES_MAX       16
 
 struct run {
     struct mir__app_options options;
@@ -43,6 +48,11 @@ struct run {
     uint64_t seed;
     uint64_t duration_s;
     const char *trace_tcp;
+    const char *topology;
+    const char *capture[CAPTURES_MAX];
+    uint32_t capture_count;
+    struct mir__topo topo;
+    struct mir__world world;
     uint16_t peer_port;
     bool has_ended;
     int status;
@@ -122,6 +132,20 @@ static bool set_trace_tcp(struct run *run, const char *value)
     return value[0] != '\0';
 }
 
+static bool set_topology(struct run *run, const char *value)
+{
+    run->topology = value;
+    return value[0] != '\0';
+}
+
+static bool set_capture(struct run *run, const char *value)
+{
+    if (strchr(value, '=') == NULL || run->capture_count == CAPTURES_MAX)
+        return false;
+    run->capture[run->capture_count++] = value;
+    return true;
+}
+
 static const struct {
     const char *name;
     bool (*set)(struct run *run, const char *value);
@@ -137,6 +161,10 @@ static const struct {
     {"--seed", set_seed, "a number", "N            of all chance in the run (1)"},
     {"--duration", set_duration, "a number of seconds",
      "S        virtual seconds, then the appliance is asked to end (60)"},
+    {"--topology", set_topology, "a file's name",
+     "FILE     a network; the appliance is the host whose role is app"},
+    {"--capture", set_capture, "LINK=FILE",
+     "LINK=FILE of a link of the network, as pcapng; may be given again"},
     {"--trace-tcp", set_trace_tcp, "a file's name",
      "FILE    a line for each change of a connection's window, see tools/plot-tcp"},
     {"--wire", set_wire,
@@ -439,6 +467,81 @@ static int finish(struct run *run)
     return run->has_ended && peer->is_done && peer->bad == 0 && stats.violations == 0 ? 0 : 1;
 }
 
+/* ---- a network ----------------------------------------------------------------------------------
+ */
+
+static int start_app(void *arg, struct mir__world_node *node)
+{
+    struct run *run = arg;
+    run->node = node->host;
+    fill_app(run);
+    run->app.stack = run->node->stack;
+    return mir_task_spawn(&run->node->loop, &run->node->stacks, "main", STACK_BYTES, run_main, run,
+                          NULL);
+}
+
+static void open_network(struct run *run)
+{
+    struct mir_sim_config config = {.seed = run->seed};
+    char error[MIR__TOPO_ERROR_MAX];
+    uint32_t apps = 0, clients = 0;
+    if (mir__topo_load(run->topology, &run->topo, error) < 0)
+        refuse(STATUS_USAGE, error);
+    for (uint32_t i = 0; i < run->topo.job_count; i++) {
+        apps += run->topo.jobs[i].role == MIR__ROLE_APP;
+        clients += run->topo.jobs[i].to != MIR__TOPO_NONE;
+    }
+    if (apps != 1)
+        refuse(STATUS_USAGE, "--topology: one host must have the role app");
+    if (clients == 0 && run->topo.duration_us == 0)
+        run->topo.duration_us = run->duration_s * MIR_US_PER_S;
+    if (mir__world_build(&run->topo, &config, &run->world, error) < 0)
+        refuse(STATUS_USAGE, error);
+    run->sim = run->world.sim;
+    run->world.start_app = start_app;
+    run->world.app_arg = run;
+    run->stop_call.run = ask_to_stop;
+    run->stop_call.arg = run;
+    if (run->trace_tcp != NULL && mir_sim_trace_tcp(run->sim, run->trace_tcp) < 0)
+        refuse(STATUS_UNAVAILABLE, "--trace-tcp: the file cannot be written");
+    for (uint32_t i = 0; i < run->capture_count; i++) {
+        int r = mir__world_pcap(&run->world, run->capture[i]);
+        if (r < 0)
+            refuse(STATUS_UNAVAILABLE, r == -MIR_ENOENT ? "--capture: there is no such link"
+                                                        : "--capture: it cannot be written");
+    }
+}
+
+static int run_network(struct run *run)
+{
+    open_network(run);
+    mir__world_run(&run->world, 0);
+    ask_to_stop(run);
+    if (!run->has_ended)
+        (void)mir_sim_run(run->sim, MIR_TIME_NEVER);
+    for (uint32_t i = 0; i < run->topo.job_count; i++) {
+        if (run->world.jobs[i] != NULL && run->topo.jobs[i].role != MIR__ROLE_APP)
+            mir__job_report(run->world.jobs[i], stdout);
+    }
+    if (!run->has_ended) {
+        printf("the appliance did not end when it was asked to\n");
+        return 1; /* its tasks still have stacks and connections */
+    }
+    mir_sim_cancel(run->sim, &run->stop_call);
+    mir__world_close(&run->world);
+    const struct mir__world_result *result = &run->world.result;
+    printf("flows: %u started, %u done, %u failed, %u hung\n", result->started, result->done,
+           result->failed, result->hung);
+    if (result->first[0] != '\0')
+        printf("FAILED: %s\n", result->first);
+    printf("ended: %llu.%06llu virtual s, %llu events, %llu frames, seed %llu, run %016llx\n",
+           (unsigned long long)(result->took_us / MIR_US_PER_S),
+           (unsigned long long)(result->took_us % MIR_US_PER_S), (unsigned long long)result->events,
+           (unsigned long long)result->frames, (unsigned long long)run->seed,
+           (unsigned long long)result->hash);
+    return run->status != 0 ? run->status : result->first[0] != '\0' || result->failed > 0;
+}
+
 int main(int argc, char **argv)
 {
     struct run *run = &the_run;
@@ -450,6 +553,11 @@ int main(int argc, char **argv)
     run->wire_config[1] = run->wire_config[0];
     mir_log_set_sink(on_log, run);
     read_command_line(run, argc, argv);
+    if (run->topology != NULL) {
+        int network_status = run_network(run);
+        fflush(NULL);
+        return network_status;
+    }
     open_world(run);
     start_all(run);
     (void)mir_sim_run(run->sim, MIR_TIME_NEVER);

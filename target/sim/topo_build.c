@@ -152,6 +152,7 @@ static int make_node(struct plan *plan, uint32_t i)
     config.net.tcp_sndbuf_bytes = topo->sndbuf;
     config.net.tcp_rcvbuf_bytes = topo->rcvbuf;
     config.net.tcp_no_sack = topo->no_sack;
+    config.net.tcp_ecn = topo->has_ecn ? MIR_NET_ECN_ON : MIR_NET_ECN_PASSIVE;
     config.net.congestion = topo->congestion[0] != '\0' ? topo->congestion : NULL;
     int r = mir_sim_add_node(sim, &config, &node->host);
     if (r == -MIR_EINVAL)
@@ -551,6 +552,17 @@ void mir__world_close(struct mir__world *world)
     free(world->plugs);
     free(world->jobs);
     free(world->events);
+}
+
+int mir__world_pcap(struct mir__world *world, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    for (uint32_t i = 0; equals != NULL && i < world->topo->link_count; i++) {
+        const char *name = world->topo->links[i].name;
+        if (strlen(name) == (size_t)(equals - text) && strncmp(name, text, strlen(name)) == 0)
+            return mir_sim_wire_pcap(world->wires[i], equals + 1);
+    }
+    return -MIR_ENOENT;
 }
 
 void mir__world_describe(const struct mir__world *world, FILE *out)

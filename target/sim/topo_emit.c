@@ -123,6 +123,8 @@ static void put_node(FILE *out, const struct mir__topo_node *node)
         fputs(" sack=off", out);
     if (node->has_offload)
         fputs(" offload=on", out);
+    if (node->has_ecn)
+        fputs(" ecn=on", out);
     fputc('\n', out);
 }
 

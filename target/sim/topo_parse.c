@@ -3,18 +3,16 @@
  *
  *   file      = { statement newline }
  *   statement = "host" NAMES { "memory=" SIZE | "sndbuf=" SIZE | "rcvbuf=" SIZE | "drift=" PPM
- *                            | "coalesce=" TIME | "congestion=" WORD | "sack=off" | "offload=on" }
- *             | "router" NAMES | "switch" NAMES
- *             | "link" REF REF { "name=" NAME | "mtu=" NUMBER | WIRE } [ "back" { WIRE } ]
- *             | "run" REF ROLE { "to=" NAME [ ":" PORT ] | "port=" PORT | "bytes=" SIZE
- *                              | "flows=" NUMBER | "count=" NUMBER | "chunk=" SIZE | "rate=" SIZE
- *                              | "start=" TIME | "every=" TIME | "kind=" WORD | "ip=6" }
- *             | "at" TIME "link" NAME ( "down" | "up" | { "mtu=" NUMBER | WIRE } [ "back" { WIRE }
- * ] ) | "at" TIME "clock" REF ( "jump=" [ "-" ] TIME | "drift=" [ "-" ] PPM ) | "duration" TIME
- *   NAMES     = NAME [ "*" NUMBER ]       h*3 makes h1, h2 and h3
- *   REF       = NAME | NAME "*"           h* is all of them
- *   WIRE      = a word of mir_sim_wire_parse(), with "blackhole=" for its "mtu="
- *   TIME      = NUMBER ( "us" | "ms" | "s" )   SIZE = NUMBER [ "k" | "m" | "g" ]
+ *                            | "coalesce=" TIME | "congestion=" WORD | "sack=off" | "offload=on" |
+ * "ecn=on" } | "router" NAMES | "switch" NAMES | "link" REF REF { "name=" NAME | "mtu=" NUMBER |
+ * WIRE } [ "back" { WIRE } ] | "run" REF ROLE { "to=" NAME [ ":" PORT ] | "port=" PORT | "bytes="
+ * SIZE | "flows=" NUMBER | "count=" NUMBER | "chunk=" SIZE | "rate=" SIZE | "start=" TIME |
+ * "every=" TIME | "kind=" WORD | "ip=6" } | "at" TIME "link" NAME ( "down" | "up" | { "mtu=" NUMBER
+ * | WIRE } [ "back" { WIRE } ] ) | "at" TIME "clock" REF ( "jump=" [ "-" ] TIME | "drift=" [ "-" ]
+ * PPM ) | "duration" TIME NAMES     = NAME [ "*" NUMBER ]       h*3 makes h1, h2 and h3 REF       =
+ * NAME | NAME "*"           h* is all of them WIRE      = a word of mir_sim_wire_parse(), with
+ * "blackhole=" for its "mtu=" TIME      = NUMBER ( "us" | "ms" | "s" )   SIZE = NUMBER [ "k" | "m"
+ * | "g" ]
  *
  * Words of a wire count for both directions, those behind "back" for the way from the second end to
  * the first. A link between two groups of the same size joins them one to one, one between a group
@@ -226,8 +224,8 @@ static int read_ref(struct parser *p, char *text, uint32_t *first, uint32_t *cou
 
 static int set_node(struct parser *p, struct mir__topo_node *node, const char *word)
 {
-    static const char *const names[] = {"memory",   "sndbuf",     "rcvbuf", "drift",
-                                        "coalesce", "congestion", "sack",   "offload"};
+    static const char *const names[] = {"memory",     "sndbuf", "rcvbuf",  "drift", "coalesce",
+                                        "congestion", "sack",   "offload", "ecn"};
     const char *value = strchr(word, '=');
     uint64_t number = 0;
     int64_t ppm = 0;
@@ -267,7 +265,7 @@ static int set_node(struct parser *p, struct mir__topo_node *node, const char *w
         break;
     default:
         is_good = strcmp(value, "off") == 0 || strcmp(value, "on") == 0;
-        node->has_offload = value[1] == 'n';
+        *(which == 7 ? &node->has_offload : &node->has_ecn) = value[1] == 'n';
     }
     return is_good ? 0 : refuse(p, "\"%.100s\": the value cannot be read", word);
 }

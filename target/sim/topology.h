@@ -29,6 +29,7 @@ struct mir__topo_node {
     char congestion[16]; /* "" = the default */
     bool no_sack;
     bool has_offload; /* checksums and segmentation left to the device */
+    bool has_ecn;     /* asks for congestion marks */
 };
 
 struct mir__topo_link {
@@ -185,6 +186,8 @@ int mir__world_build(const struct mir__topo *topo, const struct mir_sim_config *
 void mir__world_run(struct mir__world *world, uint64_t limit_us);
 /** Stop servers, wait until stacks are at rest, close, look for what was left. */
 void mir__world_close(struct mir__world *world);
+/** Capture a link: "LINK=FILE". Returns 0, -MIR_ENOENT (no such link), -MIR_EIO. */
+int mir__world_pcap(struct mir__world *world, const char *text) MIR_CHECK;
 /** Addresses and routes, as text. */
 void mir__world_describe(const struct mir__world *world, FILE *out);
 /** Remember what went wrong first. */

@@ -50,6 +50,27 @@ is_ok 'a plot of it' "$root/tools/plot-tcp" -o trace.svg trace.csv
 python3 -c 'import xml.dom.minidom; xml.dom.minidom.parse("trace.svg")'; report $? 'it is XML'
 exits 69 'a trace that cannot be written' "$echo" --peer echo --trace-tcp /nowhere/x.csv
 
+# A network from a file, with the appliance in it.
+cat >net.topo <<'END'
+host server memory=32m
+host client*3
+router r
+link server r name=up rate=100m delay=1ms
+link client* r rate=10m delay=5ms loss=1%
+run server app
+run client* ask to=server bytes=50k flows=2
+END
+is_ok 'in a network' "$echo" --topology net.topo --seed 3 --capture up=up.pcapng
+has '^flows: 6 started, 6 done' 'all clients are served'
+first=$out
+is_ok 'again' "$echo" --topology net.topo --seed 3
+[ "$out" = "$first" ]; report $? 'the same'
+[ "$(head -c 4 up.pcapng | od -An -tx1 | tr -d ' ')" = 0a0d0d0a ]; report $? 'a capture of a link'
+is_ok 'by the tool' "$mirari" run -C aecho -t sim -- --topology "$box/net.topo" --seed 3
+has '^flows: 6 started, 6 done' 'too'
+echo 'host a' >bad.topo
+exits 64 'a network without the appliance' "$echo" --topology bad.topo
+
 # Mistakes.
 exits 64 'an unknown peer' "$echo" --peer bad
 has 'is not none, http:/PATH, echo or udp-echo' 'says what there is'

@@ -32,7 +32,7 @@ has 'ACK of data that was never sent|SACK below the ACK' 'with its name'
 has 'out |in ' 'and the last packets'
 
 # Drawn networks.
-is_ok 'two hundred drawn networks' "$sim" seeds --count 200
+is_ok 'two hundred drawn networks' "$sim" seeds --count 200 --jobs 2
 has '^200 networks from seed 1' 'all of them'
 is_ok 'one of them is shown' "$sim" seeds --show --seed 17
 printf '%s\n' "$out" >drawn.topo

@@ -83,8 +83,8 @@ int main(int argc, char **argv)
         uint32_t percent; /* of plain NewReno's throughput that SACK must reach */
     } rows[] = {
         {"rate=50m,delay=10ms,queue=256k", 98},
-        {"rate=50m,delay=10ms,queue=256k,loss=1%", 100},
-        {"rate=50m,delay=10ms,queue=256k,loss=2%", 103},
+        {"rate=50m,delay=10ms,queue=256k,loss=1%", 93},
+        {"rate=50m,delay=10ms,queue=256k,loss=2%", 97},
         {"rate=50m,delay=10ms,queue=256k,loss=5%", 115},
         {"rate=50m,delay=10ms,queue=256k,burst=0.3%/30%", 120},
         {"rate=50m,delay=10ms,queue=256k,reorder=20%/5ms", 150},

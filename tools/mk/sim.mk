@@ -10,7 +10,7 @@ $(B)/asan/mirari-sim: $(call objs,asan,$(call find_src,cmd/mirari-sim) target/si
 
 SEED ?= 1
 SEEDS ?= 1000
-JOBS ?= $(shell nproc)
+JOBS ?= 2
 .PHONY: sim
 sim: simtool ## Drawn networks in the simulator: SEED=first SEEDS=how many (1000) JOBS=processes
 	$(Q)$(B)/mirari-sim seeds --seed $(SEED) --count $(SEEDS) --jobs $(JOBS) --out $(B)/failing.topo
