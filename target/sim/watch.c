@@ -14,7 +14,8 @@
  * connection that broke a rule. A capture of a host can be judged the same way, seen from the
  * middle: then both directions are checked, but nothing that only their sender can know.
  *
- * Limits: IPv6 extension headers and fragments are passed over.
+ * Limits: IPv6 extension headers are passed over. Fragments are not put together: a direction with
+ * fragments of IPv4 may hold more than was seen, so that its ACKs are not judged any more.
  */
 #include "target/sim/watch.h"
 
@@ -217,11 +218,17 @@ static const char *read_ip4(const struct mir__watch_frame *frame, const uint8_t 
     if (!mir__ip4_checksum_ok(ip))
         return "IPv4 header checksum";
     uint32_t header = mir__ip4_header_len(ip);
-    if (mir__ip4_protocol(ip) != TCP || mir__ip4_is_fragment(ip))
+    if (mir__ip4_protocol(ip) != TCP || mir__ip4_offset(ip) != 0)
         return NULL;
     *is_tcp = true;
+    seg->is_fragment = mir__ip4_is_fragment(ip);
     seg->src = mir_ip_from_v4(mir__ip4_src(ip));
     seg->dst = mir_ip_from_v4(mir__ip4_dst(ip));
+    if (seg->is_fragment && mir__ip4_total_len(ip) >= header + 4) {
+        seg->src_port = mir_get_be16(ip + header);
+        seg->dst_port = mir_get_be16(ip + header + 2);
+        return NULL;
+    }
     return read_tcp(frame, ip + header, mir__ip4_total_len(ip) - header, seg);
 }
 
@@ -366,6 +373,9 @@ void mir__watch_see(struct mir__watch *watch, const struct mir__watch_frame *fra
     watch->stats.segments++;
     watch->stats.checked += frame->is_checked;
     if (conn == NULL)
+        return;
+    conn->half[is_second].has_fragments |= seg.is_fragment;
+    if (seg.is_fragment)
         return;
     struct mir__watch_look look = {
         watch, frame, &seg, conn, &conn->half[is_second], &conn->half[!is_second]};

@@ -71,8 +71,9 @@ struct mir__watch_half {
     struct mir__watch_syn candidate; /* seen, not acknowledged yet */
     bool is_known;                   /* sequence numbers are known */
     bool has_edge, has_fin, has_tsval, has_ack;
-    bool is_vague;   /* `range` could not hold what arrived */
-    bool is_learned; /* in the middle: more may have been sent than we saw */
+    bool has_fragments; /* not all that was sent was seen */
+    bool is_vague;      /* `range` could not hold what arrived */
+    bool is_learned;    /* in the middle: more may have been sent than we saw */
     uint8_t range_count;
     uint32_t max_end;  /* highest sequence number sent, plus one */
     uint32_t in_order; /* all before it was seen */
@@ -100,6 +101,7 @@ struct mir__watch_segment {
     uint32_t len; /* payload */
     uint8_t flags;
     uint8_t options_len;
+    bool is_fragment; /* the first: what it holds is not known */
     bool has_mss, has_wscale, has_ts, has_sack_permitted;
     uint8_t wscale, sack_count;
     uint16_t mss;

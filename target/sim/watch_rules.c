@@ -102,8 +102,8 @@ static void add_range(struct mir__watch_half *half, uint32_t left, uint32_t righ
 
 static bool has_arrived(const struct mir__watch_half *half, uint32_t left, uint32_t right)
 {
-    if (half->is_vague)
-        return seq_le(right, half->max_end);
+    if (half->is_vague || half->has_fragments)
+        return half->has_fragments || seq_le(right, half->max_end);
     if (seq_le(right, half->in_order))
         return true;
     for (uint32_t i = 0; i < half->range_count; i++) {
@@ -191,7 +191,7 @@ static void check_ack(const struct mir__watch_look *look)
     const struct mir__watch_segment *seg = look->seg;
     const struct mir__watch_half *from = look->from;
     struct mir__watch_half *to = look->to;
-    if (to->is_learned)
+    if (to->is_learned || to->has_fragments)
         to->max_end = seq_max(to->max_end, seg->ack); /* we have not seen all of it */
     else if (seq_gt(seg->ack, to->max_end))
         mir__watch_break(look, "ACK of data that was never sent", seg->ack, to->max_end, to);
@@ -211,7 +211,7 @@ static void check_sack(const struct mir__watch_look *look)
         const struct mir__watch_range *block = &seg->sack[i];
         if (!seq_lt(block->left, block->right))
             mir__watch_break(look, "empty SACK block", block->left, block->right, to);
-        else if (seq_gt(block->right, to->max_end))
+        else if (seq_gt(block->right, to->max_end) && !to->has_fragments)
             mir__watch_break(look, "SACK of data that was never sent", block->right, to->max_end,
                              to);
         else if (i > 0 && seq_le(block->right, seg->ack))
@@ -227,7 +227,8 @@ static void check_data(const struct mir__watch_look *look)
     const struct mir__watch_segment *seg = look->seg;
     const struct mir__watch_half *from = look->from, *to = look->to;
     uint32_t data_end = seg->seq + seg->len;
-    bool is_whole = look->frame->is_from_here && !look->frame->may_lack && !from->is_learned;
+    bool is_whole = look->frame->is_from_here && !look->frame->may_lack && !from->is_learned &&
+                    !from->has_fragments;
     if (is_whole && seq_gt(seg->seq, from->max_end))
         mir__watch_break(look, "hole in what is sent", seg->seq, from->max_end, from);
     if (to->has_edge && knows_options(look) && seg->len > 1 && seq_gt(data_end, to->edge))
