@@ -126,6 +126,32 @@ static void test_paths(void)
     check_int(result.took_us, >, 5000000);
 }
 
+static void test_floor(void)
+{
+    static const char text[] = "host a\nhost b\nrouter r\nrouter s\nlink a r rate=50m delay=2ms\n"
+                               "link r s name=mid rate=20m delay=5ms\n"
+                               "link s b rate=50m delay=2ms\nrun b sink\n"
+                               "run a send to=b bytes=20m\n"
+                               "at 300ms link mid down\nat 10s link mid mtu=1400\n"
+                               "at 20s link mid up\n";
+    static struct mir__world world;
+    struct mir_sim_router_stats stats;
+    char error[MIR__TOPO_ERROR_MAX];
+    struct mir__topo topo;
+    tap_case("after an outage the probe of a full segment is not fragmented on the way");
+    check_int(mir__topo_parse(text, "text", &topo, error), ==, 0);
+    check_int(mir__world_build(&topo, &(struct mir_sim_config){.seed = seed}, &world, error), ==,
+              0);
+    mir__world_run(&world, 0);
+    mir_sim_router_get_stats(world.nodes[2].router, &stats);
+    mir__world_close(&world);
+    mir__topo_free(&topo);
+    check_good(&world.result, 1);
+    check_int(stats.fragments, ==, 0);
+    tap_note("%llu forwarded, %llu too big", (unsigned long long)stats.forwarded,
+             (unsigned long long)stats.too_big);
+}
+
 static void test_drift(void)
 {
     struct mir_sim *sim;
@@ -174,6 +200,7 @@ int main(int argc, char **argv)
     test_replay();
     test_thousand();
     test_paths();
+    test_floor();
     test_drift();
     test_plants();
     return tap_done();

@@ -73,6 +73,7 @@ static void acknowledged(struct mir__tcp_pcb *pcb)
 }
 
 #define WITH_ECT 0x100u /* beyond the flags of a header: the packet may be marked */
+#define WITH_DF  0x200u /* a probe of the path: fragments would say that it fits (RFC 8899 3) */
 
 /* Fill the header, with SACK blocks if @sack is not NULL, and hand the segment to IP. */
 static void hand_over(struct mir__tcp_pcb *pcb, struct mir_buf *buf, uint32_t seq, uint32_t flags,
@@ -107,6 +108,7 @@ static void hand_over(struct mir__tcp_pcb *pcb, struct mir_buf *buf, uint32_t se
                                MIR__PROTO_TCP, buf, MIR__TCP_CSUM_OFFSET);
     struct mir__ip_params params = ip_params_of(pcb);
     params.tos = flags & WITH_ECT ? ECT_0 : 0;
+    params.dont_fragment |= (flags & WITH_DF) != 0;
     if (mir__ip_output(host->net, &pcb->busy->route, &params, buf) < 0)
         MIR__TCP_COUNT(host, output_failed);
 }
@@ -215,6 +217,8 @@ static uint32_t transmit(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t len, b
         flags |= WITH_ECT | (pcb->cwr_due ? MIR__TCP_CWR : 0);
         pcb->cwr_due = false;
     }
+    if (is_probe)
+        flags |= WITH_DF;
     /* The end of a large segment too: a receiver that merges then need not wait for more. */
     if (got > mss || (got > 0 && seq + got == sendq_end(pcb)))
         flags |= MIR__TCP_PSH;
