@@ -105,7 +105,12 @@ enum mir_tcp_option {
     MIR_TCP_RCVBUF,            /**< receive window limit in bytes; ends automatic sizing */
     MIR_TCP_CORK,              /**< 0/1: only full segments until uncorked */
     MIR_TCP_MAXSEG,            /**< upper bound of the segment size, before connect/listen data */
+    MIR_TCP_LINGER_MS,         /**< what mir_tcp_close() leaves: 0 = nothing, it is an abort; else
+                                    RST after so long if the peer has not acknowledged everything;
+                                    MIR_TCP_LINGER_OFF (default) = as long as it takes. The
+                                    host's stack knows only 0 and off */
 };
+#define MIR_TCP_LINGER_OFF UINT32_MAX
 
 struct mir_tcp_info {
     uint8_t state; /**< enum mir_tcp_state */
@@ -327,6 +332,21 @@ static inline MIR_CHECK int mir_tcp_send_view(struct mir_tcp *tcp,
     return tcp->ops->send_view(tcp, view_given);
 }
 
+/**
+ * mir_tcp_send_views() - queue several views, in order, without copying them: gather.
+ *
+ * They leave together: segments are built at the end of the loop's step.
+ *
+ * @views         [count]; those that were taken belong to the connection and are emptied here, the
+ *                others stay the caller's, on errors too
+ * @queued_count  out, always written: 0 .. count
+ *
+ * Returns 0 if at least one was taken or @count is 0, else as mir_tcp_send_view().
+ * Source  RFC 9293 section 3.9.1.2
+ */
+int mir_tcp_send_views(struct mir_tcp *tcp, struct mir_view *views, uint32_t count,
+                       uint32_t *queued_count) MIR_CHECK;
+
 /** Bytes that can be queued now. At 0, WRITABLE follows when there is room. */
 static inline uint32_t mir_tcp_send_room(const struct mir_tcp *tcp)
 {
@@ -409,6 +429,9 @@ int mir_tcp_send_wait(struct mir_tcp_task *flow, const void *data, size_t len,
 /** Queue a view, waiting for room; consumed in every case. */
 int mir_tcp_send_view_wait(struct mir_tcp_task *flow, MIR_GIVE struct mir_view view_given,
                            mir_time_us deadline_us) MIR_CHECK;
+/** Queue @count views, waiting for room; all consumed in every case. */
+int mir_tcp_send_views_wait(struct mir_tcp_task *flow, MIR_GIVE struct mir_view *views_given,
+                            uint32_t count, mir_time_us deadline_us) MIR_CHECK;
 /** Close it. */
 void mir_tcp_task_close(struct mir_tcp_task *flow);
 

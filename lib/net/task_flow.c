@@ -94,6 +94,40 @@ int mir_tcp_send_view_wait(struct mir_tcp_task *flow, struct mir_view view_given
     return mir_tcp_send_view(flow->tcp, view_given);
 }
 
+int mir_tcp_send_views(struct mir_tcp *tcp, struct mir_view *views, uint32_t count,
+                       uint32_t *queued_count)
+{
+    int r = 0;
+    *queued_count = 0;
+    while (r == 0 && *queued_count < count) {
+        struct mir_view *view = &views[*queued_count];
+        if (mir_tcp_send_room(tcp) == 0 && *queued_count > 0)
+            break;
+        /* With a reference of its own: a refusal consumes what it was given. */
+        struct mir_view copy = view->len > 0 ? mir_view_sub(view, 0, view->len) : *view;
+        if (view->len > 0)
+            r = mir_tcp_send_view(tcp, copy);
+        if (r == 0) {
+            mir_view_release(view);
+            (*queued_count)++;
+        }
+    }
+    return *queued_count > 0 ? 0 : r;
+}
+
+int mir_tcp_send_views_wait(struct mir_tcp_task *flow, struct mir_view *views_given, uint32_t count,
+                            mir_time_us deadline_us)
+{
+    int r = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (r < 0)
+            mir_view_release(&views_given[i]);
+        else
+            r = mir_tcp_send_view_wait(flow, views_given[i], deadline_us);
+    }
+    return r;
+}
+
 void mir_tcp_task_close(struct mir_tcp_task *flow)
 {
     if (flow->tcp != NULL)

@@ -441,6 +441,55 @@ static void test_closed_window(void)
     script_close(&s);
 }
 
+static void test_linger(void)
+{
+    tap_case("linger 0: close is an abort, whatever was queued");
+    script_open(&s, NULL);
+    script_accept(&s);
+    check_int(mir_tcp_set_option(s.tcp, MIR_TCP_LINGER_MS, 0), ==, 0);
+    script_send(&s, 100);
+    out(&s, "PA", 1, 1, 100);
+    mir_tcp_close(s.tcp);
+    s.tcp = NULL;
+    out(&s, "RA", 101, 1, 0);
+    quiet(&s);
+    script_close(&s);
+
+    tap_case("linger for 3 s: reset then, if the peer has not acknowledged everything");
+    for (int is_acked = 0; is_acked < 2; is_acked++) {
+        script_open(&s, NULL);
+        script_accept(&s);
+        check_int(mir_tcp_set_option(s.tcp, MIR_TCP_LINGER_MS, 3000), ==, 0);
+        script_send(&s, 100);
+        mir_tcp_close(s.tcp);
+        s.tcp = NULL;
+        out(&s, "FPA", 1, 1, 100);
+        if (is_acked)
+            in(&s, "A", 1, 102, 0);
+        script_wait(&s, 2900000);
+        bool is_reset = false;
+        while (script_next(&s))
+            is_reset |= (s.hdr.flags & MIR__TCP_RST) != 0;
+        check(!is_reset);
+        script_wait(&s, 200000);
+        while (script_next(&s))
+            is_reset |= (s.hdr.flags & MIR__TCP_RST) != 0;
+        check_int(is_reset, ==, !is_acked);
+        check_int(script_stat(&s, "linger_timeouts"), ==, !is_acked);
+        script_close(&s);
+    }
+
+    tap_case("linger switched off again: as long as it takes");
+    script_open(&s, NULL);
+    script_accept(&s);
+    check_int(mir_tcp_set_option(s.tcp, MIR_TCP_LINGER_MS, 0), ==, 0);
+    check_int(mir_tcp_set_option(s.tcp, MIR_TCP_LINGER_MS, MIR_TCP_LINGER_OFF), ==, 0);
+    mir_tcp_close(s.tcp);
+    s.tcp = NULL;
+    out(&s, "FA", 1, 1, 0);
+    script_close(&s);
+}
+
 int main(void)
 {
     tap_begin("tcp_close");
@@ -451,5 +500,6 @@ int main(void)
     test_time_wait();
     test_leaks();
     test_closed_window();
+    test_linger();
     return tap_done();
 }

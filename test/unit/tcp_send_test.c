@@ -645,6 +645,55 @@ static void test_path_mtu(void)
     script_close(&s);
 }
 
+static struct mir_view filled(uint32_t len, uint8_t value)
+{
+    struct mir_io_page *page;
+    check_int(mir_page_alloc(&s.bed.pages, len, MIR_PAGE_OVERWRITE, &page), ==, 0);
+    memset(page->base, value, len);
+    struct mir_view view = mir_view_of_page(page, 0, len);
+    mir_page_release(page);
+    return view;
+}
+
+static void test_gather(void)
+{
+    tap_case("several views in one call: one segment, their bytes in order");
+    script_open(&s, NULL);
+    script_accept(&s);
+    struct mir_view views[4] = {filled(10, 'a'), {0}, filled(5, 'b'), filled(3, 'c')};
+    uint32_t taken;
+    check_int(mir_tcp_send_views(s.tcp, views, 4, &taken), ==, 0);
+    check_int(taken, ==, 4);
+    check(script_next(&s));
+    check_int(s.len, ==, 18);
+    check(memcmp(s.payload, "aaaaaaaaaabbbbbccc", 18) == 0);
+    in(&s, "A", 1, 19, 0);
+
+    tap_case("... more than there is room for: the others stay the caller's");
+    check_int(mir_tcp_set_option(s.tcp, MIR_TCP_SNDBUF, 2048), ==, 0);
+    struct mir_view more[3] = {filled(2000, 1), filled(100, 2), filled(100, 3)};
+    check_int(mir_tcp_send_views(s.tcp, more, 3, &taken), ==, 0);
+    check_int(taken, ==, 2);
+    check_int(more[2].len, ==, 100);
+    check_int(mir_tcp_send_views(s.tcp, more + 2, 1, &taken), ==, -MIR_EAGAIN);
+    check_int(taken, ==, 0);
+    check_int(more[2].len, ==, 100);
+    mir_view_release(&more[2]);
+    while (script_next(&s))
+        continue;
+    script_close(&s);
+
+    tap_case("... on a connection that is shut: an error, nothing taken");
+    script_open(&s, NULL);
+    script_accept(&s);
+    check_int(mir_tcp_shutdown(s.tcp), ==, 0);
+    struct mir_view late = filled(10, 1);
+    check_int(mir_tcp_send_views(s.tcp, &late, 1, &taken), ==, -MIR_ECLOSED);
+    check_int(late.len, ==, 10);
+    mir_view_release(&late);
+    script_close(&s);
+}
+
 int main(void)
 {
     tap_begin("tcp_send");
@@ -657,5 +706,6 @@ int main(void)
     test_buffer();
     test_keepalive();
     test_path_mtu();
+    test_gather();
     return tap_done();
 }

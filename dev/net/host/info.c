@@ -24,6 +24,17 @@ static int set_idle(int fd, uint32_t seconds)
     return r < 0 ? r : set_int(fd, SOL_SOCKET, SO_KEEPALIVE, seconds != 0);
 }
 
+/* A time would make close() wait for it, and the loop with it. */
+static int set_linger(int fd, uint32_t value)
+{
+    struct linger linger = {.l_onoff = value == 0};
+    if (value != 0 && value != MIR_TCP_LINGER_OFF)
+        return -MIR_ENOTSUP;
+    return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) == 0
+               ? 0
+               : mir__host_error(errno);
+}
+
 int mir__host_set_option(struct mir_tcp *head, enum mir_tcp_option option, uint32_t value)
 {
     struct mir__host_tcp *tcp = (struct mir__host_tcp *)(void *)head;
@@ -50,6 +61,8 @@ int mir__host_set_option(struct mir_tcp *head, enum mir_tcp_option option, uint3
         return value == 0 ? -MIR_ERANGE : set_int(fd, SOL_SOCKET, SO_RCVBUF, value);
     case MIR_TCP_CORK:
         return value > 1 ? -MIR_ERANGE : set_int(fd, IPPROTO_TCP, TCP_CORK, value);
+    case MIR_TCP_LINGER_MS:
+        return set_linger(fd, value);
     case MIR_TCP_MAXSEG:
         return set_int(fd, IPPROTO_TCP, TCP_MAXSEG, value);
     }

@@ -68,6 +68,7 @@
     X(window_updates_out)                                                                          \
     X(timed_out)                                                                                   \
     X(keepalive_failed)                                                                            \
+    X(linger_timeouts)                                                                             \
     X(fin_wait_2_timeouts)                                                                         \
     X(syn_in)                                                                                      \
     X(syn_duplicate)                                                                               \

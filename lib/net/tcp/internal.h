@@ -225,6 +225,7 @@ struct mir__tcp_pcb {
     uint16_t keep_intvl_s;
     uint16_t path_mtu; /* found by black-hole detection; 0 = that of the route */
     uint32_t user_timeout_ms;
+    uint32_t linger_ms; /* MIR_TCP_LINGER_OFF: none */
     uint32_t segs_out;
     uint32_t segs_in;
     uint32_t retransmits;

@@ -55,6 +55,7 @@ struct mir__tcp_pcb *mir__tcp_pcb_new(struct mir__tcp_state *host,
         .rto_us = MIR__TCP_RTO_INITIAL_US,
         .quick_acks = MIR__TCP_QUICK_ACKS,
         .keep_count = MIR__TCP_KEEP_COUNT,
+        .linger_ms = MIR_TCP_LINGER_OFF,
         .keep_intvl_s = MIR__TCP_KEEP_INTVL_S,
         .snd_limit = host->sndbuf,
         .rcv_limit = host->rcvbuf,
@@ -416,11 +417,14 @@ static void tcp_close(struct mir_tcp *tcp)
         free_pcb(pcb);
     } else if (pcb->state == MIR_TCP_S_SYN_SENT) {
         mir__tcp_finish(pcb, 0);
-    } else if (pcb->busy->recvq.q.bytes > 0 || pcb->busy->reass.bytes > 0) {
+    } else if (pcb->busy->recvq.q.bytes > 0 || pcb->busy->reass.bytes > 0 || pcb->linger_ms == 0) {
         mir__tcp_reset(pcb, -MIR_ECONNABORTED);
     } else {
         if (pcb->state == MIR_TCP_S_FIN_WAIT_2)
             mir__tcp_timer_set(pcb, MIR__TCP_T_KEEP, now_of(pcb->host) + MIR__TCP_FIN_WAIT_2_US);
+        else if (pcb->linger_ms != MIR_TCP_LINGER_OFF)
+            mir__tcp_timer_set(pcb, MIR__TCP_T_KEEP,
+                               now_of(pcb->host) + pcb->linger_ms * MIR_US_PER_MS);
         (void)tcp_shutdown(tcp);
     }
 }
@@ -491,6 +495,9 @@ static int tcp_set_option(struct mir_tcp *tcp, enum mir_tcp_option option, uint3
         if (value > 0 && value < 100)
             return -MIR_ERANGE;
         pcb->user_timeout_ms = value;
+        return 0;
+    case MIR_TCP_LINGER_MS:
+        pcb->linger_ms = value;
         return 0;
     case MIR_TCP_SNDBUF:
         if (value < 2048 || value > 1u << 30)

@@ -198,6 +198,11 @@ static void keep_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
         mir__tcp_finish(pcb, 0);
         return;
     }
+    if (pcb->is_detached && pcb->linger_ms != MIR_TCP_LINGER_OFF) {
+        MIR__TCP_COUNT(pcb->host, linger_timeouts);
+        mir__tcp_reset(pcb, -MIR_ETIMEDOUT);
+        return;
+    }
     mir_time_us idle_us = pcb->keep_idle_s * MIR_US_PER_S;
     if (idle_us == 0 || !is_synchronized(pcb))
         return;
