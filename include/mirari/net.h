@@ -472,7 +472,7 @@ struct mir_net_config {
     bool tcp_pacing;               /**< smooth traffic at all times, not only no large bursts */
     const char *congestion;        /**< "cubic" (RFC 9438, 9406; also NULL) or "reno" (5681) */
     uint32_t udp_sockets_max;      /**< 0 = 256 */
-    uint32_t arp_entries_max;      /**< 0 = 1024 */
+    uint32_t arp_entries_max;      /**< neighbours, ARP and IPv6 together; 0 = 1024 */
     uint32_t reassembly_max_bytes; /**< 0 = 1 MiB in all */
     uint32_t addresses_max;        /**< of all interfaces, both families; 0 = 128 */
     uint32_t groups_max;           /**< multicast groups of all interfaces; 0 = 256 */

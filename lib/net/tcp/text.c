@@ -39,6 +39,8 @@ static void take_in_order(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg
     pcb->rcv_nxt += taken;
     pcb->bytes_received += taken;
     pcb->host->counters.bytes_in += taken;
+    /* New data: our acknowledgments arrive. */
+    mir__ip_confirm(pcb->host->net, &pcb->busy->route);
     if (r < 0) {
         /* Not acknowledged, so the peer sends it again. */
         MIR__TCP_COUNT(pcb->host, drop_memory);
