@@ -129,6 +129,7 @@ static void send_all(struct mir__iface *iface, uint8_t type)
         struct mir__group *group = MIR_CONTAINER_OF(node, struct mir__group, link);
         if (!is_reported(group))
             continue;
+        group->is_last_reporter = true;
         if (is_v1(iface))
             send_v1(iface, type == MIR__MLD6_TO_INCLUDE ? MIR__MLD6_DONE : MIR__MLD6_REPORT1,
                     &group->ip);

@@ -438,6 +438,9 @@ static void fail(struct mir_net *net, struct mir__neigh *neigh)
     set_state(net, neigh, MIR__NEIGH_FAILED);
     neigh->fresh_until_us = 0;
     neigh->deadline_us = mir_loop_now(net->loop) + MIR__NEIGH_FAILED_US;
+    /* It was not resolved before either: nobody has been told yet. */
+    if (family->changed != NULL)
+        family->changed(neigh, false);
     /* The transports may send and so change the table: the entry is not touched again. */
     for (struct mir_buf *buf; (buf = mir_buf_queue_pop(&queue)) != NULL;) {
         COUNT(net, family, unresolved_dropped, 1);

@@ -230,6 +230,7 @@ static void test_reachability(void)
     check_int(mir__ip_route(bed.net, &host, &src, &other), ==, 0);
     check_int(mir__ip_route(bed.net, &host, &src, &route), ==, 0);
     route.neighbour = mir__neigh_find(bed.net, &bed.net->ifaces[0], &host);
+    other.neighbour = mir__neigh_find(bed.net, &bed.net->ifaces[0], &host);
     other.generation--;
     mir__ip_confirm(bed.net, &other);
     check_int(state_of(HOST), ==, MIR__NEIGH_DELAY);
@@ -420,6 +421,19 @@ static void test_floods(void)
     }
     check_int(testbed_stat(&bed, "nd_solicits_out") - asked, <=, 300);
     check_int(testbed_stat(&bed, "neigh_rate_limited"), >, 4000);
+    testbed_close(&bed);
+
+    tap_case("hosts that do not answer hold half of an empty table, however long it lasts");
+    open_bed();
+    for (unsigned i = 0; i < 2000; i++) {
+        char text[40];
+        mir_format(text, sizeof text, "2001:db8::2:%x", i + 1);
+        (void)send_to(text, "reply");
+        testbed_advance(&bed, 3 * MIR_US_PER_MS);
+        testdev_clear(&bed.dev);
+    }
+    check_int(testbed_stat(&bed, "nd_entries"), ==, 512);
+    check_int(testbed_stat(&bed, "neigh_rate_limited"), ==, 0);
     testbed_close(&bed);
 }
 

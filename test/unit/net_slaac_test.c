@@ -410,6 +410,8 @@ static void test_routers(void)
     tap_case("both silent: in turn");
     make_gateway_fail("2001:db8:fe00::1");
     check_str(next_hop("2001:db8:fe00::1"), "fe80::2");
+    make_gateway_fail("2001:db8:fe00::1");
+    check_str(next_hop("2001:db8:fe00::1"), BED6_PEER_LL);
     tap_case("it is back and says so: in use again");
     bed6_ra_begin(&ra, 1800);
     ra.data[5] = 0x08;
