@@ -20,9 +20,22 @@
 /* Ethernet with a tag, the longest IP header, the longest TCP header. */
 enum { HEADERS_MAX = 18 + 60 + 60 };
 
+/* TCP over IPv4 whose payload lies in views: what our own stack sends through a wire in memory. */
+static bool is_split_at_payload(const struct mir_buf *buf)
+{
+    const uint8_t *ip = buf->data + MIR__ETH_HEADER_LEN;
+    if (buf->len < MIR__ETH_HEADER_LEN + MIR__IP4_HEADER_LEN + 20u || mir__eth_has_tag(buf->data) ||
+        mir__eth_type(buf->data) != MIR__ETH_TYPE_IP4 || ip[0] >> 4 != 4 ||
+        mir__ip4_protocol(ip) != MIR__PROTO_TCP || mir__ip4_is_fragment(ip))
+        return false;
+    uint32_t left = buf->len - MIR__ETH_HEADER_LEN;
+    uint32_t ip_len = mir__ip4_header_len(ip);
+    return left >= ip_len + 20u && left >= ip_len + (ip[ip_len + 12] >> 4) * 4u;
+}
+
 static struct mir_buf *make_headers_linear(struct mir_net *net, struct mir_buf *buf)
 {
-    if (MIR_LIKELY(buf->frag_count == 0 || buf->len >= HEADERS_MAX))
+    if (MIR_LIKELY(buf->frag_count == 0 || buf->len >= HEADERS_MAX) || is_split_at_payload(buf))
         return buf;
     struct mir_buf *copy = mir_buf_linearize(net->bufs, buf, 0);
     if (copy == NULL)

@@ -22,6 +22,13 @@ static inline uint16_t mir__csum_swap(uint16_t a)
 }
 /** Partial sum of [len] bytes, any alignment. O(len), eight bytes a step. */
 uint16_t mir__csum_partial(const void *data, size_t len);
+/** Sum blocks of 128 bytes with @blocks from now on; NULL: with what the compiler made, which is
+ *  how it begins and what kernels keep. For a hosted target's start. */
+void mir__csum_use(uint64_t (*blocks)(const uint8_t *data, size_t blocks));
+/** csum_<arch>.S: vector registers that a compiler would not use unasked, and whether they can be
+ *  used. Nothing in lib/ refers to them. */
+uint64_t mir__csum_blocks_simd(const uint8_t *data, size_t blocks);
+int mir__csum_has_simd(void);
 /** The same of a view; uses the page's ready block sums where it has them. */
 uint16_t mir__csum_view(const struct mir_view *view);
 /** Of [offset, total) of a packet, views included. */

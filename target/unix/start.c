@@ -29,6 +29,7 @@
 #include "dev/console/host/console.h"
 #include "dev/entropy/host/entropy.h"
 #include "dev/net/host/host.h"
+#include "lib/wire/csum.h"
 #include "target/unix/internal.h"
 
 #define MAIN_STACK_BYTES ((size_t)1 << 20)
@@ -107,6 +108,7 @@ static void open_host(struct mir__unix *u)
     mir_rng_init(&u->rng, seed);
     explicit_bzero(seed, sizeof seed);
     raise_descriptors();
+    mir__csum_use(mir__csum_has_simd() ? mir__csum_blocks_simd : NULL);
     mir_console_host_init(&the_console, STDOUT_FILENO);
     mir_loop_init(&u->loop, u->started_us);
     if (mir__poll_open(&u->poll, u->app.clock, u->options.spin_us) < 0)

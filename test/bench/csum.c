@@ -73,5 +73,10 @@ int main(void)
         if (sizes[i] >= 576)
             measure("blocks", run_blocks, sizes[i]);
     }
+    if (!mir__csum_has_simd())
+        return 0;
+    mir__csum_use(mir__csum_blocks_simd);
+    for (size_t i = 2; i < MIR_ARRAY_LEN(sizes); i++)
+        measure("simd", run_partial, sizes[i]);
     return 0;
 }

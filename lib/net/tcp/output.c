@@ -63,6 +63,21 @@ static struct mir_buf *new_segment(struct mir__tcp_pcb *pcb)
     return buf;
 }
 
+/* The same with room for @len bytes behind it where the device cannot gather: the payload is copied
+ * once, to where it leaves from. */
+static struct mir_buf *new_data_segment(struct mir__tcp_pcb *pcb, uint32_t len)
+{
+    uint32_t room = MIR_BUF_HEADROOM + header_len(pcb) + len;
+    if ((pcb->busy->route.caps & MIR_NET_TX_SG) || len <= MIR__TCP_COPY_MAX ||
+        room > MIR_PAGE_RUN_MAX * MIR_PAGE_SIZE)
+        return new_segment(pcb);
+    struct mir_buf *buf = mir_buf_alloc_page(pcb->host->stack->bufs, room, MIR_BUF_HEADROOM);
+    if (buf == NULL)
+        return new_segment(pcb);
+    (void)mir_buf_append(buf, header_len(pcb));
+    return buf;
+}
+
 /* Whatever we send carries the newest ACK and window. */
 static void acknowledged(struct mir__tcp_pcb *pcb)
 {
@@ -195,7 +210,7 @@ static bool is_path_probe(const struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t
 static uint32_t transmit(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t len, bool with_fin)
 {
     bool is_probe = pcb->path_mtu != 0 && is_path_probe(pcb, seq, len);
-    struct mir_buf *buf = new_segment(pcb);
+    struct mir_buf *buf = new_data_segment(pcb, len);
     if (buf == NULL) {
         if (!mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT))
             mir__tcp_timer_rexmt(pcb);

@@ -130,10 +130,11 @@ static void seek(const struct mir__tcp_pcb *pcb, struct mir__tcp_sendq *s, uint3
     }
 }
 
-/* Small payloads go into the linear part: one area is cheaper for everybody below. */
+/* Small payloads go into the linear part: one area is cheaper for everybody below. So does what
+ * the caller has made a page for. */
 static bool copies(const struct mir_buf *buf, uint32_t len)
 {
-    return len <= MIR__TCP_COPY_MAX && len <= mir_buf_tailroom(buf);
+    return (len <= MIR__TCP_COPY_MAX || buf->page != NULL) && len <= mir_buf_tailroom(buf);
 }
 
 uint32_t mir__tcp_sendq_gather(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t len,
