@@ -10,6 +10,13 @@
  *   udp_in     datagrams of 100 bytes to a handler that releases them, in batches of 32
  *   udp_out    datagrams of 100 bytes, copied
  *   handshake  a connection: opened, one byte each way, closed by both, both ends together
+ *   scattered  TCP data of one byte on a connection chosen by chance for each, until it is
+ *              acknowledged, both ends together; see IDLE
+ *
+ * With a third argument IDLE so many further connections are there. Without callgrind the processor
+ * time of each packet is printed, and what memory each idle connection takes:
+ *
+ *   packets KIND COUNT IDLE
  *
  * Two stacks hold what the other has sent until they are told to deliver, so that each step can be
  * measured apart from the others. MTU 1500, checksums in software on both sides, no vectors beyond
@@ -20,10 +27,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define MEMORY_BYTES ((size_t)64 << 20)
 #define MSS          1448u
 #define BATCH        32u
+#define PORTS_EACH   15000u /* connections of one listener: ephemeral ports are 16384 */
 
 struct side {
     struct mir_net_dev dev;
@@ -45,6 +54,9 @@ static struct side client, server;
 static struct mir_io_page block;
 static bool is_echo;
 static uint64_t measured;
+static double measured_s;
+static struct mir_tcp **idle; /* the client's ends */
+static uint32_t idle_count;
 
 void mir_platform_abort(const char *text)
 {
@@ -116,10 +128,10 @@ static void step(void)
 
 static void settle(void)
 {
-    for (uint32_t idle = 0; idle < 3; idle++) {
+    for (uint32_t quiet = 0; quiet < 3; quiet++) {
         step();
         if (deliver(&client, 1000) + deliver(&server, 1000) > 0)
-            idle = 0;
+            quiet = 0;
     }
 }
 
@@ -134,6 +146,13 @@ static void pass(mir_time_us us)
 
 enum what { DELIVER_FROM_CLIENT, DELIVER_FROM_SERVER, STEP, SEND_UDP };
 
+static double cpu_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 void mir_measured(enum what what, struct mir_udp *udp, const struct mir_endpoint *to);
 
 __attribute__((noinline)) void mir_measured(enum what what, struct mir_udp *udp,
@@ -147,6 +166,13 @@ __attribute__((noinline)) void mir_measured(enum what what, struct mir_udp *udp,
         step();
     else
         must(mir_udp_send(udp, to, block.base, 100), "datagram");
+}
+
+static void measure(enum what what, struct mir_udp *udp, const struct mir_endpoint *to)
+{
+    double begin = cpu_s();
+    mir_measured(what, udp, to);
+    measured_s += cpu_s() - begin;
 }
 
 /* ---- applications ------------------------------------------------------------------------------
@@ -215,12 +241,12 @@ static void measure_data(const char *kind, uint64_t count)
     while (measured < count) {
         queue_data(BATCH);
         if (is_out) {
-            mir_measured(STEP, NULL, NULL);
+            measure(STEP, NULL, NULL);
             measured += client.held.count;
         } else {
             step();
             measured += client.held.count;
-            mir_measured(DELIVER_FROM_CLIENT, NULL, NULL);
+            measure(DELIVER_FROM_CLIENT, NULL, NULL);
         }
         settle();
     }
@@ -235,7 +261,7 @@ static void measure_acks(uint64_t count)
         while (deliver(&client, 2) > 0)
             continue;
         measured += MIR_MIN(server.held.count, BATCH);
-        mir_measured(DELIVER_FROM_SERVER, NULL, NULL);
+        measure(DELIVER_FROM_SERVER, NULL, NULL);
         settle();
     }
 }
@@ -252,7 +278,7 @@ static void measure_udp(const char *kind, uint64_t count)
     while (measured < count) {
         for (uint32_t i = 0; i < BATCH; i++) {
             if (is_out)
-                mir_measured(SEND_UDP, sender, &to);
+                measure(SEND_UDP, sender, &to);
             else
                 must(mir_udp_send(sender, &to, block.base, 100), "datagram");
         }
@@ -261,7 +287,7 @@ static void measure_udp(const char *kind, uint64_t count)
         if (is_out)
             settle();
         else
-            mir_measured(DELIVER_FROM_CLIENT, NULL, NULL);
+            measure(DELIVER_FROM_CLIENT, NULL, NULL);
     }
 }
 
@@ -287,26 +313,80 @@ static void measure_handshakes(const struct mir_endpoint *to, uint64_t count)
         must(-MIR_ECONNABORTED, "connections did not end");
 }
 
+/* Many connections that do nothing, on as many listeners as their ports need. */
+static void open_idle(uint32_t count)
+{
+    struct mir_endpoint to = {.ip = mir_ip_from_v4(0x0a000002u)};
+    size_t before[2] = {mir_page_pool_used_bytes(&client.pages),
+                        mir_page_pool_used_bytes(&server.pages)};
+    idle = calloc(count + 1, sizeof(struct mir_tcp *));
+    double begin = cpu_s();
+    for (idle_count = 0; idle_count < count; idle_count++) {
+        to.port = (uint16_t)(1000 + idle_count / PORTS_EACH);
+        if (idle_count % PORTS_EACH == 0) {
+            struct mir_tcp_listen_config listen = {.local = {.port = to.port},
+                                                   .on_accept = on_accept};
+            struct mir_tcp_listener *listener;
+            must(mir_tcp_listen(server.stack, &listen, &listener), "listen");
+        }
+        must(mir_tcp_connect(client.stack, &to, on_event, &client, &idle[idle_count]), "connect");
+        if (idle_count % 64 == 63) {
+            settle();
+            now_us += 2000;
+        }
+    }
+    settle();
+    begin = cpu_s() - begin;
+    pass(10 * MIR_US_PER_S); /* to rest */
+    must(client.opened == count + 1 ? 0 : -MIR_ETIMEDOUT, "connections");
+    printf("connect_each %.0f ns\n", begin / count * 1e9);
+    printf("idle_client %.1f bytes\nidle_server %.1f bytes\n",
+           (double)(mir_page_pool_used_bytes(&client.pages) - before[0]) / count,
+           (double)(mir_page_pool_used_bytes(&server.pages) - before[1]) / count);
+}
+
+static void measure_scattered(uint64_t count)
+{
+    struct mir_rng dice;
+    size_t queued;
+    mir_rng_init_u64(&dice, 1);
+    for (uint32_t batch = 0; measured < count; batch++) {
+        for (uint32_t i = 0; i < BATCH; i++)
+            must(mir_tcp_send(idle[mir_rng_below(&dice, idle_count)], "x", 1, &queued), "send");
+        measure(STEP, NULL, NULL);
+        measured += client.held.count;
+        measure(DELIVER_FROM_CLIENT, NULL, NULL);
+        now_us += 50000; /* delayed acknowledgments */
+        measure(STEP, NULL, NULL);
+        measured += server.held.count;
+        measure(DELIVER_FROM_SERVER, NULL, NULL);
+        settle();
+    }
+}
+
 /* ---- start -------------------------------------------------------------------------------------
  */
 
-static void open_side(struct side *side, uint32_t index, struct side *peer)
+static void open_side(struct side *side, uint32_t index, struct side *peer, uint32_t further)
 {
     struct mir_net_config config = {.loop = &loop,
                                     .pages = &side->pages,
                                     .bufs = &side->bufs,
                                     .rng = &side->rng,
+                                    .tcp_connections_max = further + 16384,
+                                    .tcp_listeners_max = 64 + further / PORTS_EACH,
                                     .tcp_sndbuf_bytes = 1u << 20,
                                     .tcp_rcvbuf_bytes = 1u << 20};
     struct mir_net_if_config address = {.ip = mir_ip_from_v4(0x0a000001u + index), .prefix_len = 8};
-    void *arena = aligned_alloc(MIR_PAGE_SIZE, MEMORY_BYTES);
+    size_t size = MEMORY_BYTES + (size_t)further / 4 * MIR_PAGE_SIZE;
+    void *arena = aligned_alloc(MIR_PAGE_SIZE, size);
     side->peer = peer;
     side->dev = (struct mir_net_dev){.ops = &dev_ops,
                                      .info = {.mtu = 1500, .caps = MIR_NET_TX_SG, .kind = "held"}};
     side->dev.info.mac[0] = 2;
     side->dev.info.mac[5] = (uint8_t)(index + 1);
     must(arena == NULL ? -MIR_ENOMEM : 0, "arena");
-    must(mir_page_pool_init(&side->pages, arena, MEMORY_BYTES), "pages");
+    must(mir_page_pool_init(&side->pages, arena, size), "pages");
     must(mir_buf_pool_init(&side->bufs, &side->pages, 4096), "buffers");
     mir_rng_init_u64(&side->rng, index + 1);
     must(mir_net_open(&config, &side->net), "stack");
@@ -319,23 +399,29 @@ int main(int argc, char **argv)
     struct mir_tcp_listen_config listen = {.local = {.port = 9}, .on_accept = on_accept};
     struct mir_endpoint to = {.ip = mir_ip_from_v4(0x0a000002u), .port = 9};
     struct mir_tcp_listener *listener;
-    if (argc != 3) {
-        fprintf(stderr, "usage: packets data_in|ack_in|data_out|udp_in|udp_out|handshake COUNT\n");
+    if (argc != 3 && argc != 4) {
+        fprintf(stderr, "usage: packets data_in|ack_in|data_out|udp_in|udp_out|handshake|"
+                        "scattered COUNT [IDLE]\n");
         return 64;
     }
     const char *kind = argv[1];
+    uint32_t further = argc == 4 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
     uint64_t count = strtoull(argv[2], NULL, 10);
     mir_page_wrap(&block, aligned_alloc(MIR_PAGE_SIZE, MIR_PAGE_SIZE), MIR_PAGE_SIZE,
                   MIR_PAGE_STATIC, NULL, NULL);
     memset(block.base, 'x', MIR_PAGE_SIZE);
     mir_loop_init(&loop, now_us);
-    open_side(&client, 0, &server);
-    open_side(&server, 1, &client);
+    open_side(&client, 0, &server, further);
+    open_side(&server, 1, &client, further);
     must(mir_tcp_listen(server.stack, &listen, &listener), "listen");
     must(mir_tcp_connect(client.stack, &to, on_event, &client, &client.tcp), "connect");
     pass(3 * MIR_US_PER_S); /* announcements of addresses are over */
     must(client.opened == 1 ? 0 : -MIR_ETIMEDOUT, "connection");
-    if (strcmp(kind, "ack_in") == 0)
+    if (further > 0)
+        open_idle(further);
+    if (strcmp(kind, "scattered") == 0)
+        measure_scattered(further > 0 ? count : 0);
+    else if (strcmp(kind, "ack_in") == 0)
         measure_acks(count);
     else if (strncmp(kind, "udp", 3) == 0)
         measure_udp(kind, count);
@@ -344,5 +430,7 @@ int main(int argc, char **argv)
     else
         measure_data(kind, count);
     printf("packets %llu packets\n", (unsigned long long)measured);
+    if (measured > 0 && measured_s > 0)
+        printf("time_each %.1f ns\n", measured_s / (double)measured * 1e9);
     return 0;
 }

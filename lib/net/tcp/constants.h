@@ -31,7 +31,8 @@
 #define MIR__TCP_PMTU_MIN         576u
 #define MIR__TCP_HALF_OPEN_MAX    4096u
 #define MIR__TCP_LISTEN_BUCKETS   64u
-#define MIR__TCP_SEGMENT_BUCKETS  512u /* of the connection table: one page of pointers */
-#define MIR__TCP_SEGMENTS_MAX     256u
+#define MIR__TCP_STRIP_BUCKETS    512u /* of the connection table: one page of pointers */
+#define MIR__TCP_DIRECTORY_STRIPS 256u /* one page too */
+#define MIR__TCP_DIRECTORIES      16u  /* 2^21 buckets in all */
 
 #endif

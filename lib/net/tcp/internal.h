@@ -63,11 +63,17 @@ struct mir__tcp_node {
     uint8_t rcv_wscale;
 };
 
+/** Some buckets of the table. */
+struct mir__tcp_strip {
+    struct mir__tcp_node **buckets;
+    struct mir_io_page *page;
+};
+
 /** Linear hashing: one bucket is split per insertion beyond the bucket count, so no operation
  *  ever touches more than one bucket besides its own. */
 struct mir__tcp_table {
-    struct mir__tcp_node **segment[MIR__TCP_SEGMENTS_MAX];
-    struct mir_io_page *page[MIR__TCP_SEGMENTS_MAX];
+    struct mir__tcp_strip *directory[MIR__TCP_DIRECTORIES];
+    struct mir_io_page *page[MIR__TCP_DIRECTORIES];
     uint32_t buckets; /* in use */
     uint32_t mask;    /* of the round before: buckets is in (mask, 2 mask + 1] */
     uint32_t count;

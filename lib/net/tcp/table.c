@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The connection table: linear hashing over pages of bucket pointers.
+/* The connection table: linear hashing over pages of bucket pointers, 512 in a page, 256 pages in a
+ * directory.
  *
  *   hash & (2 mask + 1), or & mask if that bucket does not exist yet
  *
@@ -46,36 +47,61 @@ static uint32_t bucket_of(const struct mir__tcp_table *table, uint32_t hash)
     return index < table->buckets ? index : hash & table->mask;
 }
 
-static struct mir__tcp_node **slot_of(const struct mir__tcp_table *table, uint32_t bucket)
+static struct mir__tcp_strip *strip_of(const struct mir__tcp_table *table, uint32_t strip)
 {
-    return &table->segment[bucket / MIR__TCP_SEGMENT_BUCKETS][bucket % MIR__TCP_SEGMENT_BUCKETS];
+    return &table->directory[strip / MIR__TCP_DIRECTORY_STRIPS][strip % MIR__TCP_DIRECTORY_STRIPS];
 }
 
-static int add_segment(struct mir__tcp_state *host, uint32_t index)
+static struct mir__tcp_node **slot_of(const struct mir__tcp_table *table, uint32_t bucket)
+{
+    return &strip_of(table, bucket / MIR__TCP_STRIP_BUCKETS)
+                ->buckets[bucket % MIR__TCP_STRIP_BUCKETS];
+}
+
+/* A zeroed page. */
+static void *add_page(struct mir__tcp_state *host, struct mir_io_page **page)
+{
+    *page = NULL;
+    if (mir_page_alloc(host->stack->pages, MIR_PAGE_SIZE, MIR_PAGE_ZERO, page) < 0)
+        return NULL;
+    return (*page)->base;
+}
+
+static int add_strip(struct mir__tcp_state *host, uint32_t index)
 {
     struct mir__tcp_table *table = &host->table;
-    size_t size = MIR__TCP_SEGMENT_BUCKETS * sizeof(struct mir__tcp_node *);
-    int r = mir_page_alloc(host->stack->pages, size, MIR_PAGE_ZERO, &table->page[index]);
-    if (r < 0)
-        return r;
-    table->segment[index] = (struct mir__tcp_node **)(void *)table->page[index]->base;
-    return 0;
+    uint32_t directory = index / MIR__TCP_DIRECTORY_STRIPS;
+    if (table->directory[directory] == NULL)
+        table->directory[directory] = add_page(host, &table->page[directory]);
+    if (table->directory[directory] == NULL)
+        return -MIR_ENOMEM;
+    struct mir__tcp_strip *strip = strip_of(table, index);
+    if (strip->buckets == NULL)
+        strip->buckets = add_page(host, &strip->page);
+    return strip->buckets != NULL ? 0 : -MIR_ENOMEM;
 }
 
 int mir__tcp_table_init(struct mir__tcp_state *host)
 {
     struct mir__tcp_table *table = &host->table;
     mir_rng_bytes(host->rng, table->key, sizeof table->key);
-    table->buckets = MIR__TCP_SEGMENT_BUCKETS;
-    table->mask = MIR__TCP_SEGMENT_BUCKETS - 1;
-    return add_segment(host, 0);
+    table->buckets = MIR__TCP_STRIP_BUCKETS;
+    table->mask = MIR__TCP_STRIP_BUCKETS - 1;
+    int r = add_strip(host, 0);
+    if (r < 0)
+        mir__tcp_table_fini(host);
+    return r;
 }
 
 void mir__tcp_table_fini(struct mir__tcp_state *host)
 {
     MIR_ASSERT_OP(host->table.count, ==, 0);
-    for (uint32_t i = 0; i < MIR__TCP_SEGMENTS_MAX && host->table.page[i] != NULL; i++)
+    for (uint32_t i = 0; i < MIR__TCP_DIRECTORIES && host->table.page[i] != NULL; i++) {
+        const struct mir__tcp_strip *strip = host->table.directory[i];
+        for (uint32_t k = 0; k < MIR__TCP_DIRECTORY_STRIPS && strip[k].page != NULL; k++)
+            mir_page_release(strip[k].page);
         mir_page_release(host->table.page[i]);
+    }
 }
 
 struct mir__tcp_node *mir__tcp_table_find(const struct mir__tcp_table *table,
@@ -96,10 +122,10 @@ static void split_one(struct mir__tcp_state *host)
 {
     struct mir__tcp_table *table = &host->table;
     uint32_t added = table->buckets;
-    uint32_t segment = added / MIR__TCP_SEGMENT_BUCKETS;
-    if (segment == MIR__TCP_SEGMENTS_MAX)
+    uint32_t strip = added / MIR__TCP_STRIP_BUCKETS;
+    if (strip == MIR__TCP_DIRECTORIES * MIR__TCP_DIRECTORY_STRIPS)
         return;
-    if (table->segment[segment] == NULL && add_segment(host, segment) < 0)
+    if (added % MIR__TCP_STRIP_BUCKETS == 0 && add_strip(host, strip) < 0)
         return;
     uint32_t split = added - (table->mask + 1);
     struct mir__tcp_node *node = *slot_of(table, split);
