@@ -222,12 +222,14 @@ static int may_write(struct px_sock *sock)
     return 0;
 }
 
-/* Queue what fits of [len] bytes at @offset. Returns how many, 0 for later, or negative errno. */
-static ssize_t queue_some(struct px_sock *sock, const struct msghdr *msg, size_t offset, size_t len)
+/* Queue what fits of [len] bytes at @offset; before the connection is open only if @early. Returns
+ * how many, 0 for later, or negative errno. */
+static ssize_t queue_some(struct px_sock *sock, const struct msghdr *msg, size_t offset, size_t len,
+                          bool early)
 {
     static uint8_t bytes[65536];
     size_t done = 0;
-    if (sock->state == PX_CONNECTING)
+    if (sock->state == PX_CONNECTING && !early)
         return 0;
     while (done < len) {
         size_t n = MIR_MIN(len - done, sizeof bytes);
@@ -245,12 +247,38 @@ static ssize_t queue_some(struct px_sock *sock, const struct msghdr *msg, size_t
     return (ssize_t)done;
 }
 
+/* MSG_FASTOPEN opens the connection. With a cookie of the peer the data goes into the SYN; else the
+ * SYN asks for one and the data waits, or is not taken by a call that does not block. Returns the
+ * bytes taken or negative errno. */
+static ssize_t open_with(struct px_sock *sock, const struct msghdr *msg, int flags)
+{
+    int r = px__endpoint(sock, msg->msg_name, msg->msg_namelen, &sock->remote);
+    if (r < 0)
+        return r;
+    bool has_cookie = mir__tcp_fast_knows(mir__net_tcp(sock->px->net), &sock->remote.ip);
+    r = px__connect_start(sock);
+    if (r < 0)
+        return r;
+    pcb_of(sock->tcp)->wants_fast_open = true;
+    if (has_cookie)
+        return queue_some(sock, msg, 0, iov_total(msg), true);
+    px_settle(sock->px);
+    return sock->nonblock || (flags & MSG_DONTWAIT) ? -EINPROGRESS : 0;
+}
+
 static ssize_t send_tcp(struct px_sock *sock, int fd, const struct msghdr *msg, int flags)
 {
     struct px_host *px = sock->px;
     size_t len = iov_total(msg);
     size_t done = 0;
     mir_time_us deadline = px__deadline(sock, flags, sock->options.snd_timeout_us);
+    if ((flags & MSG_FASTOPEN) && sock->state == PX_FRESH) {
+        ssize_t taken = open_with(sock, msg, flags);
+        if (taken != 0)
+            return taken;
+    } else if ((flags & MSG_FASTOPEN) && msg->msg_name != NULL) {
+        return sock->state == PX_CONNECTING ? -EALREADY : -EISCONN;
+    }
     for (;;) {
         int r = may_write(sock);
         if (r < 0)
@@ -258,7 +286,7 @@ static ssize_t send_tcp(struct px_sock *sock, int fd, const struct msghdr *msg, 
         bool cork = (flags & MSG_MORE) != 0 || sock->options.cork;
         if (sock->state == PX_CONNECTED && mir_tcp_set_option(sock->tcp, MIR_TCP_CORK, cork) < 0)
             return -EINVAL;
-        ssize_t n = queue_some(sock, msg, done, len - done);
+        ssize_t n = queue_some(sock, msg, done, len - done, false);
         if (n < 0)
             return done > 0 ? (ssize_t)done : n;
         done += (size_t)n;

@@ -21,6 +21,7 @@ struct px_options {
     uint32_t sndbuf, rcvbuf;
     uint32_t keep_idle_s, keep_intvl_s, keep_count;
     uint32_t user_timeout_ms;
+    uint32_t fastopen; /* connections that may be pending with data; 0 = off */
     uint16_t maxseg;
     bool nodelay, cork, keepalive, reuse_addr, v6_only;
     bool linger;

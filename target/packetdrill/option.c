@@ -66,6 +66,7 @@ void px__options_apply(struct px_sock *sock)
     if (sock->listener != NULL) {
         struct mir__tcp_listener *listener = (struct mir__tcp_listener *)(void *)sock->listener;
         listener->mss_max = options->maxseg;
+        listener->fastopen_max = options->fastopen;
         listener->rcvbuf = options->rcvbuf != 0 ? options->rcvbuf : listener->rcvbuf;
         return;
     }
@@ -142,6 +143,8 @@ static void fill_info(const struct px_sock *sock, struct tcp_info *info)
     const struct mir__tcp_pcb *pcb = pcb_const(sock);
     uint32_t mss = pcb->mss;
     uint32_t flight = pcb->snd_max - pcb->snd_una;
+    struct mir_tcp_info more;
+    mir_tcp_get_info(sock->tcp, &more);
     info->tcpi_state = linux_state(pcb->state);
     fill_loss(pcb, mss, info);
     info->tcpi_retransmits = pcb->is_persist ? 0 : pcb->rexmt_count;
@@ -168,7 +171,12 @@ static void fill_info(const struct px_sock *sock, struct tcp_info *info)
     info->tcpi_snd_cwnd = mss != 0 ? pcb->cwnd / mss : 0;
     info->tcpi_advmss = pcb->adv_mss;
     info->tcpi_reordering = 3;
-    info->tcpi_rcv_space = pcb->rcv_limit;
+    info->tcpi_rcv_space = more.rcv_space_bytes;
+    info->tcpi_rcv_rtt = more.rcv_rtt_us;
+    info->tcpi_pacing_rate = more.pacing_rate_bytes;
+    info->tcpi_delivery_rate = more.delivery_rate_bytes;
+    info->tcpi_busy_time = (uint64_t)more.busy_ms * 1000;
+    info->tcpi_reord_seen = more.reordering_seen;
     info->tcpi_total_retrans = pcb->retransmits;
     info->tcpi_bytes_acked = pcb->bytes_acked;
     info->tcpi_bytes_received = pcb->bytes_received;
@@ -287,6 +295,9 @@ static int get_tcp(struct px_sock *sock, int name, void *value, socklen_t *len)
         break;
     case TCP_KEEPCNT:
         number = (int)(options->keep_count != 0 ? options->keep_count : MIR__TCP_KEEP_COUNT);
+        break;
+    case TCP_FASTOPEN:
+        number = (int)options->fastopen;
         break;
     case TCP_USER_TIMEOUT:
         number = (int)options->user_timeout_ms;
@@ -421,6 +432,11 @@ static int set_tcp(struct px_sock *sock, int name, int number)
         options->user_timeout_ms = (uint32_t)number;
         if (sock->tcp != NULL)
             set(sock, MIR_TCP_USER_TIMEOUT_MS, options->user_timeout_ms);
+        break;
+    case TCP_FASTOPEN:
+        if (number < 0 || sock->state == PX_CONNECTED || sock->state == PX_CONNECTING)
+            return -EINVAL;
+        options->fastopen = (uint32_t)number;
         break;
     case TCP_QUICKACK:
         if (sock->tcp != NULL)

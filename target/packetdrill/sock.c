@@ -336,6 +336,7 @@ int px_listen(struct px_host *px, int fd, int backlog)
         .arg = sock,
         .rcvbuf_bytes = sock->options.rcvbuf,
         .mss_max = sock->options.maxseg,
+        .fastopen_max = sock->options.fastopen,
     };
     int r = mir_tcp_listen(px->stack, &config, &sock->listener);
     if (r < 0)

@@ -204,14 +204,9 @@ static bool do_accept(struct made *made)
     return true;
 }
 
-static bool do_connect(struct made *made)
+/* The script's socket begins to talk to @port: packets from now on are its. */
+static bool begin_active(struct made *made, int script_fd, uint16_t port)
 {
-    struct sockaddr_storage addr;
-    socklen_t len;
-    int script_fd;
-    int fd = fd_of(made, made->arg[0], &script_fd);
-    if (!address(made, made->arg[1], false, &addr, &len))
-        return false;
     struct pd_peer *peer = NULL;
     for (uint32_t i = 0; i < made->run->peers; i++)
         if (made->run->peer[i].fd == script_fd && made->run->peer[i].kind != PD_LISTENER)
@@ -223,8 +218,20 @@ static bool do_connect(struct made *made)
     if (peer->kind == PD_DATAGRAMS)
         peer->kind = PD_ACTIVE;
     peer->fd = script_fd;
-    peer->remote_port = port_of(&addr);
+    peer->remote_port = port;
     made->run->current = peer;
+    return true;
+}
+
+static bool do_connect(struct made *made)
+{
+    struct sockaddr_storage addr;
+    socklen_t len;
+    int script_fd;
+    int fd = fd_of(made, made->arg[0], &script_fd);
+    if (!address(made, made->arg[1], false, &addr, &len) ||
+        !begin_active(made, script_fd, port_of(&addr)))
+        return false;
     made->result = px_connect(made->px, fd, (struct sockaddr *)&addr, len);
     return true;
 }
@@ -279,6 +286,10 @@ static bool transfer(struct made *made, bool is_write)
         return false;
     if (args > 4 && is_write && !address(made, made->arg[4], false, &addr, &len))
         return false;
+    int script_fd;
+    int fd = fd_of(made, made->arg[0], &script_fd);
+    if (len > 0 && !begin_active(made, script_fd, port_of(&addr)))
+        return false;
     char *buffer = calloc(1, count + 1);
     if (buffer == NULL)
         return wrong(made, "no memory");
@@ -288,7 +299,6 @@ static bool transfer(struct made *made, bool is_write)
         msg.msg_name = &addr;
         msg.msg_namelen = len;
     }
-    int fd = fd_of(made, made->arg[0], NULL);
     made->result = is_write ? px_sendmsg(made->px, fd, &msg, (int)flags)
                             : px_recvmsg(made->px, fd, &msg, (int)flags);
     free(buffer);

@@ -31,3 +31,12 @@ $(B)/$(1)/test/packetdrill/runner: $(B)/$(1)/test/packetdrill/runner.o $(B)/$(1)
 	$$(Q)$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^
 endef
 $(foreach v,host asan,$(eval $(call runner_rules,$(v))))
+
+# Archives in the order of need, so a rule of its own.
+PD_LIBS = $(B)/$(1)/libpackets.a $(B)/$(1)/libpx.a $(B)/$(1)/test/harness/platform.o $(B)/$(1)/libharness.a $(B)/$(1)/libmirari.a
+define packetdrill_fuzz_rules
+$(B)/$(1)/test/fuzz/packetdrill_fuzz: $(B)/$(1)/test/fuzz/packetdrill_fuzz.o $(if $(filter replay,$(1)),$(B)/replay/test/fuzz/replay/main.o) $(call PD_LIBS,$(1))
+	@$$(if $$(V),,echo "  LD $$@")
+	$$(Q)$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^
+endef
+$(foreach v,replay fuzz,$(eval $(call packetdrill_fuzz_rules,$(v))))

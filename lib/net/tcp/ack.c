@@ -20,6 +20,14 @@
  */
 #include "lib/net/tcp/loss.h"
 
+/* Nothing could be timed after retransmissions: the timeout stays as far backed off as it is until
+ * new data tells the round trip (RFC 6298 section 5, last note). */
+static void keep_backoff(struct mir__tcp_pcb *pcb)
+{
+    mir_time_us rto_us = (mir_time_us)pcb->rto_us << MIR_MIN(pcb->rexmt_count, (uint8_t)20);
+    pcb->rto_us = (uint32_t)MIR_MIN(rto_us, MIR__TCP_RTO_MAX_US);
+}
+
 static void take_rtt(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg)
 {
     if (pcb->is_timing && seq_ge(seg->hdr.ack, pcb->busy->rtt_seq)) {
@@ -34,6 +42,8 @@ static void take_rtt(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *se
         if (rtt_ms < MIR__TCP_RTO_MAX_US / MIR_US_PER_MS)
             /* At least the clock's step: zero would be the smallest round trip for ever. */
             mir__tcp_rtt_sample(pcb, MIR_MAX(rtt_ms, 1u) * (uint32_t)MIR_US_PER_MS);
+    } else if (pcb->rexmt_count > 0 && !pcb->is_persist && pcb->snd_una != pcb->iss) {
+        keep_backoff(pcb);
     }
 }
 

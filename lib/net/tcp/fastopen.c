@@ -165,6 +165,12 @@ static struct mir__tcp_fast_entry *entry_of(struct mir__tcp_state *host,
     return oldest;
 }
 
+bool mir__tcp_fast_knows(struct mir__tcp_state *host, const struct mir_ip *remote)
+{
+    const struct mir__tcp_fast_entry *entry = entry_of(host, remote, false);
+    return entry != NULL && entry->len > 0 && !entry->is_silent;
+}
+
 uint32_t mir__tcp_fast_ask(struct mir__tcp_pcb *pcb, struct mir__tcp_options *opt)
 {
     struct mir__tcp_state *host = pcb->host;

@@ -746,6 +746,8 @@ void mir__tcp_fast_completed(struct mir__tcp_pcb *pcb);
 void mir__tcp_fast_over(struct mir__tcp_pcb *pcb);
 /** Our SYN: add the option; returns how many bytes of the queue may go with it. */
 uint32_t mir__tcp_fast_ask(struct mir__tcp_pcb *pcb, struct mir__tcp_options *opt);
+/** Is there a cookie for @remote, so that a SYN can carry data? */
+bool mir__tcp_fast_knows(struct mir__tcp_state *host, const struct mir_ip *remote);
 /** Its SYN-ACK, after the acknowledgment was processed. */
 void mir__tcp_fast_answered(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *syn_ack);
 void mir__tcp_fast_fini(struct mir__tcp_state *host);
