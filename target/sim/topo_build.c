@@ -459,6 +459,10 @@ void mir__world_run(struct mir__world *world, uint64_t limit_us)
             .world = world, .topo = &topo->events[i], .call = {.run = happen, .arg = event}};
         mir_sim_at(sim, &event->call, world->began_us + event->topo->at_us);
     }
+    for (uint32_t i = 0; i < topo->node_count; i++) {
+        if (world->nodes[i].host != NULL)
+            world->nodes[i].idle_timers = world->nodes[i].host->loop.timer_count;
+    }
     for (uint32_t i = 0; i < topo->job_count; i++) {
         if (world->jobs[i] != NULL)
             continue;
@@ -507,6 +511,7 @@ static void look_idle(void *arg, const char *name, uint64_t value)
 
 static void come_to_rest(struct mir__world *world)
 {
+    char text[160];
     const struct mir__topo *topo = world->topo;
     for (uint32_t i = 0; i < topo->job_count; i++) {
         if (world->jobs[i] != NULL)
@@ -518,8 +523,15 @@ static void come_to_rest(struct mir__world *world)
     for (uint32_t i = 0; i < topo->node_count; i++) {
         struct mir_sim_node *host = world->nodes[i].host;
         struct idle_look look = {world, topo->nodes[i].name};
-        if (host != NULL && host->stack != NULL)
-            host->stack->ops->stats(host->stack, look_idle, &look);
+        if (host == NULL || host->stack == NULL)
+            continue;
+        host->stack->ops->stats(host->stack, look_idle, &look);
+        if (host->loop.timer_count > world->nodes[i].idle_timers) {
+            world->result.not_idle++;
+            snprintf(text, sizeof text, "%s: %u timers are still set at the end", look.node,
+                     host->loop.timer_count);
+            mir__world_complain(world, text);
+        }
     }
 }
 

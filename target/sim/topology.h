@@ -138,6 +138,7 @@ struct mir__world_node {
     struct mir_ip ip, ip6; /* of a host: the first; any = none */
     uint8_t prefix_len;
     struct mir_ip gateway;
+    uint32_t idle_timers;   /* of a host that has nothing to do */
     uint8_t gateway_mac[6]; /* of the first router or host beside it: for hostile hosts */
 };
 

@@ -38,6 +38,13 @@ is_ok 'one of them is shown' "$sim" seeds --show --seed 17
 printf '%s\n' "$out" >drawn.topo
 is_ok 'and runs from its text' "$sim" run --seed 17 drawn.topo
 
+# The same with the stack's own assertions, and the sanitizers.
+if [ -x "$b/asan/mirari-sim" ]; then
+    is_ok 'drawn networks in a debug build' "$b/asan/mirari-sim" seeds --seed 1000 --count 150
+else
+    report 0 'drawn networks in a debug build # SKIP make check builds it'
+fi
+
 # The shrinker, with faults planted on purpose.
 for plant in ack data leak crash; do
     exits 1 "a planted $plant fails" "$sim" seeds --count 100 --plant $plant --out small.topo
