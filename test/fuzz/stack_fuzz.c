@@ -2,15 +2,23 @@
 /* The whole stack fed with frames, time and trouble. Checksums are not verified (MIR_FUZZING).
  *
  *   bytes      op argument...
- *   op % 12    0  a raw frame: length (2 bytes), bytes
- *              1  an IP packet from the peer to us: protocol, length, payload
- *              2  an IP packet with a header of the input's: length, header and payload
- *              3  a TCP segment to the listener: flags, source port low, kind of seq and ack,
- * options and payload; numbers near those we have sent, so that it gets far 4  a UDP datagram to
- * the echo socket: length, payload 5  ARP from the peer: operation, last byte of the sender's
- * address 6  time goes on by 2^(argument % 27) us 7  the application: connect, send, shut down,
- * close, abort 8  the device has no room, or has it again 9  an allocation fails soon 10  link down
- * and up 11  a fragment: identification, offset, more, length, payload
+ *   op % 16    0   a raw frame: length (2 bytes), bytes
+ *              1   an IP packet from the peer to us: protocol, length, payload
+ *              2   an IP packet with a header of the input's: length, header and payload
+ *              3   a TCP segment to the listener: flags, source port low, kind of seq and ack,
+ *                  options and payload; numbers near those we have sent, so that it gets far
+ *              4   a UDP datagram to the echo socket: length, payload
+ *              5   ARP from the peer: operation, last byte of the sender's address
+ *              6   time goes on by 2^(argument % 27) us
+ *              7   the application: connect, send, shut down, close, abort
+ *              8   the device has no room, or has it again
+ *              9   an allocation fails soon
+ *              10  link down and up
+ *              11  a fragment: identification, offset, more, length, payload
+ *              12  an IPv6 packet from the peer: next header, destination, length, payload
+ *              13  op 3 over IPv6
+ *              14  a fragment of IPv6: next header, identification, offset, more, length, payload
+ *              15  the application over IPv6
  *
  * At the end everything must have been given back.
  */
@@ -19,6 +27,7 @@
 
 #include "lib/net/net_state.h"
 #include "lib/wire/tcp.h"
+#include "test/harness/bed6.h"
 #include "test/harness/testdev.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -35,6 +44,7 @@ static struct mir_tcp *flows[FLOWS];
 static struct mir_udp *echo;
 static uint32_t last_seq, last_ack; /* of our last TCP segment */
 static uint16_t last_port;
+static struct mir_ip own6, peer6;
 
 static uint8_t take(struct input *in)
 {
@@ -115,6 +125,30 @@ static void on_datagram(struct mir_udp *udp, const struct mir_udp_meta *meta, st
     (void)mir_udp_send(udp, &meta->from, data, len);
 }
 
+static void look_at_tcp(const uint8_t *data, size_t len)
+{
+    struct mir__tcp_header tcp;
+    if (mir__tcp_header_parse(data, len, &tcp) < 0)
+        abort();
+    last_seq = tcp.seq + (tcp.flags & MIR__TCP_SYN ? 1 : 0);
+    last_ack = tcp.ack;
+    last_port = tcp.src_port;
+}
+
+/* What leaves is well-formed, whatever came in: no IPv4 in disguise, fragments of eights. */
+static void check_ip6(const uint8_t *data, size_t len)
+{
+    struct mir__ip6 ip;
+    if (mir__ip6_parse(data, len, &ip) < 0 || ip.payload_len != len - 40 ||
+        (!mir__ip6_is_host(&ip.src) && !mir__ip6_is_unspecified(&ip.src)) ||
+        (!mir__ip6_is_host(&ip.dst) && !mir__ip6_is_multicast(&ip.dst)))
+        abort();
+    if (ip.next == MIR__PROTO_TCP)
+        look_at_tcp(data + 40, len - 40);
+    if (ip.next == MIR__IP6_FRAGMENT && mir__ip6_fragment_more(data + 40) && (len - 48) % 8 != 0)
+        abort();
+}
+
 static bool on_tx(void *arg, const struct testdev_frame *frame)
 {
     (void)arg;
@@ -122,26 +156,26 @@ static bool on_tx(void *arg, const struct testdev_frame *frame)
         abort();
     if (mir__eth_type(frame->data) == MIR__ETH_TYPE_ARP)
         return true;
+    if (mir__eth_type(frame->data) == MIR__ETH_TYPE_IP6) {
+        check_ip6(frame->data + 14, frame->len - 14);
+        return true;
+    }
     /* What leaves is well-formed, whatever came in. */
     struct mir__ip4 ip;
     if (mir__ip4_parse(frame->data + 14, frame->len - 14, &ip) < 0 ||
         !mir__ip4_checksum_ok(frame->data + 14) || ip.total_len != frame->len - 14)
         abort();
-    if (ip.protocol == MIR__PROTO_TCP) {
-        struct mir__tcp_header tcp;
-        if (mir__tcp_header_parse(frame->data + 34, frame->len - 34, &tcp) < 0)
-            abort();
-        last_seq = tcp.seq + (tcp.flags & MIR__TCP_SYN ? 1 : 0);
-        last_ack = tcp.ack;
-        last_port = tcp.src_port;
-    }
+    if (ip.protocol == MIR__PROTO_TCP)
+        look_at_tcp(frame->data + 34, frame->len - 34);
     return true;
 }
 
-static void application(uint8_t what)
+static void application(uint8_t what, bool is_v6)
 {
     struct mir_tcp **flow = &flows[what / 8 % FLOWS];
     struct mir_endpoint remote = {.ip = mir_ip_from_v4(TESTBED_PEER_IP), .port = 9};
+    if (is_v6)
+        remote.ip = peer6;
     static const uint8_t data[3000];
     size_t queued;
     if (*flow == NULL) {
@@ -183,6 +217,51 @@ static void inject_ip(uint8_t protocol, const void *payload, size_t len)
     testdev_inject(&bed.dev, frame, n);
 }
 
+static void inject_ip6(uint8_t next, const struct mir_ip *dst, const void *payload, size_t len)
+{
+    struct mir__ip6 ip = {
+        .next = next, .hops = 255, .payload_len = (uint16_t)len, .src = peer6, .dst = *dst};
+    memcpy(frame, testbed_mac, 6);
+    memcpy(frame + 6, testbed_peer_mac, 6);
+    mir_put_be16(frame + 12, MIR__ETH_TYPE_IP6);
+    mir__ip6_emit(&ip, frame + 14);
+    memmove(frame + 54, payload, len);
+    testdev_inject(&bed.dev, frame, 54 + len);
+}
+
+static void inject_packet6(struct input *in)
+{
+    static const uint8_t nexts[] = {0, 6, 17, 43, 44, 58, 59, 60};
+    uint8_t next = take(in), to = take(in);
+    size_t len = take(in);
+    const uint8_t *bytes = take_bytes(in, &len);
+    struct mir_ip all = bed6_ip("ff02::1"), link_local = bed6_ip(BED6_OWN_LL);
+    inject_ip6(next & 8 ? next : nexts[next % 8],
+               to & 1   ? &all
+               : to & 2 ? &link_local
+                        : &own6,
+               bytes, len);
+}
+
+static void inject_fragment6(struct input *in)
+{
+    static uint8_t packet[300];
+    uint8_t next = take(in), id = take(in), offset = take(in), how = take(in);
+    size_t len = take(in);
+    const uint8_t *bytes = take_bytes(in, &len);
+    struct mir__ip6_fragment fragment = {
+        .next = next & 1   ? 17
+                : next & 2 ? 58
+                           : next,
+        .more = how & 1,
+        .offset = (uint16_t)(how & 4 ? 65528 - offset * 8 : offset * 8),
+        .id = id % 4,
+    };
+    mir__ip6_fragment_emit(&fragment, packet);
+    memcpy(packet + 8, bytes, len);
+    inject_ip6(MIR__IP6_FRAGMENT, &own6, packet, len + 8);
+}
+
 static void inject_header(struct input *in)
 {
     size_t len = take(in);
@@ -194,7 +273,7 @@ static void inject_header(struct input *in)
     testdev_inject(&bed.dev, frame, 14 + len);
 }
 
-static void inject_tcp(struct input *in)
+static void inject_tcp(struct input *in, bool is_v6)
 {
     static uint8_t segment[400];
     uint8_t flags = take(in), port = take(in), kind = take(in), shift = take(in);
@@ -215,7 +294,11 @@ static void inject_tcp(struct input *in)
     mir__tcp_header_emit(segment, &tcp);
     memset(segment + 20, 1, header_len - 20u);
     memcpy(segment + 20, bytes, len);
-    inject_ip(MIR__PROTO_TCP, segment, MIR_MAX(20 + len, (size_t)header_len));
+    size_t segment_len = MIR_MAX(20 + len, (size_t)header_len);
+    if (is_v6)
+        inject_ip6(MIR__PROTO_TCP, &own6, segment, segment_len);
+    else
+        inject_ip(MIR__PROTO_TCP, segment, segment_len);
 }
 
 static void inject_fragment(struct input *in)
@@ -245,7 +328,7 @@ static void step(struct input *in)
 {
     size_t len;
     uint8_t protocol;
-    switch (take(in) % 12) {
+    switch (take(in) % 16) {
     case 0:
         len = take(in);
         len |= (size_t)(take(in) & 7) << 8;
@@ -262,7 +345,7 @@ static void step(struct input *in)
         inject_header(in);
         break;
     case 3:
-        inject_tcp(in);
+        inject_tcp(in, false);
         break;
     case 4:
         len = take(in);
@@ -276,7 +359,7 @@ static void step(struct input *in)
         testbed_advance(&bed, 1ull << take(in) % 27);
         break;
     case 7:
-        application(take(in));
+        application(take(in), false);
         break;
     case 8:
         bed.dev.room = take(in) & 1 ? UINT32_MAX : 0;
@@ -290,8 +373,20 @@ static void step(struct input *in)
     case 10:
         bed.dev.upper.link(bed.dev.upper.arg, take(in) & 1);
         break;
-    default:
+    case 11:
         inject_fragment(in);
+        break;
+    case 12:
+        inject_packet6(in);
+        break;
+    case 13:
+        inject_tcp(in, true);
+        break;
+    case 14:
+        inject_fragment6(in);
+        break;
+    default:
+        application(take(in), true);
         break;
     }
     testbed_run(&bed);
@@ -310,13 +405,28 @@ static void open_all(void)
         .backlog = 4,
         .on_accept = on_accept,
     };
+    struct mir_net_prefix address = {.prefix_len = 64};
+    struct mir_net_if_config interface = {
+        .ip = mir_ip_from_v4(TESTBED_IP),
+        .prefix_len = 24,
+        .gateway = mir_ip_from_v4(TESTBED_PEER_IP),
+        .ip6 = MIR_IP6_AUTO,
+        .addresses = &address,
+        .address_count = 1,
+    };
     struct mir_tcp_listener *listener;
+    own6 = address.ip = bed6_ip("fd00::2");
+    peer6 = bed6_ip("fd00::1");
     memset(flows, 0, sizeof flows);
     last_seq = last_ack = 0;
     last_port = PORT;
     testbed_init(&bed, 1, 1 << 20, 0);
     bed.dev.on_tx = on_tx;
-    testbed_open(&bed, &config);
+    testbed_open_if(&bed, &config, &interface);
+    testbed_advance(&bed, 5 * MIR_US_PER_S);
+    testbed_inject_arp(&bed, MIR__ARP_REQUEST, TESTBED_PEER_IP, testbed_peer_mac, TESTBED_IP);
+    bed6_solicit(&bed, "fd00::1", "ff02::1:ff00:2", "fd00::2", testbed_peer_mac);
+    testbed_run(&bed);
     if (mir_udp_open(bed.stack, &any, on_datagram, NULL, &echo) < 0 ||
         mir_tcp_listen(bed.stack, &listen, &listener) < 0)
         abort();
