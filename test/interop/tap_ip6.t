@@ -6,7 +6,7 @@ need ping curl tshark python3
 net_open
 APP6=fd00:77::2
 inside sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0
-tap_start website --ip "$APP6/64" --ip fd00:78::2/64 --host-ip fd00:77::1/64 --gateway fd00:77::1 \
+tap_start website --ip "$APP6/64" --ip fd00:78::2/64 --ip 10.78.0.2/24 --host-ip fd00:77::1/64 --gateway fd00:77::1 \
     --pcap "$WORK/all.pcapng" || done_testing
 wait_until 10 inside ping -q -c 1 -W 1 "$APP6" >/dev/null
 ok $? 'the appliance answers to IPv6'
@@ -32,6 +32,10 @@ is_like "$(cat "$WORK/ping")" ' 2 received' 'the link-local address answers'
 inside ip -6 addr add fd00:78::1/64 dev "$dev" nodad
 inside ping -q -c 2 -i 0.02 -W 2 fd00:78::2 >"$WORK/ping" 2>&1
 is_like "$(cat "$WORK/ping")" ' 2 received' 'the second address answers'
+
+inside ip addr add 10.78.0.1/24 dev "$dev"
+inside ping -q -c 2 -i 0.02 -W 2 10.78.0.2 >"$WORK/ping" 2>&1
+is_like "$(cat "$WORK/ping")" ' 2 received' 'a second IPv4 address answers too'
 
 # ---- TCP ---------------------------------------------------------------------------------------
 is_like "$(get "$url/")" '<html' 'the website over IPv6'

@@ -28,7 +28,7 @@ APP_MAC, US_MAC = "02:00:00:00:77:02", "02:00:00:00:77:99"
 # A counter of this kind means: this packet was refused, for this reason.
 DROPS = ("drop_", "malformed", "bad_checksum", "short", "unknown", "not_for_us", "martian", "no_port", "limit",
          "overlap", "conflict", "too_big", "no_listener", "refused", "dropped", "ignored", "invalid", "bad_option",
-         "bad", "rst_sent", "out_of_window", "challenge")
+         "bad", "rst_sent", "out_of_window", "challenge", "not_joined", "not_kept")
 
 count = failed = 0
 
@@ -64,6 +64,8 @@ except ImportError:
 class Lab:
     """The namespace, the appliance in it, and a packet socket on its tap."""
 
+    options = []  # further ones of the appliance
+
     def __init__(self):
         self.work = tempfile.mkdtemp(prefix="mirari-scapy.")
         self.space = f"mirari-scapy-{os.getpid()}"
@@ -87,7 +89,7 @@ class Lab:
         with open(self.out, "w", encoding="utf-8") as out:
             self.process = subprocess.Popen(
                 ["ip", "netns", "exec", self.space, binary, "--net", "tap:tap0", "--ip", f"{APP}/24", "--host-ip",
-                 f"{HOST}/24", "--mac", APP_MAC], stdout=out, stderr=subprocess.STDOUT)
+                 f"{HOST}/24", "--mac", APP_MAC, *self.options], stdout=out, stderr=subprocess.STDOUT)
         end = time.monotonic() + 20
         while time.monotonic() < end and self.process.poll() is None:
             if self.stats():
