@@ -23,7 +23,7 @@
 #include <string.h>
 
 #define NS_PER_US 1000ull
-#define FLOWS     64u
+#define FLOWS     1024u
 #define QUANTUM   1514
 #define FULL      1514u
 

@@ -333,10 +333,10 @@ static void test_queues(void)
     check_int(ecn.stats.marked, >, 0);
     check_int(ecn.stats.aqm_dropped * 20, <, ecn.stats.marked);
 
-    tap_case("FQ-CoDel too, and its flows are equal: Jain index 0.98");
+    tap_case("FQ-CoDel too, and its flows are equal: Jain index 0.95");
     struct outcome fair = run_queue("rate=10m,queue=256k,fq-codel=5ms/100ms");
     check(fair.wait_us < 30000);
-    check(fair.jain >= 0.98);
+    check(fair.jain >= 0.95); /* two flows may share a list */
 
     tap_case("RED between 20 and 60 KiB keeps it below the second");
     struct outcome red = run_queue("rate=10m,queue=256k,red=20k/60k");
