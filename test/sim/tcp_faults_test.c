@@ -119,6 +119,8 @@ static void draw_host(struct world *w, int i)
     if (w->seed % 4 == 2)
         node->net.tcp_sndbuf_bytes = node->net.tcp_rcvbuf_bytes = 0;
     node->net.tcp_pacing = w->seed % 16 == 4;
+    if (w->seed % 3 == 0)
+        node->net.tcp_ecn = MIR_NET_ECN_ON;
     /* Time stamps are milliseconds in 32 bits: some clocks pass that border during the run. */
     if (one_in(w, 3))
         node->clock_offset_us = ((1ull << 32) - 5000) * 1000 - MIR_US_PER_S;
@@ -164,6 +166,13 @@ static void draw_world(struct world *w, uint64_t seed)
     w->is_resting = one_in(w, 3);
     w->is_cut = one_in(w, 5);
     w->is_short = one_in(w, 6);
+    /* Some wires mark congestion, some swallow what is above their own size. */
+    for (int i = 0; i < 2; i++) {
+        if (seed % 3 == 0)
+            w->config.wire[i].mark_bytes = w->config.wire[i].queue_bytes / 4;
+        if (seed % 16 == 9)
+            w->config.wire[i].mtu = 1400;
+    }
     /* Now and then one side does without SACK. */
     if (seed % 8 < 2)
         w->config.node[seed % 8].net.tcp_no_sack = true;

@@ -98,7 +98,9 @@ void mir__tcp_fast_begin(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *syn)
     pcb->syn_due = true;
     pcb->snd_una = pcb->iss + 1;
     pcb->small_end = pcb->iss;
-    pcb->is_timing = false;
+    pcb->is_timing = true; /* the SYN-ACK */
+    pcb->busy->rtt_seq = pcb->iss + 1;
+    pcb->busy->rtt_start_us = syn->now_us;
     pcb->cc->init(pcb);
     syn->seq = pcb->rcv_nxt;
     syn->len = MIR_MIN(syn->len, pcb->rcv_adv - pcb->rcv_nxt);
@@ -110,6 +112,12 @@ void mir__tcp_fast_completed(struct mir__tcp_pcb *pcb)
 {
     mir__tcp_fast_over(pcb);
     mir__tcp_mark(pcb);
+    /* No ACK of anything new may follow that would say how long the SYN-ACK took. */
+    if (pcb->is_timing && pcb->busy->rtt_seq == pcb->iss + 1) {
+        mir_time_us rtt_us = now_of(pcb->host) - pcb->busy->rtt_start_us;
+        pcb->is_timing = false;
+        mir__tcp_rtt_sample(pcb, (uint32_t)MIR_MIN(rtt_us, MIR__TCP_RTO_MAX_US));
+    }
     if (pcb->snd_una == pcb->snd_max) {
         mir__tcp_timer_stop(pcb, MIR__TCP_T_REXMT);
     } else if (pcb->rexmt_count > 0) {
@@ -120,6 +128,10 @@ void mir__tcp_fast_completed(struct mir__tcp_pcb *pcb)
             pcb->snd_nxt = pcb->snd_una;
         pcb->rexmt_count = 0;
         mir__tcp_timer_rexmt(pcb);
+    } else {
+        mir__tcp_timer_rexmt(pcb);
+        if (pcb->loss != NULL)
+            mir__tcp_probe_schedule(pcb);
     }
 }
 
