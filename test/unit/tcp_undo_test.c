@@ -175,6 +175,15 @@ static void test_frto(void)
     check_int(script_stat(&s, "spurious_timeouts"), ==, 0);
     script_close(&s);
 
+    tap_case(
+        "F-RTO: less than a segment is new, and Nagle would hold it back: the conventional way");
+    start(&reno, false, 10);
+    script_send(&s, 10);
+    time_out();
+    in(&s, "A", 1, seg(1), 0);
+    out(&s, "A", seg(1), 1, mss);
+    script_close(&s);
+
     tap_case("F-RTO: not after a second timeout");
     start(&reno, false, 40);
     time_out();

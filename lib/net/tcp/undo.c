@@ -126,7 +126,9 @@ static bool test_timeout(struct mir__tcp_pcb *pcb, uint32_t acked)
     struct mir__tcp_undo *u = &loss->undo;
     if (u->frto == MIR__TCP_FRTO_WAIT) {
         uint32_t ahead = pcb->snd_max - pcb->snd_una;
-        bool has_new = seq_gt(sendq_end(pcb), pcb->snd_max) && pcb->snd_wnd > ahead;
+        /* A whole segment, which nothing but the window holds back. */
+        bool has_new =
+            seq_ge(sendq_end(pcb), pcb->snd_max + pcb->mss) && pcb->snd_wnd >= ahead + pcb->mss;
         if (acked == 0)
             return false;
         u->frto = MIR__TCP_FRTO_OFF;
