@@ -9,6 +9,9 @@
 #                               said its network; its output is in $APP_OUT, its process is $APP_PID
 #   app_stop                    SIGTERM; the exit status is in $APP_STATUS; fails if it had to be killed
 #   tap_start NAME ARGS...      app_start with --net tap --ip $APP_IP/24 --host-ip $HOST_IP/24
+#   peer_build [asan]           the appliance of test/interop/peer, as $APP_BINARY of later starts
+#   peer_start ARGS...          start it on a tap, IPv4 and IPv6: $APP_IP, $APP_IP6; the host is $HOST_IP, $HOST_IP6
+#   peer_counter NAME           a counter of its stack
 #   free_port                   a TCP port of the host that is free now
 #   wait_until SECONDS CMD...   poll a condition; nothing here sleeps to let something happen
 #   counter NAME                a statistic of the website appliance, by /api/stats
@@ -23,6 +26,8 @@ WORK=$(mktemp -d "${TMPDIR:-/tmp}/mirari-interop.XXXXXX")
 NS=
 HOST_IP=10.77.0.1
 APP_IP=10.77.0.2
+HOST_IP6=fd00:77::1
+APP_IP6=fd00:77::2
 APP_PID=
 APP_OUT=$WORK/app.out
 APP_STATUS=
@@ -171,6 +176,25 @@ tap_start() {
     [ -n "$NS" ] || net_open
     app_start "$name" --net tap --ip "$APP_IP/24" --host-ip "$HOST_IP/24" "$@"
 }
+peer_build() {
+    local asan=${1:-}
+    [ -x "$B/mirari" ] || skip_all "$B/mirari is not built (make)"
+    [ -f "$B/${asan:-host}/libmirari-unix.a" ] || skip_all "$B/${asan:-host} is not built (make check-build)"
+    if ! "$B/mirari" build -q ${asan:+--asan} -C test/interop/peer -o "$WORK/peer" >"$WORK/peer.log" 2>&1; then
+        ok 1 'the peer appliance is built'
+        sed 's/^/# /' "$WORK/peer.log"
+        done_testing
+    fi
+    APP_BINARY=$WORK/peer/unix${asan:+-asan}/peer
+}
+peer_start() {
+    [ -n "$NS" ] || net_open
+    inside sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0
+    tap_start peer --ip "$APP_IP6/64" --host-ip "$HOST_IP6/64" --ip6 static "$@" || done_testing
+    wait_until 20 inside ping -q -c 1 -W 1 "$APP_IP6" >/dev/null
+}
+peer_counters() { inside nc -w 10 "$APP_IP" 9 </dev/null; }
+peer_counter() { peer_counters | sed -n "s/^$1 //p"; }
 tcp_answers() { inside nc -z -w 1 "$1" "$2" 2>/dev/null; }
 
 app_stop() {
