@@ -2,7 +2,7 @@
 # IPv6 that configures itself, with radvd and dnsmasq on a tap: addresses from a prefix, renumbering, a router that
 # goes away, an address that Linux has already, name servers by DHCPv6.
 . "$(dirname "$0")/lib.sh"
-need radvd dnsmasq ping curl ndisc6
+need radvd dnsmasq ping curl ndisc6 tshark
 net_open
 MAC=02:00:5e:10:00:07
 LL=fe80::5eff:fe10:7
@@ -39,7 +39,8 @@ ip netns exec "$NS" radvd --nodaemon --config "$WORK/radvd.conf" --pidfile "$WOR
     --username root 2>"$WORK/radvd.log" &
 RADVD=$!
 PIDS+=("$RADVD")
-app_start website --net tap:tap7 --ip "$APP_IP/24" --mac "$MAC" --ip6 temporary --log info || done_testing
+app_start website --net tap:tap7 --ip "$APP_IP/24" --mac "$MAC" --ip6 temporary --log info \
+    --pcap "$WORK/auto.pcapng" || done_testing
 wait_until 10 said "address in use .*$P1:.* origin=temporary"
 ok $? 'a stable and a temporary address come from the prefix that radvd advertises' || sed 's/^/# /' "$WORK/radvd.log"
 wait_until 5 said "address in use .*$P1:.* origin=stable"
@@ -77,6 +78,13 @@ ok $? 'the router says goodbye (lifetime 0): nothing goes over it any more'
 pings "$STABLE"
 ok $? 'what is on the link is still reached'
 app_stop_ok 'the appliance ends'
+tshark -n -r "$WORK/auto.pcapng" -o tcp.check_checksum:FALSE \
+    -Y "eth.src == $MAC && (_ws.malformed || _ws.expert.severity >= 0x800000 || icmpv6.checksum_bad.expert)" \
+    >"$WORK/expert" 2>"$WORK/tshark.err"
+ok $? 'tshark reads the capture' || sed 's/^/# /' "$WORK/tshark.err"
+is "$(head -n 5 "$WORK/expert")" '' 'tshark finds no error in what we sent'
+kinds=$(tshark -n -r "$WORK/auto.pcapng" -Y "eth.src == $MAC && icmpv6" -T fields -e icmpv6.type 2>/dev/null | sort -u | tr '\n' ' ')
+is "$kinds" '129 133 135 136 143 ' 'it sent echo replies, solicitations, advertisements and listener reports, nothing else'
 
 # ---- duplicates: Linux has the address ----
 app_start website --net tap:tap7 --ip "$APP_IP/24,$P1::1/64" --mac "$MAC" --ip6 static --log info || done_testing
