@@ -288,7 +288,8 @@ static int connect(struct mir_udp *udp, const struct mir_endpoint *peer)
 {
     struct mir__udp_socket *s = mir__udp_of(udp);
     if (peer->port != 0) {
-        int r = mir__udp_route(s, &peer->ip, &s->bound, 0);
+        uint32_t if_index = mir__udp_is_group(&peer->ip) ? s->group_if : 0;
+        int r = mir__udp_route(s, &peer->ip, &s->bound, if_index);
         if (r < 0)
             return r;
         if (mir__udp_flow_exists(s, &s->peer_src, peer))

@@ -39,4 +39,9 @@ PY
 ok $? 'queries are counted'
 is "$(counter igmp_malformed)" 0 'none was malformed'
 app_stop_ok
+lookup=$(app_binary lookup)
+if [ -x "$lookup" ]; then
+    is_like "$(inside timeout 20 "$lookup" --net tap:tap7 --ip "$APP_IP/24" --ip6 off --dns "$HOST_IP" \
+        --names x.example 2>&1)" 'x.example: connection refused' 'a client of ours is told that a port of Linux is closed'
+fi
 done_testing
