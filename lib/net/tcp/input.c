@@ -323,9 +323,11 @@ static bool complete_handshake(struct mir__tcp_pcb *pcb, struct mir__tcp_segment
 /* The tests are passed: acknowledgment, text, FIN. */
 static void accepted(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *seg)
 {
-    take_timestamp(pcb, seg);
     if (!mir__tcp_process_ack(pcb, seg) || !after_ack(pcb))
         return;
+    /* Not before: whoever guesses the window but not the acknowledgment could set a timestamp that
+     * makes every honest segment look old. */
+    take_timestamp(pcb, seg);
     if (pcb->has_ecn)
         mir__tcp_ecn_input(pcb, seg);
     if (pcb->is_detached && seg->len > 0 && may_receive(pcb)) {

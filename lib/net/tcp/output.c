@@ -566,11 +566,18 @@ void mir__tcp_send_persist(struct mir__tcp_pcb *pcb)
 void mir__tcp_send_reset(struct mir__tcp_pcb *pcb)
 {
     struct mir__tcp_tuple tuple = tuple_of(&pcb->node);
+    struct mir__tcp_options opt = {
+        /* RFC 7323 section 3.2: RST should have them too */
+        .has_ts = pcb->has_ts,
+        .tsval = mir__tcp_tsval(pcb, now_of(pcb->host)),
+        .tsecr = pcb->ts_recent,
+    };
     struct mir__tcp_control ctl = {
         .tuple = &tuple,
         .seq = pcb->is_persist ? pcb->snd_una : pcb->snd_max,
         .ack = pcb->rcv_nxt,
         .flags = MIR__TCP_RST | MIR__TCP_ACK,
+        .opt = &opt,
     };
     mir__tcp_send_control(pcb->host, &ctl);
 }
