@@ -215,11 +215,13 @@ static bool begin_active(struct made *made, int script_fd, uint16_t port)
         peer = pd_peer_new(made->run, PD_ACTIVE);
     if (peer == NULL)
         return wrong(made, "too many sockets");
+    made->run->current = peer;
+    if (peer->kind == PD_PASSIVE)
+        return true; /* connected already: the address says nothing */
     if (peer->kind == PD_DATAGRAMS)
         peer->kind = PD_ACTIVE;
     peer->fd = script_fd;
     peer->remote_port = port;
-    made->run->current = peer;
     return true;
 }
 
@@ -379,6 +381,10 @@ static bool message(struct made *made, bool is_write)
         if (!address(made, name, false, &addr, &msg.msg_namelen))
             return false;
         msg.msg_name = &addr;
+        int script_fd;
+        (void)fd_of(made, made->arg[0], &script_fd);
+        if ((flags & MSG_FASTOPEN) && !begin_active(made, script_fd, port_of(&addr)))
+            return false;
     }
     if (!gather(made, field(made->arg[1], "msg_iov"), &msg, flags, is_write))
         return false;

@@ -97,6 +97,7 @@ static const struct {
     {"TCPI_OPT_ECN", 8},
     {"TCPI_OPT_ECN_SEEN", 16},
     {"TCPI_OPT_SYN_DATA", 32},
+    {"TCP_INFINITE_SSTHRESH", 0x7fffffff},
     {"True", 1},
     {"False", 0},
 };

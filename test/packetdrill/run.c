@@ -6,8 +6,9 @@
  * tolerance, and it must be the packet of the event. What the stack sends beyond that is found by
  * the next outbound event, or at the end.
  *
- * Numbers. The peer's sequence numbers are used on the wire as the script has them. Ours differ by
- * an offset that the SYN tells; so do our timestamps, by an offset that the first one tells. An
+ * Numbers. The peer's sequence numbers are used on the wire as the script has them, except that
+ * after its SYN the script counts from that one's. Ours differ by an offset that our SYN tells; so
+ * do our timestamps, by an offset that the first one tells. An
  * echo in an inbound packet is what the packet with that value really carried.
  *
  * Sizes. A large packet of the script is matched by several of the stack that follow each other,
@@ -209,6 +210,13 @@ static bool run_inbound(struct pd_run *run, const struct pd_event *event)
     if (packet.protocol == PD_ICMP) {
         packet.seq += peer->local_offset;
     } else if (packet.protocol == PD_TCP) {
+        bool is_open = peer->kind == PD_PASSIVE || peer->kind == PD_ACTIVE;
+        if ((packet.flags & FLAG_SYN) && is_open && !peer->has_remote) {
+            peer->has_remote = true;
+            peer->remote_offset = packet.seq;
+        } else if (!(packet.flags & FLAG_SYN)) {
+            packet.seq += peer->remote_offset;
+        }
         packet.ack = packet.flags & FLAG_ACK ? packet.ack + peer->local_offset : packet.ack;
         shift_sack(&packet, peer->local_offset);
         map_echo(peer, &packet);
@@ -312,6 +320,10 @@ static bool map_outbound(struct pd_run *run, const struct pd_event *event, struc
     if ((packet->flags & FLAG_SYN) && (want->flags & FLAG_SYN))
         peer->local_offset = packet->seq - want->seq;
     packet->seq -= peer->local_offset;
+    if (!(packet->flags & FLAG_SYN) && (packet->flags & FLAG_ACK)) {
+        packet->ack -= peer->remote_offset;
+        shift_sack(packet, 0u - peer->remote_offset);
+    }
     struct pd_packet copy = *want;
     const uint8_t *said = find_option(&copy, 8, 10);
     uint8_t *stamp = find_option(packet, 8, 10);

@@ -33,6 +33,8 @@ struct pd_peer {
     int fd;                               /* of the script; -1 = not accepted */
     uint16_t local_port, remote_port;     /* on the wire; local 0: not known yet */
     uint16_t script_local, script_remote; /* as the script numbers them; 0 = it does not */
+    bool has_remote;                      /* the peer's SYN has been seen ... */
+    uint32_t remote_offset;               /* ... with this number: the script counts from it */
     uint32_t local_offset;                /* our sequence numbers: wire minus script */
     bool has_stamp;
     uint32_t stamp_offset; /* our timestamps: wire minus script */
