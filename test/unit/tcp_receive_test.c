@@ -285,6 +285,39 @@ static void test_window(void)
     script_close(&s);
 }
 
+static void test_many_holes(void)
+{
+    tap_case("holes are limited in number; they close from either side, and what was refused comes "
+             "again");
+    struct mir_net_config large = {.tcp_rcvbuf_bytes = 8u << 20};
+    script_open(&s, &large);
+    s.sack = true;
+    s.wscale = 7;
+    s.reads = true;
+    script_accept(&s);
+    for (uint32_t i = 0; i < 20; i++)
+        in(&s, "A", 1 + i * 1460, 1, 1460); /* the window opens */
+    uint32_t base = 1 + 20 * 1460;
+    for (uint32_t i = 2500; i > 0; i--) { /* every second piece of ten bytes, from the right */
+        in_more(&s, "A", base + 20 * i, 1, 10);
+        testdev_clear(&s.bed.dev);
+    }
+    check_int(script_stat(&s, "drop_reass_limit"), ==, 2500 - 2048);
+    check_int(info().early_bytes, ==, 2048 * 10);
+    for (uint32_t i = 2500; i > 1000; i--) { /* the holes between them, overlapping both sides */
+        in_more(&s, "A", base + 20 * i - 15, 1, 20);
+        testdev_clear(&s.bed.dev);
+    }
+    check_int(s.received, ==, 20 * 1460);
+    in(&s, "A", base, 1, 20 * 1000 + 1000);
+    for (uint32_t i = 0; i < 60; i++)
+        in(&s, "A", base + 1000 * i, 1, 1000);
+    check_int(s.received, ==, 20 * 1460 + 60000);
+    check(!s.is_wrong);
+    check_int(info().early_bytes, ==, 0);
+    script_close(&s);
+}
+
 static void test_full_window(void)
 {
     tap_case("a whole window of 1 MiB behind one hole is kept");
@@ -399,6 +432,7 @@ int main(void)
     test_delayed_ack();
     test_reassembly();
     test_window();
+    test_many_holes();
     test_full_window();
     test_memory();
     test_urgent();

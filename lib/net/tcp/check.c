@@ -32,15 +32,24 @@ static void check_reass(const struct mir__tcp_pcb *pcb)
     const struct mir__tcp_reass *r = &pcb->busy->reass;
     uint32_t bytes = 0;
     uint32_t count = 0;
+    uint32_t runs = 0;
     uint32_t floor = pcb->rcv_nxt;
+    const struct mir__tcp_early *head = NULL;
     for (const struct mir__tcp_early *early = r->first; early != NULL; early = early->next) {
         MIR_ASSERT(count > 0 ? seq_ge(early->seq, floor) : seq_gt(early->seq, floor));
+        if (count == 0 || early->seq != floor) {
+            MIR_ASSERT(head == NULL || head->tail->next == early);
+            head = early;
+            runs++;
+        }
         floor = early->seq + early->view.len;
         MIR_ASSERT(seq_le(floor, pcb->rcv_adv));
         MIR_ASSERT(early->next != NULL || early == r->last);
         bytes += early->view.len;
         count++;
     }
+    MIR_ASSERT(head == r->last_run && (head == NULL || head->tail == r->last));
+    MIR_ASSERT_OP(runs, ==, r->runs);
     MIR_ASSERT_OP(bytes, ==, r->bytes);
     MIR_ASSERT_OP(count, ==, r->count);
     MIR_ASSERT_OP(count, <=, MIR__TCP_REASS_SEGS_MAX);

@@ -25,6 +25,7 @@
 #define MIR__TCP_BUFFER_MAX       (16u << 20) /* ... to here, unless the configuration says otherwise */
 #define MIR__TCP_COPY_MAX         128u   /* smaller payloads are copied rather than referenced */
 #define MIR__TCP_REASS_SEGS_MIN   1024u  /* early pieces of a connection: a window of 1 MiB */
+#define MIR__TCP_REASS_RUNS_MAX   2048u  /* of pieces without a hole between them */
 #define MIR__TCP_REASS_SEGS_MAX   16384u /* of one with a larger window */
 #define MIR__TCP_PAWS_IDLE_MS     (24u * 86400u * 1000u) /* RFC 7323 section 5.5 */
 #define MIR__TCP_CHALLENGES       5u                     /* a second and connection; RFC 5961 7 */

@@ -58,6 +58,7 @@ struct mir__tcp_recvq {
 struct mir__tcp_early {
     struct mir__tcp_early *next;
     struct mir_view view;
+    struct mir__tcp_early *tail; /* of the first piece of a run: the last one */
     uint32_t seq;
     bool is_sparse;
 };
@@ -65,8 +66,10 @@ struct mir__tcp_early {
 struct mir__tcp_reass {
     struct mir__tcp_early *first;
     struct mir__tcp_early *last;
+    struct mir__tcp_early *last_run; /* its first piece */
     uint32_t bytes;
     uint16_t count;
+    uint16_t runs;
     bool has_fin;
     uint32_t fin_seq; /* sequence number of the FIN itself */
     uint32_t waste;
