@@ -343,6 +343,11 @@ static int add_trace(struct mir__unix_net *net, char error[MIR__ERROR_MAX])
 
 static int add_vlan(struct mir__unix *u, struct mir__unix_net *net, char error[MIR__ERROR_MAX])
 {
+    /* A packet socket gets its frames without their tags, and slirp knows none. */
+    if (strcmp(net->kind, "tap") != 0) {
+        snprintf(error, MIR__ERROR_MAX, "--vlan: mode %s has no tags, mode tap has", net->kind);
+        return -MIR_ENOTSUP;
+    }
     struct mir_vlan *vlan = calloc(1, sizeof *vlan);
     if (vlan == NULL) {
         snprintf(error, MIR__ERROR_MAX, "--vlan: no memory");
