@@ -11,14 +11,16 @@
  * with a hop limit of 255, which no router can have let pass, never as a fragment (RFC 6980), and
  * when it keeps the rules of sections 7.1.1 and 7.1.2.
  *
- * Duplicate addresses. A new address is TENTATIVE for one question and the retransmission time; a
- * solicitation for it from ::, or an advertisement, means that somebody has it. A nonce tells our
- * own question that a link sends back (RFC 7527). An address that routers' prefixes gave is made
- * anew with another identifier (slaac.c); a configured one stays DUPLICATE. Addresses are not
- * delayed before their test but for those that an advertisement to all nodes gave to everybody at
- * once (section 5.4.2). When they are there the routers are told (RFC 9131), which spares the
- * first packets from outside the wait for a question. When the link comes back, addresses are
- * tested while they stay in use.
+ * Duplicate addresses. A new address is TENTATIVE for the retransmission time, and is asked for at
+ * its beginning and in the middle: a host on a link that has just come up (Linux, for one) may not
+ * be able to answer the first question yet. RFC 4862 has one question by default. A solicitation
+ * for it from ::, or an advertisement, means that somebody has it. A nonce tells our own question
+ * that a link sends back (RFC 7527). An address that routers' prefixes gave is made anew with
+ * another identifier (slaac.c); a configured one stays DUPLICATE. Addresses are not delayed before
+ * their test but for those that an advertisement to all nodes gave to everybody at once
+ * (section 5.4.2). When they are there the routers are told (RFC 9131), which spares the first
+ * packets from outside the wait for a question. When the link comes back, addresses are tested
+ * while they stay in use.
  *
  * Floods: neigh.c bounds the table; malformed and senseless messages are counted and change
  * nothing.
@@ -27,7 +29,7 @@
  */
 #include "lib/net/net_state.h"
 
-#define DAD_TRANSMITS  1u
+#define DAD_TRANSMITS  2u
 #define REACHABLE_US   (30 * MIR_US_PER_S) /* RFC 4861 section 10 */
 #define RETRANS_US     (1 * MIR_US_PER_S)
 #define DELAY_FIRST_US (5 * MIR_US_PER_S)
@@ -240,7 +242,7 @@ void mir__nd6_dad_start(struct mir__ifaddr *addr)
         return;
     }
     send_test(addr);
-    set_dad_timer(addr, iface->nd6.times.retry_us);
+    set_dad_timer(addr, iface->nd6.times.retry_us / DAD_TRANSMITS);
 }
 
 void mir__nd6_dad_timer(struct mir__ifaddr *addr)
@@ -250,7 +252,7 @@ void mir__nd6_dad_timer(struct mir__ifaddr *addr)
         return;
     }
     send_test(addr);
-    set_dad_timer(addr, addr->iface->nd6.times.retry_us);
+    set_dad_timer(addr, addr->iface->nd6.times.retry_us / DAD_TRANSMITS);
 }
 
 /* @addr, of which we thought that it is ours or free, is somebody else's. */

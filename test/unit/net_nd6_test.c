@@ -80,6 +80,8 @@ static void test_duplicates(void)
     bed6_expect_solicit(&bed, "::", "ff02::1:ff00:2", BED6_OWN_LL);
     check_int(bed6_address_state(&bed, BED6_OWN_LL), ==, MIR_NET_ADDRESS_TENTATIVE);
     testbed_advance(&bed, 900 * MIR_US_PER_MS);
+    tap_case("again in the middle of the wait");
+    bed6_expect_solicit(&bed, "::", "ff02::1:ff00:2", BED6_OWN_LL);
     check_int(bed6_address_state(&bed, BED6_OWN_LL), ==, MIR_NET_ADDRESS_TENTATIVE);
     tap_case("a question for a tentative address is not answered");
     bed6_solicit(&bed, BED6_PEER_LL, "ff02::1:ff00:2", BED6_OWN_LL, mac_a);
