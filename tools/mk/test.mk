@@ -68,7 +68,7 @@ check: ## Install what tests need, build and run all tests
 	$(Q)$(PROVE) $(call pick,$(ALL_TESTS))
 
 .PHONY: check-build clang
-check-build: all examples free freebsd clang $(TESTS_host) $(TESTS_asan) $(FUZZ_replay) $(B)/asan/mirari-sim bench-bins
+check-build: all packetdrill-so examples free freebsd clang $(TESTS_host) $(TESTS_asan) $(FUZZ_replay) $(B)/asan/mirari-sim bench-bins
 
 clang: ## Everything of the host variant with the second compiler, warnings as errors
 	@$(MAKE) CC=$(CLANG) B=$(B)/clang WERROR=-Werror all test-bins bench-bins
