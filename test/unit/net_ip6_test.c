@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/net/net_state.h"
+#include "lib/net/tcp/internal.h"
 #include "test/harness/bed6.h"
 #include "test/harness/tap.h"
 
@@ -459,6 +460,36 @@ static void test_off(void)
     testbed_close(&bed);
 }
 
+static void refuse(struct mir_tcp_listener *listener, struct mir_tcp *tcp, void *arg)
+{
+    (void)listener, (void)arg;
+    mir_tcp_close(tcp);
+}
+
+/* One listener for both families, unless it says otherwise. */
+static void test_listeners(void)
+{
+    struct mir_tcp_listen_config config = {.local = {.port = 80}, .on_accept = refuse};
+    struct mir_tcp_listener *both, *six, *other;
+    struct mir_ip v4 = mir_ip_from_v4(TESTBED_IP), v6 = bed6_ip(OWN);
+    open_bed();
+    struct mir__tcp_state *host = mir__net_tcp(bed.net);
+    tap_case("a listener of any address is found for both families");
+    check_int(mir_tcp_listen(bed.stack, &config, &both), ==, 0);
+    check(&mir__tcp_listener_find(host, &v4, 80)->pub == both);
+    check(&mir__tcp_listener_find(host, &v6, 80)->pub == both);
+    tap_case("any address of either form is the same port");
+    config.local.ip = mir_ip_from_v4(0);
+    check_int(mir_tcp_listen(bed.stack, &config, &other), ==, -MIR_EADDRINUSE);
+    tap_case("one of IPv6 alone is not found for IPv4");
+    config.v6_only = true;
+    config.local.port = 81;
+    check_int(mir_tcp_listen(bed.stack, &config, &six), ==, 0);
+    check(mir__tcp_listener_find(host, &v4, 81) == NULL);
+    check(&mir__tcp_listener_find(host, &v6, 81)->pub == six);
+    testbed_close(&bed);
+}
+
 int main(void)
 {
     tap_begin("net_ip6");
@@ -470,5 +501,6 @@ int main(void)
     test_echo();
     test_path_mtu();
     test_off();
+    test_listeners();
     return tap_done();
 }
