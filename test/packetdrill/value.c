@@ -37,6 +37,7 @@ static const struct {
     const char *name;
     int64_t value;
 } constants[] = {
+    {"NULL", 0},
     C(AF_INET),
     C(AF_INET6),
     C(AF_UNSPEC),
