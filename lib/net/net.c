@@ -86,7 +86,16 @@ static void put_stats(struct mir_stack *stack, line_fn line, void *arg)
     mir__tcp_stats(net, line, arg);
 }
 
-/* The first that is usable: IPv4 before IPv6, and link-local addresses last. */
+/* How good is it to tell as the address of the stack? IPv4 before IPv6, link-local last, and not at
+ * all where DHCP is still to tell a better one. */
+static int rank_of(const struct mir__ifaddr *addr)
+{
+    if (addr->is_v4 || !mir__ip6_is_link_local(&addr->ip))
+        return addr->is_v4 ? 3 : 2;
+    return addr->iface->dhcp.state == MIR__DHCP_OFF ? 1 : 0;
+}
+
+/* The best that is usable; of equals the first. */
 static void get_address(struct mir_stack *stack, struct mir_ip *ip)
 {
     const struct mir_net *net = mir__net_of_stack(stack);
@@ -95,7 +104,7 @@ static void get_address(struct mir_stack *stack, struct mir_ip *ip)
     for (uint32_t i = 0; i < net->iface_count; i++) {
         mir_list_for_each (node, &net->ifaces[i].addresses) {
             const struct mir__ifaddr *addr = MIR_CONTAINER_OF(node, struct mir__ifaddr, link);
-            int rank = addr->is_v4 ? 3 : mir__ip6_is_link_local(&addr->ip) ? 1 : 2;
+            int rank = rank_of(addr);
             if (rank <= best || !mir__ifaddr_is_usable(addr))
                 continue;
             best = rank;
