@@ -328,8 +328,10 @@ static bool input_solicit(struct mir__iface *iface, const struct mir__ip_meta *m
     if (is_test && (!is_solicited_node(&meta->dst) || value->has_mac))
         return false;
     struct mir__ifaddr *addr = mir__ifaddr_find(net, &value->target);
-    if (addr == NULL || addr->iface != iface)
+    if (addr == NULL || addr->iface != iface) {
+        net->counters.nd_ignored++;
         return true;
+    }
     if (addr->state == MIR__IFADDR_TENTATIVE) {
         solicit_for_tentative(addr, meta, value);
         return true;
@@ -385,8 +387,10 @@ static bool input_advert(struct mir__iface *iface, const struct mir__ip_meta *me
         return true;
     }
     struct mir__neigh *neigh = mir__neigh_find(net, iface, &value->target);
-    if (neigh == NULL)
+    if (neigh == NULL) { /* nobody asked for it (RFC 4861 section 7.2.5) */
+        net->counters.nd_ignored++;
         return true;
+    }
     bool was_router = neigh->is_router;
     bool is_known = mir__neigh_is_resolved(neigh);
     if (!is_known && !value->has_mac)

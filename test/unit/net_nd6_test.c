@@ -302,11 +302,17 @@ static void test_flags(void)
     check_int(state_of(HOST), ==, MIR__NEIGH_REACHABLE);
     bed6_solicit(&bed, HOST, OWN_GR, OWN, mac_b);
     check_int(state_of(HOST), !=, MIR__NEIGH_REACHABLE);
-    tap_case("a question for another host: nothing");
+    tap_case("a question for another host: nothing, and it is counted");
     testdev_clear(&bed.dev);
+    uint64_t ignored = testbed_stat(&bed, "nd_ignored");
     bed6_solicit(&bed, "2001:db8::71", OWN_GR, "2001:db8::99:2", mac_b);
     check(bed6_none(&bed));
     check_int(state_of("2001:db8::71"), ==, 99);
+    check_int(testbed_stat(&bed, "nd_ignored"), ==, ignored + 1);
+    tap_case("an advertisement nobody asked for: nothing is learned, and it is counted");
+    bed6_advert(&bed, "2001:db8::72", OWN, "2001:db8::72", "SO", mac_b);
+    check_int(state_of("2001:db8::72"), ==, 99);
+    check_int(testbed_stat(&bed, "nd_ignored"), ==, ignored + 2);
     testbed_close(&bed);
 }
 
