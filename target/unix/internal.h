@@ -37,10 +37,12 @@ struct mir__poll {
     struct mir_loop *loop; /* is told the time before events are delivered; may be NULL */
     struct mir_list hooks;
     uint32_t spin_us;
+    uint32_t window_us; /* of it, as events come */
     mir_time_us last_event_us;
-    struct mir_host_watch *eager; /* looked at again before the host is asked */
-    uint32_t eager_left;          /* so many times more */
-    uint64_t waits, sleeps, events;
+    struct mir_host_watch *device; /* the last that found something; looked at while spinning */
+    struct mir_host_watch *eager;  /* looked at again before the host is asked */
+    uint32_t eager_left;           /* so many times more */
+    uint64_t waits, turns, sleeps, events;
     /* private: the batch that is being dispatched */
     void *batch;
     int batch_count;

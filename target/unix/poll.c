@@ -6,8 +6,12 @@
  * calls the hooks again. With a deadline that has passed it only looks.
  *
  * Spinning (--spin US): for so long after the last event it looks again and again instead of
- * sleeping, because waking a sleeping process costs more than the whole handling of a packet. An
- * idle appliance sleeps as always.
+ * sleeping, because waking a sleeping process costs more than the whole handling of a packet. It
+ * looks at the device that found something last, by a call of its ready() (a read of the tap, a
+ * glance at the ring), and every ASK turns at everything else. How long adapts: an event that came
+ * within US of the one before opens the whole window, one that came later halves it, down to an
+ * eighth. So a slow trickle of events costs an eighth of US each, and an idle appliance, or one
+ * that only has timers, sleeps as always. A spin ends at the deadline of the next timer.
  *
  * Watches are level-triggered. One that is removed while a batch of events is being called is
  * crossed out of the rest of the batch, so ready() is never called for it again.
@@ -19,8 +23,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BATCH 128
-#define EAGER 64u
+#define BATCH      128
+#define EAGER      64u
+#define WINDOW_MIN 8u  /* the spinning window shrinks to this part */
+#define ASK        32u /* turns of a spin for each that asks the host about all descriptors */
 
 static struct mir__poll *of_base(struct mir_host_poll *base)
 {
@@ -61,6 +67,8 @@ static void poll_remove(struct mir_host_poll *base, struct mir_host_watch *watch
     struct epoll_event *events = poll->batch;
     if (poll->eager == watch)
         poll->eager = NULL;
+    if (poll->device == watch)
+        poll->device = NULL;
     /* A descriptor that was closed already is gone from the set; nothing to report. */
     (void)epoll_ctl(poll->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
     for (int i = 0; i < poll->batch_count; i++) {
@@ -90,7 +98,8 @@ static const struct mir_host_poll_ops poll_ops = {
 
 int mir__poll_open(struct mir__poll *poll, struct mir_clock *clock, uint32_t spin_us)
 {
-    *poll = (struct mir__poll){.base.ops = &poll_ops, .clock = clock, .spin_us = spin_us};
+    *poll = (struct mir__poll){
+        .base.ops = &poll_ops, .clock = clock, .spin_us = spin_us, .window_us = spin_us};
     mir_list_init(&poll->hooks);
     poll->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     return poll->epoll_fd >= 0 ? 0 : -MIR_EIO;
@@ -123,16 +132,6 @@ static int wait_events(struct mir__poll *poll, struct epoll_event *events, mir_t
     return wait_ms(poll->epoll_fd, events, timeout_us);
 }
 
-/* Look until something happens or the spinning time is over. */
-static int spin(struct mir__poll *poll, struct epoll_event *events, mir_time_us deadline_us)
-{
-    mir_time_us end_us = MIR_MIN(deadline_us, poll->last_event_us + poll->spin_us);
-    int count = 0;
-    while (count == 0 && poll->clock->monotonic(poll->clock) < end_us)
-        count = wait_events(poll, events, 0);
-    return count;
-}
-
 static void dispatch(struct mir__poll *poll, struct epoll_event *events, int count)
 {
     poll->batch = events;
@@ -152,12 +151,35 @@ static void dispatch(struct mir__poll *poll, struct epoll_event *events, int cou
         watch->ready(watch->arg, ready);
         /* Its ready() may have removed it. */
         if (events[i].data.ptr == watch && watch->found) {
-            poll->eager = watch;
+            poll->eager = poll->device = watch;
             poll->eager_left = EAGER;
         }
     }
     poll->batch = NULL;
     poll->batch_count = 0;
+}
+
+/* Remember when it was, and what it says about spinning. */
+static void note_event(struct mir__poll *poll, mir_time_us now_us)
+{
+    bool was_near = now_us - poll->last_event_us <= poll->spin_us;
+    poll->window_us =
+        was_near ? poll->spin_us : MIR_MAX(poll->window_us / 2, poll->spin_us / WINDOW_MIN);
+    poll->last_event_us = now_us;
+}
+
+/* Call a device on suspicion. Returns true if something happened. */
+static bool look_at(struct mir__poll *poll, struct mir_host_watch *watch, mir_time_us now_us)
+{
+    if (poll->loop != NULL)
+        mir_loop_set_now(poll->loop, now_us);
+    watch->found = false;
+    watch->ready(watch->arg, MIR_HOST_IN);
+    /* One that took itself away may be gone altogether, and has told somebody. */
+    if (poll->device == watch && !watch->found)
+        return false;
+    note_event(poll, now_us);
+    return true;
 }
 
 /* A device that has just found something has probably more by now: look there before asking the
@@ -172,16 +194,32 @@ static bool look_again(struct mir__poll *poll, mir_time_us now_us)
         return false;
     }
     poll->eager_left--;
-    if (poll->loop != NULL)
-        mir_loop_set_now(poll->loop, now_us);
-    watch->found = false;
-    watch->ready(watch->arg, MIR_HOST_IN);
-    if (poll->eager == NULL || !watch->found) {
-        poll->eager = NULL;
-        return false;
+    if (look_at(poll, watch, now_us))
+        return true;
+    poll->eager = NULL;
+    return false;
+}
+
+/* Look until something happens or the window closes. Returns true if the device found something;
+ * *@count events of others are there else. */
+static bool spin(struct mir__poll *poll, struct epoll_event *events, mir_time_us deadline_us,
+                 mir_time_us *now_us, int *count)
+{
+    mir_time_us end_us = MIR_MIN(deadline_us, poll->last_event_us + poll->window_us);
+    bool may_look = mir_list_is_empty(&poll->hooks);
+    for (uint32_t turn = 1; *now_us < end_us && *count <= 0; turn++) {
+        struct mir_host_watch *device = may_look && turn % ASK != 0 ? poll->device : NULL;
+        poll->turns++;
+        if (device == NULL) {
+            *count = wait_events(poll, events, 0);
+        } else if (look_at(poll, device, *now_us)) {
+            poll->eager = poll->device;
+            poll->eager_left = EAGER;
+            return true;
+        }
+        *now_us = poll->clock->monotonic(poll->clock);
     }
-    poll->last_event_us = now_us;
-    return true;
+    return false;
 }
 
 void mir__poll_wait(void *arg, mir_time_us deadline_us)
@@ -197,9 +235,9 @@ void mir__poll_wait(void *arg, mir_time_us deadline_us)
     poll->waits++;
     if (mir_list_is_empty(&poll->hooks) && look_again(poll, now_us))
         return;
-    if (poll->spin_us > 0 && deadline_us > now_us)
-        count = spin(poll, events, deadline_us);
-    if (count == 0) {
+    if (poll->spin_us > 0 && spin(poll, events, deadline_us, &now_us, &count))
+        return;
+    if (count <= 0) {
         mir_time_us timeout_us = deadline_us;
         if (deadline_us != MIR_TIME_NEVER)
             timeout_us = deadline_us > now_us ? deadline_us - now_us : 0;
@@ -214,7 +252,7 @@ void mir__poll_wait(void *arg, mir_time_us deadline_us)
     }
     if (count > 0) {
         poll->events += (uint64_t)count;
-        poll->last_event_us = now_us;
+        note_event(poll, now_us);
         dispatch(poll, events, count);
     }
     mir_list_for_each (node, &poll->hooks) {
