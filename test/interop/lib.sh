@@ -191,8 +191,9 @@ peer_start() {
     [ -n "$NS" ] || net_open
     inside sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0
     tap_start peer --ip "$APP_IP6/64" --host-ip "$HOST_IP6/64" --ip6 static "$@" || done_testing
-    wait_until 20 inside ping -q -c 1 -W 1 "$APP_IP6" >/dev/null
+    wait_until 20 peer_ready
 }
+peer_ready() { ! kill -0 "$APP_PID" 2>/dev/null || inside ping -q -c 1 -W 1 "$APP_IP6" >/dev/null 2>&1; }
 peer_counters() { inside nc -w 10 "$APP_IP" 9 </dev/null; }
 peer_counter() { peer_counters | sed -n "s/^$1 //p"; }
 tcp_answers() { inside nc -z -w 1 "$1" "$2" 2>/dev/null; }

@@ -72,6 +72,10 @@ int peer_client(struct mir_app *app, const struct mir_endpoint *to, uint64_t byt
     client.ends_first = mir_app_bool(app, "first");
     mir_wait_init(&client.ended);
     int err = mir_tcp_connect(app->stack, to, on_tcp, NULL, &tcp);
+    /* An IPv6 address is usable a moment later, when nobody else was found to have it. */
+    while (err == -MIR_ENETUNREACH && mir_wait_on(app->loop, &app->stack->address_ready,
+                                                  mir_loop_now(app->loop) + 5 * MIR_US_PER_S) == 0)
+        err = mir_tcp_connect(app->stack, to, on_tcp, NULL, &tcp);
     while (err == 0 && !client.is_over && !app->is_stopping)
         err = mir_wait_on(app->loop, &client.ended, mir_loop_now(app->loop) + 100 * MIR_US_PER_S);
     if (err == 0)
