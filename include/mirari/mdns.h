@@ -25,6 +25,7 @@ struct mir_mdns_config {
 
 struct mir_mdns_stats {
     uint64_t queries, answers, announcements, probes, conflicts, malformed, suppressed;
+    uint64_t foreign; /**< sent to us from beyond the link: ignored */
 };
 
 /**

@@ -111,6 +111,9 @@ static void fail_try(struct mir__dns_ask *ask, int error)
 {
     mir__dns_ask_stop(ask);
     ask->error = error;
+    /* There is no way to this one, whatever the others do. */
+    if (error != -MIR_ETIMEDOUT && error != -MIR_EIO)
+        ask->failed |= (uint8_t)(1u << ask->server);
     try_next(ask);
 }
 
@@ -422,10 +425,9 @@ static void try_next(struct mir__dns_ask *ask)
     struct mir_dns *dns = ask->dns;
     uint32_t all = (1u << dns->config.server_count) - 1;
     if (ask->tried == all) {
-        bool is_unreachable = ask->error != -MIR_ETIMEDOUT && ask->error != -MIR_EIO;
         ask->tried = 0;
         ask->round++;
-        if (ask->failed == all || is_unreachable || ask->round >= dns->config.rounds) {
+        if (ask->failed == all || ask->round >= dns->config.rounds) {
             give_up(ask);
             return;
         }

@@ -22,6 +22,7 @@
 /* ---- queries --------------------------------------------------------------------------------- */
 
 static void deliver(void *arg);
+static void release_memory(struct mir_dns *dns);
 
 static void release_query(struct mir_dns_query *query)
 {
@@ -40,10 +41,15 @@ static void deliver(void *arg)
     void *handler_arg = query->arg;
     int error = query->error;
     struct mir_dns_answer *answer = query->answer;
+    struct mir_dns *dns = query->dns;
     query->answer = NULL;
     release_query(query);
+    dns->is_delivering = true;
     handler(handler_arg, error, answer);
+    dns->is_delivering = false;
     mir_dns_answer_release(answer);
+    if (dns->is_closed)
+        release_memory(dns);
 }
 
 /* The result is known; the handler follows. @answer is given. */
@@ -351,6 +357,14 @@ int mir_dns_open(const struct mir_dns_config *config, struct mir_dns **out)
     return 0;
 }
 
+static void release_memory(struct mir_dns *dns)
+{
+    mir_pool_fini(&dns->ask_pool);
+    mir_pool_fini(&dns->query_pool);
+    mir_pool_fini(&dns->answer_pool);
+    mir_page_release(dns->page);
+}
+
 void mir_dns_close(struct mir_dns *dns)
 {
     while (!mir_list_is_empty(&dns->asks)) {
@@ -360,8 +374,8 @@ void mir_dns_close(struct mir_dns *dns)
     while (!mir_list_is_empty(&dns->queries))
         release_query(MIR_CONTAINER_OF(dns->queries.next, struct mir_dns_query, link));
     mir__dns_cache_clear(dns);
-    mir_pool_fini(&dns->ask_pool);
-    mir_pool_fini(&dns->query_pool);
-    mir_pool_fini(&dns->answer_pool);
-    mir_page_release(dns->page);
+    /* Inside a handler: the answer that it was called with is still in use. */
+    dns->is_closed = true;
+    if (!dns->is_delivering)
+        release_memory(dns);
 }

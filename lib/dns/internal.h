@@ -84,6 +84,8 @@ struct mir_dns {
     struct mir_stack *stack;
     struct mir_dns_config config; /* defaults filled in; server_count is the present one */
     bool follows_stack;           /* servers are those that the network told */
+    bool is_delivering;           /* a handler runs */
+    bool is_closed;               /* by that handler: its end releases the memory */
     struct mir__dns_server servers[MIR_DNS_SERVERS_MAX];
     struct mir_dns_name search[MIR_DNS_SEARCH_MAX];
     uint32_t search_count;

@@ -59,6 +59,8 @@ struct mir_mdns {
     uint32_t pending;             /* its records */
     struct mir_ip pending_for;    /* who asked first */
     mir_time_us sent_us[MIR__MDNS_RECORDS];
+    mir_time_us unicasts_since_us; /* answers to single askers, in the second that began then */
+    uint32_t unicasts;
     struct mir_mdns_stats stats;
     uint8_t out[MIR__MDNS_MESSAGE_MAX];
     uint8_t in[9000];

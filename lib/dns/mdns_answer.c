@@ -5,16 +5,24 @@
  * says it knows (7.1), with the records it will ask for next beside them (RFC 6763 section 12).
  * Records that only we can have go at once, shared ones after 20 to 120 ms, later if more known
  * answers follow. No record is multicast twice in a second, so that a flood of questions makes no
- * flood of answers. A question with the unicast bit, or from another port than 5353, is answered
- * to its sender.
+ * flood of answers; only a name that somebody probes for is defended after a quarter of one. A
+ * question with the unicast bit, or from another port than 5353, is answered to its sender, twenty
+ * times a second at most: the sender's address may be a lie.
+ *
+ * What was sent to the group comes from this link. What was sent to us alone may come from anywhere
+ * and is ignored unless its TTL says that no router has seen it (section 5.5 and 11).
  *
  * Probes carry the data we want to have; who probes for the same name at the same time compares it
  * (8.2): types, then octets; the greater data wins.
  */
 #include "lib/dns/mdns.h"
 
-#define LEGACY_TTL_S 10u
-#define TYPES_MAX    8u
+#define LEGACY_TTL_S    10u
+#define TYPES_MAX       8u
+#define UNICASTS_MAX    20u /* answers to single askers in a second */
+#define INTERVAL_US     MIR_US_PER_S
+#define DEFENSE_US      (250 * MIR_US_PER_MS) /* RFC 6762 section 6: who probes cannot wait */
+#define TTL_OF_THE_LINK 255u
 
 /* ---- our records -------------------------------------------------------------------------------
  */
@@ -150,6 +158,10 @@ void mir__mdns_announce(struct mir_mdns *m, uint32_t mask, bool is_goodbye)
     mir__dns_write(&w, m->out, sizeof m->out, 0, MIR__DNS_QR | MIR__DNS_AA);
     w.compress_srv = true;
     add(m, &w, MIR__DNS_ANSWER, mask, &style);
+    for (uint32_t i = 0; i < MIR__MDNS_RECORDS; i++) {
+        if (mask >> i & 1)
+            m->sent_us[i] = mir__mdns_now(m);
+    }
     m->stats.announcements++;
     multicast(m, mir__dns_write_end(&w));
 }
@@ -172,13 +184,14 @@ void mir__mdns_send_probe(struct mir_mdns *m)
     multicast(m, mir__dns_write_end(&w));
 }
 
-static void send_answers(struct mir_mdns *m, uint32_t mask)
+/* Multicast the records of @mask that were not multicast within @interval_us. */
+static void send_answers(struct mir_mdns *m, uint32_t mask, mir_time_us interval_us)
 {
     const struct style style = {.is_legacy = false};
     mir_time_us now_us = mir__mdns_now(m);
     struct mir__dns_writer w;
     for (uint32_t i = 0; i < MIR__MDNS_RECORDS; i++) {
-        bool is_recent = m->sent_us[i] != 0 && now_us - m->sent_us[i] < MIR_US_PER_S;
+        bool is_recent = m->sent_us[i] != 0 && now_us - m->sent_us[i] < interval_us;
         if ((mask >> i & 1) != 0 && is_recent) {
             mask &= ~(1u << i);
             m->stats.suppressed++;
@@ -201,7 +214,7 @@ void mir__mdns_on_reply_timer(void *arg)
     struct mir_mdns *m = arg;
     uint32_t mask = m->pending;
     m->pending = 0;
-    send_answers(m, mask);
+    send_answers(m, mask, INTERVAL_US);
 }
 
 /* ---- questions ---------------------------------------------------------------------------------
@@ -261,6 +274,21 @@ static uint32_t known_of(struct mir_mdns *m, const struct mir__dns_reader *start
     return mask;
 }
 
+static bool may_answer_one(struct mir_mdns *m)
+{
+    mir_time_us now_us = mir__mdns_now(m);
+    if (now_us - m->unicasts_since_us >= MIR_US_PER_S) {
+        m->unicasts_since_us = now_us;
+        m->unicasts = 0;
+    }
+    bool may_answer = m->unicasts < UNICASTS_MAX;
+    if (may_answer)
+        m->unicasts++;
+    else
+        m->stats.suppressed++;
+    return may_answer;
+}
+
 /* To one asker: at once, with what comes beside. @question is repeated for a plain resolver. */
 static void answer_one(struct mir_mdns *m, const struct mir_endpoint *to, uint32_t mask,
                        const struct mir__dns_question *question, uint16_t id)
@@ -268,6 +296,8 @@ static void answer_one(struct mir_mdns *m, const struct mir_endpoint *to, uint32
     const struct style style = {.is_legacy = question != NULL};
     struct mir__dns_writer w;
     int r = 0;
+    if (!may_answer_one(m))
+        return;
     mir__dns_write(&w, m->out, sizeof m->out, id, MIR__DNS_QR | MIR__DNS_AA);
     w.compress_srv = question == NULL;
     if (question != NULL)
@@ -282,11 +312,13 @@ static void answer_one(struct mir_mdns *m, const struct mir_endpoint *to, uint32
 }
 
 static void answer_all(struct mir_mdns *m, const struct mir_udp_meta *meta, uint32_t mask,
-                       bool has_more)
+                       const struct mir__dns_reader *reader)
 {
     uint32_t shared = mask & (1u << MIR__MDNS_PTR | 1u << MIR__MDNS_META);
-    if (shared == 0 && !has_more) {
-        send_answers(m, mask);
+    bool has_more = (reader->flags & MIR__DNS_TC) != 0;
+    bool is_probe = reader->count[MIR__DNS_AUTHORITY] > 0;
+    if (shared == 0 && (is_probe || !has_more)) {
+        send_answers(m, mask, is_probe ? DEFENSE_US : INTERVAL_US);
         return;
     }
     uint32_t delay_ms =
@@ -370,7 +402,8 @@ static bool loses(struct mir_mdns *m, const struct mir__dns_reader *start,
     return theirs.count > 0 && compare_claims(&ours, &theirs) < 0;
 }
 
-/* A response with a name that is to be ours alone, and other data than ours. */
+/* A response with a name that is to be ours alone, and other data than ours. Who still probes
+ * gives way to whatever the name has already. */
 static bool contradicts(struct mir_mdns *m, const struct mir__dns_record *record,
                         const struct mir_dns_rdata *theirs)
 {
@@ -387,6 +420,7 @@ static bool contradicts(struct mir_mdns *m, const struct mir__dns_record *record
         has_type = true;
         is_ours = is_ours || same_data(&ours, theirs);
     }
+    has_type |= m->state == MIR__MDNS_PROBING && record->type != MIR_DNS_NSEC;
     return has_type && !is_ours;
 }
 
@@ -436,13 +470,25 @@ static void take_query(struct mir_mdns *m, const struct mir_udp_meta *meta,
     else if (wants_unicast)
         answer_one(m, &meta->from, mask, NULL, 0);
     else
-        answer_all(m, meta, mask, (reader->flags & MIR__DNS_TC) != 0);
+        answer_all(m, meta, mask, reader);
+}
+
+static bool is_from_link(const struct mir_udp_meta *meta)
+{
+    const struct mir_ip group4 = {{[10] = 0xff, [11] = 0xff, [12] = 224, [15] = 251}};
+    const struct mir_ip group6 = {{0xff, 0x02, [15] = 0xfb}};
+    return mir_ip_equal(&meta->to.ip, &group4) || mir_ip_equal(&meta->to.ip, &group6) ||
+           meta->ttl == TTL_OF_THE_LINK;
 }
 
 void mir__mdns_take(struct mir_mdns *m, const struct mir_udp_meta *meta, const uint8_t *msg,
                     uint32_t len)
 {
     struct mir__dns_reader reader;
+    if (!is_from_link(meta)) {
+        m->stats.foreign++;
+        return;
+    }
     if (mir__dns_read(&reader, msg, len) < 0) {
         m->stats.malformed++;
         return;

@@ -125,6 +125,17 @@ void mir__acd4_stop(struct mir__acd4 *acd)
     acd->phase = MIR__ACD4_IDLE;
 }
 
+void mir__acd4_forget(struct mir__iface *iface, uint32_t ip)
+{
+    mir_list_for_each (node, &iface->acd4s) {
+        struct mir__acd4 *acd = MIR_CONTAINER_OF(node, struct mir__acd4, link);
+        if (acd->phase == MIR__ACD4_HOLDING && acd->ip == ip)
+            mir__acd4_stop(acd);
+    }
+    if (iface->linklocal4.ip == ip)
+        iface->linklocal4.ip = 0;
+}
+
 static void on_held_conflict(struct mir__acd4 *acd)
 {
     struct mir__iface *iface = acd->iface;

@@ -40,6 +40,8 @@ void mir__acd4_probe_later(struct mir__acd4 *acd, uint32_t ip, mir_time_us wait_
 /** @ip is ours now: announce it, and defend it from now on. */
 void mir__acd4_hold(struct mir__acd4 *acd, uint32_t ip);
 void mir__acd4_stop(struct mir__acd4 *acd);
+/** @ip is no longer an address of @iface: neither announced nor defended any more. */
+void mir__acd4_forget(struct mir__iface *iface, uint32_t ip);
 /** An ARP packet of somebody else. Returns true if it was about a conflict and nothing more is to
  *  be done with it. */
 bool mir__acd4_input(struct mir__iface *iface, uint32_t sender_ip, uint32_t target_ip,

@@ -302,7 +302,11 @@ static void take_times(struct mir__dhcp_client *dhcp, const struct mir__dhcp *ms
         dhcp->t1_us = dhcp->t2_us = dhcp->expire_us = MIR_TIME_NEVER;
         return;
     }
-    if (t1_us == 0 || t2_us <= t1_us || lease_us <= t2_us) {
+    if (t1_us == 0)
+        t1_us = lease_us / 2;
+    if (t2_us == 0)
+        t2_us = lease_us / 8 * 7;
+    if (t2_us <= t1_us || lease_us <= t2_us) {
         t1_us = lease_us / 2;
         t2_us = lease_us / 8 * 7;
     }
@@ -332,13 +336,15 @@ static void tell_names(struct mir__iface *iface)
     mir__dnsinfo_domain(iface, MIR__DNSINFO_DHCP4, lease->domain, lease->domain_len, lifetime_us);
 }
 
+/* 0: none, or one that can be no router. */
 static uint32_t gateway_of(const struct mir__dhcp *lease)
 {
-    for (uint32_t i = 0; i < lease->route_count; i++) {
+    uint32_t gateway = lease->route_count == 0 && lease->router_count > 0 ? lease->routers[0] : 0;
+    for (uint32_t i = 0; i < lease->route_count && gateway == 0; i++) {
         if (lease->routes[i].prefix_len == 0)
-            return lease->routes[i].gateway;
+            gateway = lease->routes[i].gateway;
     }
-    return lease->route_count == 0 && lease->router_count > 0 ? lease->routers[0] : 0;
+    return mir__ip4_is_host(gateway) && gateway != lease->yiaddr ? gateway : 0;
 }
 
 static void add_route(struct mir__iface *iface, uint32_t dst, uint32_t prefix_len, uint32_t gateway,

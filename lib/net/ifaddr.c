@@ -273,6 +273,8 @@ void mir__ifaddr_remove(struct mir__ifaddr *addr)
     struct mir__iface *iface = addr->iface;
     struct mir_net *net = iface->net;
     mir_timer_cancel(&addr->dad_timer);
+    if (addr->is_v4)
+        mir__acd4_forget(iface, mir_ip_to_v4(&addr->ip));
     if (has_connected_route(addr) && !is_network_shared(addr)) {
         struct mir__route_spec route = connected_route(addr);
         (void)mir__route_remove(net, &route);

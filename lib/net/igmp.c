@@ -40,6 +40,7 @@ enum {
 /* Section 8.12: robustness x query interval + response interval. */
 #define OLD_QUERIER_US ((ROBUSTNESS * 125 + 10) * MIR_US_PER_S)
 /* Section 8.11 for version 3; RFC 2236 section 8.10 for those before. */
+#define DELAY_MIN_US      (100 * MIR_US_PER_MS)
 #define V3_UNSOLICITED_US (1 * MIR_US_PER_S)
 #define V2_UNSOLICITED_US (10 * MIR_US_PER_S)
 
@@ -314,7 +315,8 @@ static void hear_version(struct mir__iface *iface, int version)
 
 static void on_query(struct mir__iface *iface, const struct mir__igmp *query)
 {
-    mir_time_us delay_us = query->delay_ms * MIR_US_PER_MS;
+    /* No delay at all would make a report of each query. */
+    mir_time_us delay_us = MIR_MAX(query->delay_ms * MIR_US_PER_MS, DELAY_MIN_US);
     hear_version(iface, query->version);
     if (query->version == 3)
         iface->igmp.robustness = query->robustness != 0 ? query->robustness : ROBUSTNESS;

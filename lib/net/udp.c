@@ -32,19 +32,17 @@ bool mir__udp_is_group(const struct mir_ip *ip)
     return mir_ip_is_v4(ip) ? mir__ip4_is_multicast(mir_ip_to_v4(ip)) : ip->bytes[0] == 0xff;
 }
 
-static uint32_t mix(uint32_t h)
-{
-    h = (h ^ h >> 16) * 0x7feb352du;
-    h = (h ^ h >> 15) * 0x846ca68bu;
-    return h ^ h >> 16;
-}
-
+/* Each word meets a part of the key before it meets another word (the NH of RFC 4418), so who does
+ * not know the key cannot choose peers that share a bucket. */
 static uint32_t hash(const struct mir_net *net, uint32_t ports, const struct mir_ip *ip)
 {
+    const uint32_t *key = net->udp.hash_key;
     const uint8_t *b = ip->bytes;
-    uint32_t folded = mir_get_be32(b) * 0x9e3779b1u ^ mir_get_be32(b + 4) * 0x85ebca6bu ^
-                      mir_get_be32(b + 8) * 0xc2b2ae35u ^ mir_get_be32(b + 12);
-    return mix(mix(net->udp.hash_key ^ folded) ^ ports);
+    uint64_t sum = (uint64_t)(mir_get_be32(b) + key[0]) * (mir_get_be32(b + 4) + key[1]) +
+                   (uint64_t)(mir_get_be32(b + 8) + key[2]) * (mir_get_be32(b + 12) + key[3]) +
+                   (uint64_t)(ports + key[4]) * key[5];
+    sum = (sum ^ sum >> 32) * 0x9e3779b97f4a7c15u;
+    return (uint32_t)(sum >> 32);
 }
 
 struct mir_list *mir__udp_port_bucket(struct mir_net *net, uint16_t port)
@@ -499,7 +497,8 @@ int mir__udp_init(struct mir_net *net, const struct mir_net_config *config)
 {
     uint32_t sockets_max = config->udp_sockets_max != 0 ? config->udp_sockets_max : 256;
     struct mir__udp_state *state = &net->udp;
-    state->hash_key = mir_rng_u32(net->rng);
+    mir_rng_bytes(net->rng, state->hash_key, sizeof state->hash_key);
+    state->hash_key[5] |= 1;
     mir_work_init(&state->loop_work, mir__udp_loop_run, net);
     int r = mir_pool_init(&state->sockets, "udp", net->pages, sizeof(struct mir__udp_socket),
                           sockets_max);

@@ -151,6 +151,17 @@ static void push_header(struct mir__udp_socket *s, const struct mir_endpoint *to
         mir_put_be16(buf->data + MIR__UDP_CHECKSUM_AT, 0xffff);
 }
 
+/* What arrived may be sent again: a datagram that was put together, or copied for the members of a
+ * group, has less room in front of it than we need. */
+static struct mir_buf *make_headroom(struct mir_net *net, struct mir_buf *buf_given)
+{
+    struct mir_buf *copy = mir_buf_linearize(net->bufs, buf_given, MIR_BUF_HEADROOM);
+    if (copy == NULL)
+        net->counters.no_memory++;
+    mir_buf_release(buf_given);
+    return copy;
+}
+
 /* What can be refused before anything is done. */
 static int check(struct mir__udp_socket *s, const struct mir_endpoint *to, uint32_t len)
 {
@@ -165,14 +176,21 @@ static int check(struct mir__udp_socket *s, const struct mir_endpoint *to, uint3
 static int output(struct mir__udp_socket *s, const struct mir_endpoint *to,
                   const struct mir_udp_msg *msg, struct mir_buf *buf_given)
 {
-    int r = check(s, to, mir_buf_total(buf_given));
+    struct mir_buf *buf = buf_given;
+    int r = check(s, to, mir_buf_total(buf));
     if (r == 0)
         r = find_route(s, &to->ip, msg);
     if (r < 0) {
-        mir_buf_release(buf_given);
+        mir_buf_release(buf);
         return r;
     }
-    push_header(s, to, buf_given);
+    if (MIR_UNLIKELY(mir_buf_headroom(buf) <
+                     MIR__UDP_HEADER_LEN + MIR__IP6_HEADER_LEN + MIR__ETH_HEADER_LEN)) {
+        buf = make_headroom(s->net, buf);
+        if (buf == NULL)
+            return -MIR_EAGAIN;
+    }
+    push_header(s, to, buf);
     struct mir__ip_params params = {
         .src = &s->peer_src,
         .dst = &to->ip,
@@ -189,13 +207,13 @@ static int output(struct mir__udp_socket *s, const struct mir_endpoint *to,
     s->net->counters.udp_out++;
     if (MIR_UNLIKELY(s->is_to_group)) {
         if (s->group_loop)
-            loop_back(s, &params, buf_given, to->port);
+            loop_back(s, &params, buf, to->port);
         if (params.ttl == 0) { /* not beyond ourselves */
-            mir_buf_release(buf_given);
+            mir_buf_release(buf);
             return 0;
         }
     }
-    return mir__ip_output(s->net, &s->route, &params, buf_given);
+    return mir__ip_output(s->net, &s->route, &params, buf);
 }
 
 int mir__udp_send_msg(struct mir_udp *udp, const struct mir_udp_msg *msg, struct mir_buf *buf_given)

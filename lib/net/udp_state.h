@@ -59,7 +59,7 @@ struct mir__udp_state {
     struct mir_list *by_local;    /* port and address, :: for any */
     struct mir_list *by_flow;     /* port and peer */
     uint32_t bucket_mask;
-    uint32_t hash_key;
+    uint32_t hash_key[6];
     uint32_t flow_count;     /* connected sockets */
     uint32_t specific_count; /* unconnected sockets bound to one address */
     struct mir__udp_walk *walks;

@@ -94,10 +94,10 @@ static int take_bytes(const struct mir__dhcp_option *option, void *out, uint8_t 
 
 static int join(const struct mir__dhcp_option *option, struct joined *joined)
 {
+    if (joined->len > JOINED_MAX)
+        return 0;
     if (joined->len + option->len <= JOINED_MAX)
         mir_memcpy(joined->data + joined->len, option->data, option->len);
-    else
-        joined->len = JOINED_MAX;
     joined->len += option->len;
     return 0;
 }

@@ -285,6 +285,91 @@ static void test_legacy(void)
     close_bed();
 }
 
+static void on_counted(struct mir_udp *udp, const struct mir_udp_meta *meta, struct mir_buf *buf,
+                       void *arg)
+{
+    (void)udp, (void)meta, (void)arg;
+    legacy_answers++;
+    mir_buf_release(buf);
+}
+
+static void test_strangers(void)
+{
+    static const char query[] = "\x12\x34\0\0\0\1\0\0\0\0\0\0\6mirari\5local\0\0\1\0\1";
+    const struct mir_endpoint any = {.port = 0},
+                              us = {.ip = mir_ip_from_v4(0x0a000002), .port = 5353};
+    struct mir_mdns_stats stats;
+    struct mir_udp *udp;
+    ready();
+    legacy_answers = 0;
+    check_int(mir_udp_open(mir_net_stack(bed.server_net), &any, on_counted, NULL, &udp), ==, 0);
+    tap_case("a question by unicast from beyond a router is not answered");
+    check_int(mir_udp_send(udp, &us, query, sizeof query - 1), ==, 0);
+    dnsbed_run(&bed, MIR_US_PER_MS);
+    check_int(legacy_answers, ==, 0);
+    mir_mdns_get_stats(mdns, &stats);
+    check_int(stats.foreign, ==, 1);
+    tap_case("one from the link is");
+    check_int(mir_udp_set_option(udp, MIR_UDP_TTL, 255), ==, 0);
+    check_int(mir_udp_send(udp, &us, query, sizeof query - 1), ==, 0);
+    dnsbed_run(&bed, MIR_US_PER_MS);
+    check_int(legacy_answers, ==, 1);
+    tap_case("a flood of questions with a false sender makes no flood of answers to him");
+    dnsbed_run(&bed, MIR_US_PER_S);
+    legacy_answers = 0;
+    for (int i = 0; i < 1000; i++) {
+        check_int(mir_udp_send(udp, &us, query, sizeof query - 1), ==, 0);
+        dnsbed_run(&bed, 100);
+    }
+    check_int(legacy_answers, ==, 20);
+    tap_case("a response by unicast from beyond a router changes no name");
+    forget();
+    check_int(mir_udp_set_option(ear, MIR_UDP_TTL, 64), ==, 0);
+    struct mir_dns_rdata a = {.type = MIR_DNS_A, .ip = mir_ip_from_v4(0x0a000063)};
+    struct mir_dns_name name;
+    struct mir__dns_writer w;
+    check_int(mir_dns_name_parse("mirari.local", 12, &name), ==, 0);
+    mir__dns_write(&w, out, sizeof out, 0, 0x8400);
+    check_int(mir__dns_write_record(&w, MIR__DNS_ANSWER, &name, 0x8001, 120, &a), ==, 0);
+    check_int(mir_udp_send(ear, &us, out, mir__dns_write_end(&w)), ==, 0);
+    dnsbed_run(&bed, 5 * MIR_US_PER_S);
+    check_int(heard.probes, ==, 0);
+    mir_udp_close(udp);
+    close_bed();
+}
+
+static void test_defence(void)
+{
+    ready();
+    tap_case("a name is defended against a probe although it was told a moment ago");
+    send_query("mirari.local", MIR_DNS_A, 1, 0);
+    dnsbed_run(&bed, 300 * MIR_US_PER_MS);
+    check_int(heard.responses, ==, 1);
+    forget();
+    send_query("mirari.local", MIR_DNS_A, 1, 0);
+    dnsbed_run(&bed, 10 * MIR_US_PER_MS);
+    check_int(heard.responses, ==, 0); /* once in a second is enough for who only asks */
+    send_address("mirari.local", 0x0a000063, MIR__DNS_AUTHORITY);
+    dnsbed_run(&bed, 10 * MIR_US_PER_MS);
+    check_int(heard.responses, ==, 1);
+    check(has("1 mirari.local A 120 flush 10.0.0.2\n"));
+    close_bed();
+    tap_case("a name that somebody uses with records of other types is not taken");
+    open_responder();
+    dnsbed_run(&bed, 300 * MIR_US_PER_MS);
+    const struct mir_endpoint to = {.ip = mir_ip_from_v4(0xe00000fb), .port = 5353};
+    struct mir_dns_rdata six = {.type = MIR_DNS_AAAA, .ip = {{0xfd, [15] = 9}}};
+    struct mir_dns_name name;
+    struct mir__dns_writer w;
+    check_int(mir_dns_name_parse("mirari.local", 12, &name), ==, 0);
+    mir__dns_write(&w, out, sizeof out, 0, 0x8400);
+    check_int(mir__dns_write_record(&w, MIR__DNS_ANSWER, &name, 0x8001, 120, &six), ==, 0);
+    check_int(mir_udp_send(ear, &to, out, mir__dns_write_end(&w)), ==, 0);
+    dnsbed_run(&bed, 5 * MIR_US_PER_S);
+    check_str(got_host, "mirari-2.local");
+    close_bed();
+}
+
 static void test_conflicts(void)
 {
     tap_case("a name that somebody has: the next one");
@@ -377,6 +462,8 @@ int main(void)
     test_life();
     test_answers();
     test_legacy();
+    test_strangers();
+    test_defence();
     test_conflicts();
     test_two();
     test_arguments();

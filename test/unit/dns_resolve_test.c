@@ -453,6 +453,33 @@ static void test_tasks(void)
     dnsbed_close(&bed);
 }
 
+static void close_inside(void *arg, int error, const struct mir_dns_answer *answer)
+{
+    uint32_t *left = arg;
+    struct mir_dns_rdata rdata;
+    uint32_t at = 0, count = 0;
+    check_int(error, ==, 0);
+    mir_dns_close(bed.dns);
+    bed.dns = NULL;
+    while (mir_dns_answer_next(answer, &at, &rdata))
+        count++;
+    *left = count;
+}
+
+static void test_close_inside(void)
+{
+    uint32_t records = 0;
+    dnsbed_open(&bed, NULL, 1, answer_zone);
+    tap_case("a handler that closes the resolver can still read its answer");
+    check_int(mir_dns_resolve(bed.dns, "host.example", MIR_DNS_A, MIR_TIME_NEVER, close_inside,
+                              &records, NULL),
+              ==, 0);
+    dnsbed_run(&bed, 10 * MIR_US_PER_MS);
+    check(bed.dns == NULL);
+    check_int(records, ==, 2);
+    dnsbed_close(&bed);
+}
+
 int main(void)
 {
     tap_begin("dns_resolve");
@@ -465,5 +492,6 @@ int main(void)
     test_bad_arguments();
     test_names();
     test_tasks();
+    test_close_inside();
     return tap_done();
 }

@@ -147,6 +147,13 @@ static void test_nobody_there(void)
     check_int(ask("a.example", 10 * MIR_US_PER_MS), ==, 0);
     check_int(mir_dns_set_servers(bed.dns, servers, 1), ==, 0);
     check_int(ask("b.example", 10 * MIR_US_PER_MS), ==, -MIR_ECONNREFUSED);
+    tap_case("a port without server beside a silent one: that one has all its rounds");
+    silent = 2;
+    check_int(mir_dns_set_servers(bed.dns, servers, 2), ==, 0);
+    memset(asked_of, 0, sizeof asked_of);
+    check_int(ask("d.example", 60 * MIR_US_PER_S), <, 0);
+    check_int(asked_of[1], ==, 3);
+    silent = 0;
     tap_case("no route to any server");
     servers[0].ip = mir_ip_from_v4(0xe0000001);
     servers[0].ip.bytes[0] = 1; /* an IPv6 address nobody routes */

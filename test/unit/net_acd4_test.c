@@ -196,6 +196,14 @@ static void test_defence(void)
     hear(MIR__ARP_REPLY, 0x0a010005, 0);
     expect_announcement(0x0a010005);
     check(!next_arp());
+    tap_case("an address that was taken away is not defended any more");
+    testbed_advance(&bed, 11 * MIR_US_PER_S);
+    testdev_clear(&bed.dev);
+    struct mir_ip first = mir_ip_from_v4(ADDRESS);
+    check_int(mir_net_remove_address(bed.net, &first), ==, 0);
+    hear(MIR__ARP_REPLY, ADDRESS, 0x0a000063);
+    testbed_advance(&bed, 11 * MIR_US_PER_S);
+    check(!next_arp());
     testbed_close(&bed);
 }
 

@@ -678,6 +678,31 @@ static void test_routes(void)
     testbed_close(&bed);
 }
 
+static void test_gateways(void)
+{
+    static const struct mir__dhcp_route senseless[] = {{0, 0, 0xe0000001}};
+    struct mir_net_lease lease;
+    open_bed();
+    struct mir__dhcp m = make_answer(MIR__DHCP_ACK);
+    m.route_count = 1;
+    memcpy(m.routes, senseless, sizeof senseless);
+    m.t1_s = 100;
+    tap_case("a default route by a group is none");
+    get_lease_of(&m);
+    check_int(next_hop(0x01010101), ==, 0);
+    tap_case("a time of renewal without one of rebinding is kept");
+    check_int(mir_net_get_lease(bed.net, 0, &lease), ==, 0);
+    check_int(lease.renew_us, ==, lease.expires_us - (LEASE_S - 100) * MIR_US_PER_S);
+    testbed_close(&bed);
+    open_bed();
+    m = make_answer(MIR__DHCP_ACK);
+    m.routers[0] = OFFERED;
+    tap_case("nor is one by our own address");
+    get_lease_of(&m);
+    check_int(next_hop(0x01010101), ==, 0);
+    testbed_close(&bed);
+}
+
 static void test_names(void)
 {
     char domains[6][MIR_NET_DNS_DOMAIN_MAX];
@@ -712,6 +737,7 @@ int main(void)
     test_link();
     test_reboot();
     test_routes();
+    test_gateways();
     test_names();
     return tap_done();
 }

@@ -209,6 +209,12 @@ static void test_v3(void)
     expect(MIR__IGMP_V3_REPORT, V3_ROUTERS, OTHER, MIR__IGMP_IS_EXCLUDE);
     check_int(seen.count, ==, 1);
     check(!next_report());
+    tap_case("v3: a flood of queries that allow no delay causes one answer too");
+    for (int i = 0; i < 1000; i++)
+        query(3, 0, 0);
+    testbed_advance(&bed, MIR_US_PER_S);
+    expect(MIR__IGMP_V3_REPORT, V3_ROUTERS, GROUP, MIR__IGMP_IS_EXCLUDE);
+    check(!next_report());
     tap_case("v3: other members' reports change nothing");
     uint8_t report[8] = {MIR__IGMP_V2_REPORT};
     mir_put_be32(report + 4, OTHER);

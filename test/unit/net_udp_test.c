@@ -313,6 +313,35 @@ static void test_many(void)
     testbed_close(&bed);
 }
 
+static void send_back(struct mir_udp *udp, const struct mir_udp_meta *meta, struct mir_buf *buf,
+                      void *arg)
+{
+    (void)arg;
+    check_int(mir_udp_send_buf(udp, &meta->from, buf), ==, 0);
+}
+
+static void test_send_back(void)
+{
+    struct seen a, b;
+    open_bed(NULL);
+    tap_case("each of two sockets may send back the buffer of a broadcast");
+    check_int(open_with(&a, (struct mir_udp_config){.reuse_addr = true}, 0, 7), ==, 0);
+    check_int(open_with(&b, (struct mir_udp_config){.reuse_addr = true}, 0, 7), ==, 0);
+    mir_udp_set_handler(a.udp, send_back, NULL, NULL);
+    mir_udp_set_handler(b.udp, send_back, NULL, NULL);
+    testbed_inject_arp(&bed, MIR__ARP_REQUEST, TESTBED_PEER_IP, testbed_peer_mac, TESTBED_IP);
+    testbed_run(&bed);
+    testdev_clear(&bed.dev);
+    inject(TESTBED_PEER_IP, 99, 0x0a0000ff, 7);
+    for (int i = 0; i < 2; i++) {
+        const struct testdev_frame *frame = next_ip();
+        if (check(frame != NULL))
+            check_mem(frame->data + 42, "hello", 5);
+    }
+    check(next_ip() == NULL);
+    testbed_close(&bed);
+}
+
 /* ---- groups --------------------------------------------------------------------------------- */
 
 static void test_groups(void)
@@ -552,6 +581,7 @@ int main(void)
     test_errors();
     test_sharing();
     test_many();
+    test_send_back();
     test_groups();
     test_group_loop();
     test_options();
