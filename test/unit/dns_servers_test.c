@@ -149,7 +149,8 @@ static void test_nobody_there(void)
     check_int(ask("b.example", 10 * MIR_US_PER_MS), ==, -MIR_ECONNREFUSED);
     tap_case("a port without server beside a silent one: that one has all its rounds");
     silent = 2;
-    check_int(mir_dns_set_servers(bed.dns, servers, 2), ==, 0);
+    const struct mir_endpoint silent_first[2] = {servers[1], servers[0]};
+    check_int(mir_dns_set_servers(bed.dns, silent_first, 2), ==, 0);
     memset(asked_of, 0, sizeof asked_of);
     check_int(ask("d.example", 60 * MIR_US_PER_S), <, 0);
     check_int(asked_of[1], ==, 3);
