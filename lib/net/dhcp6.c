@@ -144,7 +144,7 @@ static void take_reply(struct mir__iface *iface, const struct mir__dhcp6_reply *
         return;
     }
     /* Somewhat longer than until the next question: a server may be slow. */
-    take_names(iface, reply, (refresh_s + 60) * MIR_US_PER_S);
+    take_names(iface, reply, ((mir_time_us)refresh_s + 60) * MIR_US_PER_S);
     set_timer(iface, refresh_s * MIR_US_PER_S);
 }
 

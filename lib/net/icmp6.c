@@ -21,13 +21,28 @@
 
 enum { QUOTE_MAX = MIR__IP6_MTU_MIN - MIR__IP6_HEADER_LEN - MIR__ICMP6_HEADER_LEN };
 
-static void send_to(struct mir_net *net, const struct mir_ip *dst, const struct mir_ip *src,
-                    struct mir_buf *buf_given, bool has_checksum)
+/* The way back. A link-local address means somebody on the link that the packet came from, whatever
+ * the routing table says (RFC 4007 section 9). */
+static int route_back(struct mir_net *net, const struct mir__ip_meta *meta, struct mir_ip *from,
+                      struct mir__route *route)
+{
+    if (!mir__ip6_is_link_local(&meta->src))
+        return mir__ip_route(net, &meta->src, from, route);
+    mir__ip_route_on_link(meta->iface, &meta->src, route);
+    return !mir_ip_is_any(from) || mir__ip6_select_source(meta->iface, &meta->src, from)
+               ? 0
+               : -MIR_ENETUNREACH;
+}
+
+/* To whom @meta comes from; @src :: for an address that fits. */
+static void send_back(struct mir_net *net, const struct mir__ip_meta *meta,
+                      const struct mir_ip *src, struct mir_buf *buf_given, bool has_checksum)
 {
     struct mir__route route;
     struct mir_ip from = *src;
+    const struct mir_ip *dst = &meta->src;
     struct mir__ip_params params = {.src = &from, .dst = dst, .protocol = MIR__IP6_ICMP};
-    if (mir__ip_route(net, dst, &from, &route) < 0) {
+    if (route_back(net, meta, &from, &route) < 0) {
         mir_buf_release(buf_given);
         return;
     }
@@ -104,7 +119,7 @@ void mir__icmp6_send_error(struct mir_net *net, const struct mir__ip_meta *meta,
     icmp[1] = code;
     mir_put_be32(icmp + 4, rest);
     struct mir_ip any = {{0}};
-    send_to(net, &meta->src, mir__ip_is_local(net, &meta->dst) ? &meta->dst : &any, out, false);
+    send_back(net, meta, mir__ip_is_local(net, &meta->dst) ? &meta->dst : &any, out, false);
 }
 
 /* ---- echo ---------------------------------------------------------------------------------- */
@@ -129,7 +144,7 @@ static void answer_echo(struct mir_net *net, const struct mir__ip_meta *meta,
     check = mir__csum_update(check, was, is);
     mir_memcpy(out->data + 2, &check, sizeof check);
     struct mir_ip any = {{0}};
-    send_to(net, &meta->src, is_group ? &any : &meta->dst, out, !is_group);
+    send_back(net, meta, is_group ? &any : &meta->dst, out, !is_group);
 }
 
 /* ---- errors from others -------------------------------------------------------------------- */

@@ -202,10 +202,10 @@ void mir__iface_set_address(struct mir__iface *iface, uint32_t ip, uint8_t prefi
                             uint32_t gateway)
 {
     struct mir_net *net = iface->net;
-    uint32_t mask = prefix_len == 0 ? 0 : UINT32_MAX << (32 - prefix_len);
     bool is_dhcp = iface->dhcp.state != MIR__DHCP_OFF;
-    if (iface->ip != ip || iface->mask != mask) {
-        struct mir__ifaddr *old = iface->ip != 0 ? mir__ifaddr_find4(net, iface->ip) : NULL;
+    struct mir__ifaddr *old = iface->set_ip != 0 ? mir__ifaddr_find4(net, iface->set_ip) : NULL;
+    bool is_same = old != NULL ? iface->set_ip == ip && old->prefix_len == prefix_len : ip == 0;
+    if (!is_same) {
         struct mir__ifaddr_spec spec = {
             .ip = mir_ip_from_v4(ip),
             .prefix_len = prefix_len,
@@ -215,7 +215,10 @@ void mir__iface_set_address(struct mir__iface *iface, uint32_t ip, uint8_t prefi
         mir__arp_forget(net, iface);
         if (old != NULL)
             mir__ifaddr_remove(old);
-        if (ip != 0 && mir__ifaddr_add(iface, &spec, NULL) < 0)
+        iface->set_ip = 0;
+        if (ip != 0 && mir__ifaddr_add(iface, &spec, NULL) == 0)
+            iface->set_ip = ip;
+        else if (ip != 0)
             MIR_LOG(NET, ERROR, "address is not possible interface=%u", iface->index);
     }
     set_gateway(iface, gateway, is_dhcp ? MIR__ROUTE_DHCP : MIR__ROUTE_MANUAL);

@@ -262,7 +262,7 @@ int mir__ifaddr_add(struct mir__iface *iface, const struct mir__ifaddr_spec *spe
     if (!is_v4) {
         struct mir_ip group = mir__ip6_solicited_node(&addr->ip);
         /* Without memory for the group the address still works for whoever knows our MAC. */
-        (void)(mir__group_join(iface, &group) < 0);
+        addr->has_group = mir__group_join(iface, &group) == 0;
         mir__nd6_dad_start(addr);
     }
     return 0;
@@ -282,12 +282,15 @@ void mir__ifaddr_remove(struct mir__ifaddr *addr)
     mir_list_remove(&addr->link);
     mir_list_remove(&addr->bucket);
     if (addr->is_v4) {
+        if (iface->set_ip == mir_ip_to_v4(&addr->ip))
+            iface->set_ip = 0;
         net->ifaddr.v4_count--;
         copy_primary(iface);
     } else {
         struct mir_ip group = mir__ip6_solicited_node(&addr->ip);
         net->ifaddr.v6_count--;
-        mir__group_leave(iface, &group);
+        if (addr->has_group)
+            mir__group_leave(iface, &group);
     }
     mir_pool_free(&net->ifaddr.pool, addr);
     tell(net);
@@ -353,7 +356,15 @@ int mir_net_remove_address(struct mir_net *net, const struct mir_ip *ip)
     struct mir__ifaddr *addr = mir__ifaddr_find(net, ip);
     if (addr == NULL)
         return -MIR_ENOENT;
-    mir__ifaddr_remove(addr);
+    struct mir__iface *iface = addr->iface;
+    uint32_t v4 = addr->is_v4 ? mir_ip_to_v4(ip) : 0;
+    /* Nobody defends it any more. */
+    if (v4 != 0 && iface->acd.ip == v4)
+        mir__acd4_stop(&iface->acd);
+    if (v4 != 0 && iface->linklocal4.ip == v4)
+        mir__linklocal4_stop(iface);
+    else
+        mir__ifaddr_remove(addr);
     return 0;
 }
 

@@ -39,6 +39,7 @@ struct mir__ifaddr {
     uint8_t state;      /* enum mir__ifaddr_state */
     uint8_t origin;     /* enum mir__ifaddr_origin */
     bool is_v4;
+    bool has_group;                 /* its solicited-node group was joined */
     mir_time_us preferred_until_us; /* MIR_TIME_NEVER: no end */
     mir_time_us valid_until_us;
     struct mir_list link;   /* iface->addresses */

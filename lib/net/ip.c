@@ -140,9 +140,13 @@ static int route6(struct mir_net *net, const struct mir_ip *dst, struct mir__ifa
         route->next_hop6 = mir_ip_is_any(&entry->gateway) ? *dst : entry->gateway;
         lower_mtu(net, dst, entry->mtu, route);
     }
-    if (from == NULL && !mir__ip6_select_source(route->iface, dst, src))
+    if (from != NULL)
+        return 0;
+    if (!mir__ip6_select_source(route->iface, dst, src))
         return -MIR_ENETUNREACH;
-    return 0;
+    /* No router lets it pass (RFC 4291 section 2.5.6): not before there is a better one. */
+    bool is_routed = !mir_ip_equal(&route->next_hop6, dst);
+    return is_routed && mir__ip6_is_link_local(src) ? -MIR_ENETUNREACH : 0;
 }
 
 int mir__ip_route(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *src,

@@ -10,8 +10,9 @@
  *   redirect ─────────> one destination's router, or that it is a neighbour ──> learned[]
  *
  * learned[] keeps lifetimes; the routing table has no clock. One timer takes out what is over. The
- * array is small: beyond it routes are refused and counted, but a redirect pushes out the redirect
- * that is oldest. Routes that were configured are never touched. A redirect counts for ten minutes,
+ * array is small: beyond it routes are refused and counted, but a new one pushes out the redirect
+ * that is oldest, and the first two default routers any other route. Routes that were configured,
+ * before or after, are never touched. A redirect counts for ten minutes,
  * a router that is gone takes its redirects along.
  *
  * Which router? The best preference among those whose neighbour entry has a link-layer address;
@@ -37,6 +38,7 @@
 #define REDRAW_US        (7200 * MIR_US_PER_S)
 #define SLACK_US         (1 * MIR_US_PER_S)
 #define HOPS_MIN         32u
+#define ROUTERS_MIN      2u
 #define REACHABLE_MS_MAX 3600000u
 #define RETRANS_MS_MIN   100u
 #define RETRANS_MS_MAX   60000u
@@ -87,47 +89,50 @@ static void arm_timer(struct mir__iface *iface)
     mir_timer_set(iface->net->loop, &nd6->timer, first_us);
 }
 
+static bool is_learned(const struct mir__route_entry *entry)
+{
+    return entry->origin == MIR__ROUTE_RA || entry->origin == MIR__ROUTE_REDIRECT;
+}
+
 static void forget_at(struct mir__iface *iface, uint32_t at)
 {
     struct mir__nd6 *nd6 = &iface->nd6;
     struct mir__route_spec spec = spec_of(iface, &nd6->learned[at]);
-    (void)mir__route_remove(iface->net, &spec);
+    struct mir__route_entry *entry = mir__route_get(iface->net, &spec);
+    /* Somebody may have configured the same one meanwhile: then it is not ours to remove. */
+    if (entry != NULL && is_learned(entry))
+        mir__route_remove_entry(iface->net, entry);
     nd6->learned_count--;
     for (uint32_t i = at; i < nd6->learned_count; i++)
         nd6->learned[i] = nd6->learned[i + 1];
 }
 
-/* A route of the same kind that somebody configured, or that an address brought. */
-static bool is_configured(struct mir__iface *iface, const struct mir__nd6_learned *wanted)
+static bool is_default(const struct mir__nd6_learned *learned)
 {
-    mir_list_for_each (node, &iface->net->route.all) {
-        const struct mir__route_entry *entry =
-            MIR_CONTAINER_OF(node, struct mir__route_entry, link);
-        if (entry->iface == iface && entry->prefix_len == wanted->prefix_len &&
-            entry->origin != MIR__ROUTE_RA && entry->origin != MIR__ROUTE_REDIRECT &&
-            mir_ip_equal(&entry->prefix, &wanted->prefix) &&
-            mir_ip_equal(&entry->gateway, &wanted->gateway))
-            return true;
-    }
-    return false;
+    return learned->prefix_len == 0;
 }
 
-/* The oldest redirect; learned_count if there is none. */
-static uint32_t find_redirect(const struct mir__nd6 *nd6)
+/* The oldest redirect; else, for one of the first default routers, the newest route that is none
+ * (RFC 4861 section 6.3.4: at least two routers are kept). learned_count: nothing may go. */
+static uint32_t find_victim(const struct mir__nd6 *nd6, bool for_default)
 {
+    uint32_t routers = 0, newest = nd6->learned_count;
     for (uint32_t i = 0; i < nd6->learned_count; i++) {
         if (nd6->learned[i].is_redirect)
             return i;
+        routers += is_default(&nd6->learned[i]);
+        if (!is_default(&nd6->learned[i]))
+            newest = i;
     }
-    return nd6->learned_count;
+    return for_default && routers < ROUTERS_MIN ? newest : nd6->learned_count;
 }
 
-static bool make_room(struct mir__iface *iface)
+static bool make_room(struct mir__iface *iface, bool for_default)
 {
     struct mir__nd6 *nd6 = &iface->nd6;
     if (nd6->learned_count < MIR__ND6_LEARNED_MAX)
         return true;
-    uint32_t at = find_redirect(nd6);
+    uint32_t at = find_victim(nd6, for_default);
     iface->net->counters.nd_learned_full++;
     if (at == nd6->learned_count)
         return false;
@@ -148,16 +153,18 @@ static void learn(struct mir__iface *iface, const struct mir__nd6_learned *told)
         arm_timer(iface);
         return;
     }
+    struct mir__route_spec spec = spec_of(iface, told);
+    const struct mir__route_entry *entry = mir__route_get(iface->net, &spec);
+    bool is_configured = entry != NULL && !is_learned(entry);
     /* A refreshed lifetime is no news to the routing table: kept routes stay valid. */
-    bool is_news = at == nd6->learned_count || nd6->learned[at].preference != told->preference;
+    bool is_news = entry == NULL || entry->metric != spec.metric || entry->origin != spec.origin;
     if (at == nd6->learned_count) {
-        if (is_configured(iface, told) || !make_room(iface))
+        if (is_configured || !make_room(iface, is_default(told)))
             return;
         at = nd6->learned_count++;
     }
     nd6->learned[at] = *told;
-    struct mir__route_spec spec = spec_of(iface, told);
-    if (is_news && mir__route_add(iface->net, &spec, NULL) < 0)
+    if (!is_configured && is_news && mir__route_add(iface->net, &spec, NULL) < 0)
         forget_at(iface, at);
     arm_timer(iface);
 }
@@ -218,7 +225,7 @@ static bool has_reachable_default(const struct mir_net *net, const struct mir__i
 void mir__nd6_gateway_changed(struct mir__neigh *neigh, bool is_reachable)
 {
     struct mir_net *net = neigh->iface->net;
-    bool is_default = false;
+    bool was_default = false;
     if (is_reachable && !neigh->is_router && !neigh->is_bad_gateway)
         return; /* nearly always: an ordinary neighbour was found */
     mir_list_for_each (node, &net->route.all) {
@@ -226,13 +233,13 @@ void mir__nd6_gateway_changed(struct mir__neigh *neigh, bool is_reachable)
         if (!leads_over(entry, neigh))
             continue;
         neigh->is_bad_gateway = !is_reachable;
-        is_default |= entry->prefix_len == 0;
+        was_default |= entry->prefix_len == 0;
         mir__route_set_unreachable(net, entry, !is_reachable);
     }
     if (is_reachable)
         return;
     forget_gateway(neigh->iface, &neigh->ip, true);
-    if (is_default && !has_reachable_default(net, neigh->iface))
+    if (was_default && !has_reachable_default(net, neigh->iface))
         retry_others(net, neigh);
 }
 

@@ -124,6 +124,7 @@ struct mir__iface {
     uint32_t mask;
     uint32_t broadcast; /* directed; 0 = none (prefix 31, 32) */
     uint32_t gateway;   /* 0 = none */
+    uint32_t set_ip;    /* by mir__iface_set_address(), and still there; 0 = none */
     bool is_started;
     bool has_tx_pending;
     bool has_flush;
@@ -142,8 +143,9 @@ struct mir__iface {
     struct mir__dhcp6 dhcp6;
 };
 
-/** Set or remove (@ip 0) the first IPv4 address and the IPv4 default route that came with it;
- *  neighbours and routes are looked up again. */
+/** Set or remove (@ip 0) the IPv4 address of DHCP or of the configuration, which then is the first,
+ *  and the IPv4 default route that came with it; neighbours and routes are looked up again. Other
+ *  addresses of the interface stay. */
 void mir__iface_set_address(struct mir__iface *iface, uint32_t ip, uint8_t prefix_len,
                             uint32_t gateway);
 /** The same after a test whether the address is free, if that is wished. */

@@ -216,13 +216,17 @@ void mir__route_remove_entry(struct mir_net *net, struct mir__route_entry *entry
     mir__net_routes_changed(net);
 }
 
-int mir__route_remove(struct mir_net *net, const struct mir__route_spec *spec)
+struct mir__route_entry *mir__route_get(const struct mir_net *net,
+                                        const struct mir__route_spec *spec)
 {
     struct mir_ip prefix;
     uint32_t len;
-    if (!normalize(spec, &prefix, &len))
-        return -MIR_ENOENT;
-    struct mir__route_entry *entry = find_same(net, spec, &prefix, len);
+    return normalize(spec, &prefix, &len) ? find_same(net, spec, &prefix, len) : NULL;
+}
+
+int mir__route_remove(struct mir_net *net, const struct mir__route_spec *spec)
+{
+    struct mir__route_entry *entry = mir__route_get(net, spec);
     if (entry == NULL)
         return -MIR_ENOENT;
     mir__route_remove_entry(net, entry);

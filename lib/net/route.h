@@ -64,6 +64,9 @@ void mir__route_fini(struct mir_net *net);
  *  @out may be NULL. 0, -MIR_EINVAL (families differ, length), -MIR_ELIMIT. */
 int mir__route_add(struct mir_net *net, const struct mir__route_spec *spec,
                    struct mir__route_entry **out) MIR_CHECK;
+/** The one with the same prefix, gateway and interface; NULL: there is none. */
+struct mir__route_entry *mir__route_get(const struct mir_net *net,
+                                        const struct mir__route_spec *spec);
 /** Prefix, gateway and interface must be the same. 0 or -MIR_ENOENT. */
 int mir__route_remove(struct mir_net *net, const struct mir__route_spec *spec);
 void mir__route_remove_entry(struct mir_net *net, struct mir__route_entry *entry);

@@ -300,6 +300,32 @@ static void test_with_dhcp(void)
     testbed_close(&bed);
 }
 
+static void test_removed(void)
+{
+    struct mir_net_prefix more = {.ip = mir_ip_from_v4(0x0a000707), .prefix_len = 24};
+    struct mir_net_if_config config = by_hand(MIR_NET_ACD_FULL);
+    struct mir_ip own = mir_ip_from_v4(ADDRESS);
+    config.addresses = &more;
+    config.address_count = 1;
+    tap_case("an address that is probed does not push out the others when it is free");
+    open_with(config, 6);
+    check_int(address(), ==, 0x0a000707);
+    testbed_advance(&bed, 10 * MIR_US_PER_S);
+    check_int(address(), ==, ADDRESS);
+    check(mir__ifaddr_find4(bed.net, 0x0a000707) != NULL);
+    tap_case("an address that was removed is not defended, nor announced when the link is back");
+    check_int(mir_net_remove_address(bed.net, &own), ==, 0);
+    testbed_advance(&bed, 30 * MIR_US_PER_S);
+    testdev_clear(&bed.dev);
+    hear(MIR__ARP_REPLY, ADDRESS, 0);
+    hear(MIR__ARP_REPLY, ADDRESS, 0);
+    bed.dev.upper.link(bed.dev.upper.arg, true);
+    testbed_advance(&bed, 5 * MIR_US_PER_S);
+    while (next_arp())
+        check(arp.sender_ip != ADDRESS && arp.target_ip != ADDRESS);
+    testbed_close(&bed);
+}
+
 int main(void)
 {
     tap_begin("net_acd4");
@@ -309,5 +335,6 @@ int main(void)
     test_link_local();
     test_conflicts();
     test_with_dhcp();
+    test_removed();
     return tap_done();
 }

@@ -153,10 +153,29 @@ static void test_patience(void)
     testbed_close(&bed);
 }
 
+static void test_long_refresh(void)
+{
+    struct mir_ip ip[4];
+    open_bed(0x40);
+    testbed_advance(&bed, 1010 * MIR_US_PER_MS);
+    check(next());
+    tap_case("a refresh time just below infinity does not wrap to nothing");
+    struct answer answer = {.xid = mir_get_be32(message.data + 8) & 0xffffff,
+                            .refresh_s = UINT32_MAX - 59,
+                            .server = "2001:db8::53",
+                            .src = BED6_PEER_LL};
+    reply(&answer);
+    check_int(servers(ip), ==, 1);
+    testbed_advance(&bed, 86400 * MIR_US_PER_S);
+    check_int(servers(ip), ==, 1);
+    testbed_close(&bed);
+}
+
 int main(void)
 {
     tap_begin("net_dhcp6");
     test_exchange();
     test_patience();
+    test_long_refresh();
     return tap_done();
 }

@@ -723,6 +723,42 @@ static void test_names(void)
     testbed_close(&bed);
 }
 
+static bool has_address(uint32_t ip)
+{
+    return mir__ifaddr_find4(bed.net, ip) != NULL;
+}
+
+static void test_static_beside(void)
+{
+    enum { BESIDE = 0x0a000909 };
+    struct mir_net_prefix beside = {.ip = mir_ip_from_v4(BESIDE), .prefix_len = 24};
+    struct mir_net_if_config config = {
+        .use_dhcp = true, .hostname = "hello", .addresses = &beside, .address_count = 1};
+    testbed_init(&bed, 11, 4 << 20, 0);
+    testbed_open_if(&bed, NULL, &config);
+    testbed_run(&bed);
+    tap_case("a static address beside DHCP: the question still comes from nobody");
+    check_int(address(), ==, BESIDE);
+    expect(MIR__DHCP_DISCOVER);
+    check_int(seen_ip.src, ==, 0);
+    tap_case("the lease does not push the static address out, and comes first");
+    say(MIR__DHCP_OFFER);
+    expect(MIR__DHCP_REQUEST);
+    say(MIR__DHCP_ACK);
+    testbed_advance(&bed, 400 * MIR_US_PER_MS);
+    check_int(address(), ==, OFFERED);
+    check(has_address(BESIDE));
+    check_int(next_hop(0x01010101), ==, SERVER);
+    check_int(next_hop(0x0a000907), ==, 0x0a000907);
+    tap_case("the lease ends: the static address stays, the default route goes");
+    testbed_advance(&bed, 2000 * MIR_US_PER_S);
+    check_int(address(), ==, BESIDE);
+    check(!has_address(OFFERED));
+    check_int(next_hop(0x01010101), ==, 0);
+    check_int(next_hop(0x0a000907), ==, 0x0a000907);
+    testbed_close(&bed);
+}
+
 int main(void)
 {
     tap_begin("net_dhcp");
@@ -739,5 +775,6 @@ int main(void)
     test_routes();
     test_gateways();
     test_names();
+    test_static_beside();
     return tap_done();
 }

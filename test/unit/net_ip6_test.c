@@ -490,6 +490,53 @@ static void test_listeners(void)
     testbed_close(&bed);
 }
 
+/* A second interface on a device of its own, IPv6 alone. */
+static void add_interface(struct testdev *dev)
+{
+    struct mir_net_if_config interface = {.ip6 = MIR_IP6_STATIC, .ip6_no_dad = true};
+    testdev_init(dev, &bed.bufs, 1500, 0);
+    dev->dev.info.mac[5] = 9;
+    check_int(mir_net_add_interface(bed.net, &dev->dev, &interface), ==, 0);
+    testbed_run(&bed);
+    testdev_clear(dev);
+}
+
+/* The destination of the next frame other than IPv6 groups' that left over @dev. */
+static bool leaves_to(struct testdev *dev, const char *ip)
+{
+    const struct testdev_frame *frame;
+    struct mir_ip dst = bed6_ip(ip);
+    while ((frame = testdev_next(dev)) != NULL) {
+        if (frame->data[0] != 0x33)
+            return check_mem(frame->data + 14 + 24, dst.bytes, 16);
+    }
+    return false;
+}
+
+static void test_two_links(void)
+{
+    static struct testdev second;
+    static const char ll_peer[] = "fe80::77";
+    static uint8_t echo[64] = {MIR__ICMP6_ECHO, 0, 0, 0, 1, 2, 3, 4, 'x'};
+    static uint8_t option[16] = {59, 1, 0x80, 4};
+    open_bed();
+    add_interface(&second);
+    struct mir_net_upper first = bed.dev.upper;
+    bed.dev.upper = second.upper; /* what comes now comes by the second link */
+    bed6_solicit(&bed, ll_peer, "ff02::1:ff00:9", "fe80::ff:fe00:9", testbed_peer_mac);
+    testdev_clear(&second);
+    tap_case("a ping of all nodes on the second link is answered there");
+    inject(ll_peer, "ff02::1", 58, echo, sizeof echo);
+    check(leaves_to(&second, ll_peer));
+    tap_case("so is an option that nobody knows");
+    inject(ll_peer, "ff02::1", 60, option, sizeof option);
+    check(leaves_to(&second, ll_peer));
+    check(!leaves_to(&bed.dev, ll_peer));
+    bed.dev.upper = first;
+    testbed_close(&bed);
+    testdev_fini(&second);
+}
+
 int main(void)
 {
     tap_begin("net_ip6");
@@ -502,5 +549,6 @@ int main(void)
     test_path_mtu();
     test_off();
     test_listeners();
+    test_two_links();
     return tap_done();
 }

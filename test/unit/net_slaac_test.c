@@ -154,6 +154,12 @@ static void test_validity(void)
     check_int(testbed_stat(&bed, "nd_ignored"), ==, 5);
     check_int(iface()->nd6.learned_count, ==, 1);
     check_int(bed.net->ifaddr.v6_count, ==, 1);
+    bed6_check_ip(&iface()->nd6.learned[0].gateway, BED6_PEER_LL);
+    tap_case("no connection begins with a link-local source that no router lets pass");
+    check_str(next_hop("2001:db8:ffff::1"), "");
+    advertise(1800, "2001:db8:1::", 3600, 1800);
+    check_str(next_hop("2001:db8:ffff::1"), "");
+    testbed_advance(&bed, 3 * MIR_US_PER_S);
     check_str(next_hop("2001:db8:ffff::1"), BED6_PEER_LL);
     testbed_close(&bed);
 
@@ -529,6 +535,63 @@ static void test_names(void)
     testbed_close(&bed);
 }
 
+static void test_configured(void)
+{
+    struct mir_net_prefix own = {.ip = bed6_ip("2001:db8:1::77"), .prefix_len = 64};
+    struct mir_net_route mine = {.gateway = bed6_ip(BED6_PEER_LL), .metric = 7};
+    open_bed(false);
+    tap_case("configured after a router told the same: the router's lifetime does not end it");
+    bed6_ra_begin(&ra, 100);
+    bed6_ra_prefix(&ra, "2001:db8:1::", 64, "L", 100, 50);
+    bed6_ra_send(&bed, &ra);
+    check_int(mir_net_add_address(bed.net, 0, &own), ==, 0);
+    check_int(mir_net_add_route(bed.net, &mine), ==, 0);
+    testbed_advance(&bed, 101 * MIR_US_PER_S);
+    check_int(iface()->nd6.learned_count, ==, 0);
+    check_str(next_hop("2001:db8:1::5"), "2001:db8:1::5");
+    check_str(next_hop("2001:db8:fe00::1"), BED6_PEER_LL);
+    tap_case("taken away while the router still tells it: there again with the next advertisement");
+    bed6_ra_begin(&ra, 100);
+    bed6_ra_prefix(&ra, "2001:db8:2::", 64, "L", 100, 50);
+    bed6_ra_send(&bed, &ra);
+    own.ip = bed6_ip("2001:db8:2::77");
+    check_int(mir_net_add_address(bed.net, 0, &own), ==, 0);
+    check_int(mir_net_remove_address(bed.net, &own.ip), ==, 0);
+    check_str(next_hop("2001:db8:2::5"), BED6_PEER_LL);
+    bed6_ra_send(&bed, &ra);
+    check_str(next_hop("2001:db8:2::5"), "2001:db8:2::5");
+    testbed_close(&bed);
+}
+
+static void test_many_routes(void)
+{
+    open_bed(false);
+    advertise(0, "2001:db8:1::", 86400, 14400);
+    testbed_advance(&bed, 3 * MIR_US_PER_S);
+    tap_case("a flood of routes does not lock out the routers");
+    for (unsigned i = 0; i < 40; i++) {
+        char text[40];
+        mir_format(text, sizeof text, "2001:db8:%x::", 0x100 + i);
+        bed6_ra_begin(&ra, 0);
+        bed6_ra_route(&ra, text, 48, MIR__ND6_MEDIUM, UINT32_MAX);
+        bed6_ra_send_from(&bed, mac_3, "fe80::3", &ra);
+    }
+    check_int(iface()->nd6.learned_count, ==, MIR__ND6_LEARNED_MAX);
+    check_str(next_hop("2001:db8:ffff::1"), "");
+    bed6_ra_begin(&ra, 1800);
+    bed6_ra_send(&bed, &ra);
+    check_str(next_hop("2001:db8:ffff::1"), BED6_PEER_LL);
+    ra.data[5] = 0x08; /* high */
+    bed6_ra_send_from(&bed, mac_2, "fe80::2", &ra);
+    check_str(next_hop("2001:db8:ffff::1"), "fe80::2");
+    ra.data[5] = 0;
+    tap_case("but a third router takes nobody's place");
+    bed6_ra_send_from(&bed, mac_3, "fe80::3", &ra);
+    check_int(iface()->nd6.learned_count, ==, MIR__ND6_LEARNED_MAX);
+    check_str(next_hop("2001:db8:1::1"), "2001:db8:1::1");
+    testbed_close(&bed);
+}
+
 int main(void)
 {
     tap_begin("net_slaac");
@@ -541,5 +604,7 @@ int main(void)
     test_routers();
     test_redirects();
     test_names();
+    test_configured();
+    test_many_routes();
     return tap_done();
 }
