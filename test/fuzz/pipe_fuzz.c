@@ -81,7 +81,10 @@ static void echo(struct mir_tcp *tcp, unsigned events, void *arg)
     (void)arg;
     (void)events;
     while ((r = mir_tcp_recv_view(tcp, &view)) == 0) {
-        if (mir_tcp_send_room(tcp) == 0 || mir_tcp_send_view(tcp, view) < 0) {
+        bool has_room = mir_tcp_send_room(tcp) > 0;
+        if (!has_room)
+            mir_view_release(&view);
+        if (!has_room || mir_tcp_send_view(tcp, view) < 0) {
             mir_tcp_abort(tcp);
             return;
         }
