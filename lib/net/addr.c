@@ -40,7 +40,10 @@ bool mir_ip_is_any(const struct mir_ip *ip)
 
 bool mir_ip_equal(const struct mir_ip *a, const struct mir_ip *b)
 {
-    return mir_memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+    uint64_t x[2], y[2];
+    mir_memcpy(x, a->bytes, sizeof x);
+    mir_memcpy(y, b->bytes, sizeof y);
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
 }
 
 static int parse_v4(const char *text, size_t len, uint32_t *addr)

@@ -21,18 +21,15 @@
 
 uint16_t mir__ip4_next_id(struct mir_net *net)
 {
-    uint32_t left, right, key = net->ip_id_key;
-    uint16_t counter = net->ip_id++;
-    left = counter >> 8;
-    right = counter & 0xff;
-    /* Four Feistel rounds over two bytes: a permutation whatever the round function is. */
-    for (uint32_t round = 0; round < 4; round++) {
-        uint32_t f = (right + round * 0x3d + (key >> 8 * round & 0xff)) * 0x9e3779b1u ^ key;
-        uint32_t next = left ^ (f >> 24 ^ (f >> 13 & 0xff));
-        left = right;
-        right = next & 0xff;
-    }
-    return (uint16_t)(left << 8 | right);
+    uint32_t key = net->ip_id_key;
+    uint32_t id = net->ip_id++ ^ (key & 0xffff);
+    /* Each step can be undone modulo 65,536, so all together are a permutation: a product with an
+     * odd number, and a word xored with its own upper half. */
+    id = id * ((key >> 15 & 0xfffe) | 1) & 0xffff;
+    id = (id ^ id >> 8) * 0x9e3bu & 0xffff;
+    id = ((id ^ id >> 7) + (key >> 8)) & 0xffff;
+    id = (id ^ id >> 8) * 0x85ebu & 0xffff;
+    return (uint16_t)(id ^ id >> 9);
 }
 
 void mir__ip4_push_header(struct mir_buf *buf, const struct mir__ip_params *params, uint16_t id,
