@@ -193,6 +193,42 @@ static void test_server_limits(void)
     check_int(s.accepts, ==, 3);
     script_close(&s);
 
+    tap_case("server: whoever resets what others opened in its name does not free the limit");
+    open_server(2);
+    fetch_cookie();
+    s.closes_on_accept = true;
+    for (int i = 0; i < 4; i++) {
+        in(&s, "S", 0, 0, 0);
+        out(&s, "SA", 0, 1, 0);
+        in(&s, "R", 1, 0, 0);
+        check_int(s.accepts, ==, i < 2 ? i + 1 : 2);
+        s.peer_port++;
+    }
+    check_int(script_stat(&s, "fastopen_limit"), ==, 2);
+    script_wait(&s, 61 * MIR_US_PER_S);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    check_int(s.accepts, ==, 3);
+    script_close(&s);
+
+    tap_case("server: the end of the handshake does not end the wait of a close that lingers");
+    open_server(4);
+    fetch_cookie();
+    s.answer_len = 10;
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    out(&s, "PA", 1, 1, 10);
+    check_int(mir_tcp_set_option(s.tcp, MIR_TCP_LINGER_MS, 3000), ==, 0);
+    mir_tcp_close(s.tcp);
+    s.tcp = NULL;
+    in(&s, "A", 1, 1, 0);
+    script_wait(&s, 3100000);
+    while (script_next(&s))
+        continue;
+    check_int(s.hdr.flags & MIR__TCP_RST, !=, 0);
+    check_int(script_stat(&s, "linger_timeouts"), ==, 1);
+    script_close(&s);
+
     tap_case("server: RST ends it, the application is told");
     open_server(4);
     fetch_cookie();

@@ -118,6 +118,30 @@ static void test_negotiation(void)
         check_int(s.opt.sack_count, ==, has == 3);
         script_close(&s);
     }
+
+    tap_case(
+        "SYN cookies where timestamps are switched off: none is agreed, whatever the peer says");
+    for (int late = 0; late < 2; late++) {
+        struct mir_net_config without = {.tcp_no_timestamps = true};
+        script_open(&s, &without);
+        script_listen(&s, 1);
+        in(&s, "S", 0, 0, 0);
+        out(&s, "SA", 0, 1, 0);
+        s.peer_port++;
+        s.ts = s.sack = true;
+        in(&s, "S", 0, 0, 0);
+        out(&s, "SA", 0, 1, 0);
+        check_int(script_stat(&s, "cookies_sent"), ==, 1);
+        check(!s.opt.has_ts && !s.opt.sack_permitted && !s.opt.has_wscale);
+        s.ts = late != 0;
+        s.tsecr = 0;
+        in(&s, "A", 1, 1, 0);
+        check_int(script_stat(&s, "cookies_accepted"), ==, 1);
+        in(&s, "PA", 1, 1, 100);
+        out(&s, "A", 1, 101, 0);
+        check(!s.opt.has_ts);
+        script_close(&s);
+    }
 }
 
 /* ---- receiving ------------------------------------------------------------------------------- */

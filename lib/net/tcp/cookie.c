@@ -60,12 +60,12 @@ void mir__tcp_cookie_make(const struct mir__tcp_state *host, const struct mir__t
     uint64_t slot = now_of(host) / SLOT_US;
     uint32_t data = (uint32_t)(slot & 3) << 6 | index_of_mss(mir__tcp_peer_mss(&syn->opt)) << 3;
     uint32_t ts_bits = 0;
-    if (syn->opt.has_ts) {
+    if (syn->opt.has_ts && !host->no_timestamps) {
         uint32_t wscale = syn->opt.has_wscale
                               ? MIR_MIN(syn->opt.wscale, (uint8_t)MIR__TCP_WSCALE_MAX)
                               : MIR__TCP_NO_WSCALE;
         uint32_t clock = ms_of(now_of(host)) + mir__tcp_ts_offset(host, tuple);
-        ts_bits = wscale << 2 | (syn->opt.sack_permitted ? TS_SACK : 0) | TS_TAG;
+        ts_bits = wscale << 2 | (syn->opt.sack_permitted && !host->no_sack ? TS_SACK : 0) | TS_TAG;
         *tsval = (clock & ~TS_MASK) | ts_bits;
         if (seq_gt(*tsval, clock)) /* never ahead of the clock that goes on from here */
             *tsval -= 1u << TS_BITS;
@@ -82,6 +82,7 @@ bool mir__tcp_cookie_check(const struct mir__tcp_state *host, const struct mir__
     uint64_t now_slot = now_of(host) / SLOT_US;
     uint64_t slot = now_slot - ((now_slot - (data >> 6)) & 3);
     uint32_t ts_bits = ack->opt.has_ts ? ack->opt.tsecr & TS_MASK : 0;
+    bool has_ts = (ts_bits & TS_TAG) != 0; /* else nothing was agreed, whatever comes now */
     if (now_slot - slot > 1 || (data & 7) != 0)
         return false;
     if (compose(host, tuple, irs, slot, data | ts_bits << 8) != iss)
@@ -90,11 +91,11 @@ bool mir__tcp_cookie_check(const struct mir__tcp_state *host, const struct mir__
         .iss = iss,
         .irs = irs,
         .mss = mss_of_index[data >> 3 & 7],
-        .wscale = ack->opt.has_ts ? (uint8_t)(ts_bits >> 2) : MIR__TCP_NO_WSCALE,
-        .ts_recent = ack->opt.has_ts ? ack->opt.tsval : 0,
+        .wscale = has_ts ? (uint8_t)(ts_bits >> 2) : MIR__TCP_NO_WSCALE,
+        .ts_recent = has_ts ? ack->opt.tsval : 0,
         .wnd = ack->hdr.wnd,
-        .has_sack = ack->opt.has_ts && (ts_bits & TS_SACK) != 0,
+        .has_sack = has_ts && (ts_bits & TS_SACK) != 0,
     };
-    half->node.has_ts = ack->opt.has_ts;
+    half->node.has_ts = has_ts;
     return true;
 }

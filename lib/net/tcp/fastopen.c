@@ -15,6 +15,8 @@
  * until the handshake ends, FIN waits for that too. Since the object exists before the peer has
  * shown that it can receive, their number is limited (section 5.1): above the listener's limit, and
  * with a bad cookie, the SYN is treated as any other, its data ignored and sent again by the peer.
+ * One that is reset instead of answered, as by a host whose address somebody else uses, counts for
+ * thirty to sixty seconds more, or the limit would be none.
  *
  * Client, mir_tcp_connect_data(). Cookies live in a table of 128 hosts, four to a bucket, the
  * longest unused goes. The data goes into the SYN as far as the peer's MSS of last time allows. A
@@ -29,6 +31,7 @@
 
 #define KEY_US    (7200 * MIR_US_PER_S)
 #define SILENT_MS (3600u * 1000u)
+#define PERIOD_US (30 * MIR_US_PER_S)
 #define SETS      32u
 #define WAYS      4u
 
@@ -144,6 +147,25 @@ void mir__tcp_fast_over(struct mir__tcp_pcb *pcb)
     pcb->is_fast_open = false;
 }
 
+uint32_t mir__tcp_fast_pending(struct mir__tcp_state *host)
+{
+    uint32_t period = (uint32_t)(now_of(host) / PERIOD_US);
+    if (period != host->fast_period) {
+        host->fast_resets[1] = period == host->fast_period + 1 ? host->fast_resets[0] : 0;
+        host->fast_resets[0] = 0;
+        host->fast_period = period;
+    }
+    return host->fast_pending + host->fast_resets[0] + host->fast_resets[1];
+}
+
+void mir__tcp_fast_reset(struct mir__tcp_pcb *pcb)
+{
+    if (!pcb->is_fast_open)
+        return;
+    (void)mir__tcp_fast_pending(pcb->host);
+    pcb->host->fast_resets[0]++;
+}
+
 /* ---- client ------------------------------------------------------------------------------------
  */
 
@@ -199,7 +221,10 @@ uint32_t mir__tcp_fast_ask(struct mir__tcp_pcb *pcb, struct mir__tcp_options *op
         return 0;
     opt->cookie_len = entry->len;
     opt->cookie = entry->cookie;
-    uint32_t mss = MIR_MIN(entry->mss, mir__tcp_offer_mss(&pcb->busy->route));
+    /* What the path takes; the SYN must not be fragmented. */
+    uint32_t fixed = pcb->busy->route.ip_header_len + MIR__TCP_HEADER_BYTES;
+    uint32_t mtu = pcb->busy->route.mtu;
+    uint32_t mss = MIR_MIN((uint32_t)entry->mss, mtu > fixed ? mtu - fixed : 0);
     uint32_t headers = mir__tcp_options_len(opt);
     MIR__TCP_COUNT(host, fastopen_sent);
     return mss > headers ? MIR_MIN(mss - headers, pcb->busy->sendq.q.bytes) : 0;

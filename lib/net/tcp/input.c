@@ -292,6 +292,7 @@ static void reset_arrived(struct mir__tcp_pcb *pcb, const struct mir__tcp_segmen
         return;
     }
     MIR__TCP_COUNT(pcb->host, resets_in);
+    mir__tcp_fast_reset(pcb);
     if (pcb->state == MIR_TCP_S_SYN_RECEIVED)
         MIR__TCP_COUNT(pcb->host, connect_failed);
     bool is_over = pcb->state == MIR_TCP_S_CLOSING || pcb->state == MIR_TCP_S_LAST_ACK;

@@ -327,9 +327,11 @@ struct mir__tcp_state {
     uint8_t isn_key[16];
     uint8_t cookie_key[16];
     uint8_t ts_key[16];
-    uint8_t fast_key[2][16];        /* of Fast Open cookies: present one, the one before */
-    mir_time_us fast_key_us;        /* 0: none yet */
-    uint32_t fast_pending;          /* connections with is_fast_open */
+    uint8_t fast_key[2][16]; /* of Fast Open cookies: present one, the one before */
+    mir_time_us fast_key_us; /* 0: none yet */
+    uint32_t fast_pending;   /* connections with is_fast_open */
+    uint32_t fast_resets[2]; /* such that were reset, in fast_period and before it */
+    uint32_t fast_period;
     struct mir_io_page *fast_cache; /* cookies of others; NULL until there is one */
 
     const struct mir__tcp_cc *cc; /* of new connections */
@@ -742,8 +744,10 @@ bool mir__tcp_fast_check(struct mir__tcp_state *host, const struct mir__tcp_tupl
 void mir__tcp_fast_begin(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *syn);
 /** Its handshake is complete. */
 void mir__tcp_fast_completed(struct mir__tcp_pcb *pcb);
-/** It does not count as pending any more. */
+/** It does not count as pending any more; a reset one does for a while. */
 void mir__tcp_fast_over(struct mir__tcp_pcb *pcb);
+void mir__tcp_fast_reset(struct mir__tcp_pcb *pcb);
+uint32_t mir__tcp_fast_pending(struct mir__tcp_state *host);
 /** Our SYN: add the option; returns how many bytes of the queue may go with it. */
 uint32_t mir__tcp_fast_ask(struct mir__tcp_pcb *pcb, struct mir__tcp_options *opt);
 /** Is there a cookie for @remote, so that a SYN can carry data? */

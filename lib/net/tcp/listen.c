@@ -270,14 +270,15 @@ static void answer_with_cookie(struct mir__tcp_listener *listener,
 {
     struct mir__tcp_state *host = listener->host;
     uint32_t tsval = 0;
+    bool has_ts = syn->opt.has_ts && !host->no_timestamps;
     struct mir__tcp_half_open half = {
         .listener = listener,
         .irs = syn->hdr.seq,
-        .ts_recent = syn->opt.tsval,
-        .wscale = syn->opt.has_ts && syn->opt.has_wscale ? syn->opt.wscale : MIR__TCP_NO_WSCALE,
-        .has_sack = syn->opt.has_ts && syn->opt.sack_permitted && !host->no_sack,
+        .ts_recent = has_ts ? syn->opt.tsval : 0,
+        .wscale = has_ts && syn->opt.has_wscale ? syn->opt.wscale : MIR__TCP_NO_WSCALE,
+        .has_sack = has_ts && syn->opt.sack_permitted && !host->no_sack,
     };
-    half.node.has_ts = syn->opt.has_ts;
+    half.node.has_ts = has_ts;
     mir__tcp_cookie_make(host, tuple, syn, &half.iss, &tsval);
     if (listener->cookie_us == MIR_TIME_NEVER ||
         now_of(host) - listener->cookie_us > 60 * MIR_US_PER_S)
@@ -396,7 +397,7 @@ static bool open_fast(struct mir__tcp_listener *listener, const struct mir__tcp_
     struct mir__tcp_state *host = listener->host;
     if (!half->wants_cookie || !mir__tcp_fast_check(host, tuple, &syn->opt))
         return false;
-    if (host->fast_pending >= listener->fastopen_max) {
+    if (mir__tcp_fast_pending(host) >= listener->fastopen_max) {
         MIR__TCP_COUNT(host, fastopen_limit);
         return false;
     }

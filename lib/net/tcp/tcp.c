@@ -163,7 +163,8 @@ void mir__tcp_establish(struct mir__tcp_pcb *pcb)
         pcb->rto_us = MIR__TCP_RTO_AFTER_SYN_US;
     else
         pcb->rto_us = MIR__TCP_RTO_INITIAL_US;
-    mir__tcp_timer_keepalive(pcb);
+    if (!pcb->is_detached) /* the deadline may be that of a close which lingers */
+        mir__tcp_timer_keepalive(pcb);
     if (!pcb->is_passive)
         mir__tcp_raise(pcb, MIR_TCP_CONNECTED);
 }
