@@ -128,10 +128,40 @@ static void test_strict(void)
     script_close(&s);
 }
 
+static void test_long_round_trip(void)
+{
+    tap_case("half a minute of silence: the rate is not one window for such a round trip");
+    open_flow(40000, false);
+    uint32_t sent = grow(5, 40000) + take_all();
+    uint32_t tsval = s.opt.tsval;
+    script_wait(&s, 30 * MIR_US_PER_S);
+    (void)take_all();
+    s.tsecr = tsval;
+    in(&s, "A", 1, 1 + sent, 0);
+    check_int(info().srtt_us, >, MIR_US_PER_S);
+    check_int(info().pacing_rate_bytes, >=, info().cwnd_bytes * 6ull);
+    script_close(&s);
+
+    tap_case("acknowledgments were lost: the answer to a repetition tells no round trip");
+    open_flow(40000, false);
+    sent = grow(5, 40000) + take_all();
+    tsval = s.opt.tsval;
+    script_wait(&s, 30 * MIR_US_PER_S);
+    (void)take_all();
+    s.tsecr = tsval;
+    s.sack_count = 1;
+    s.sack_block[0][0] = 1 + sent - MSS;
+    s.sack_block[0][1] = 1 + sent;
+    in(&s, "A", 1, 1 + sent, 0);
+    check_int(info().srtt_us, <, 100 * MIR_US_PER_MS);
+    script_close(&s);
+}
+
 int main(void)
 {
     tap_begin("tcp_pace");
     test_burst();
     test_strict();
+    test_long_round_trip();
     return tap_done();
 }

@@ -28,6 +28,13 @@ static void keep_backoff(struct mir__tcp_pcb *pcb)
     pcb->rto_us = (uint32_t)MIR_MIN(rto_us, MIR__TCP_RTO_MAX_US);
 }
 
+/* The answer to something that was there already (D-SACK): the timestamp in it is that of the last
+ * news, and may be as old as the acknowledgments are that were lost. */
+static bool answers_repeat(const struct mir__tcp_segment *seg)
+{
+    return seg->opt.sack_count > 0 && seq_le(seg->opt.sack[0].right, seg->hdr.ack);
+}
+
 static void take_rtt(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *seg)
 {
     if (pcb->is_timing && seq_ge(seg->hdr.ack, pcb->busy->rtt_seq)) {
@@ -35,7 +42,7 @@ static void take_rtt(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *se
         mir_time_us rtt = seg->now_us - pcb->busy->rtt_start_us;
         mir__tcp_rtt_sample(pcb, (uint32_t)MIR_MIN(rtt, MIR__TCP_RTO_MAX_US));
     } else if (pcb->rexmt_count > 0 && pcb->has_ts && seg->opt.has_ts && seg->opt.tsecr != 0 &&
-               pcb->snd_una != pcb->iss) {
+               pcb->snd_una != pcb->iss && !answers_repeat(seg)) {
         /* After retransmissions Karn leaves nothing to time; the echoed timestamp does not lie
          * about which transmission it answers (RFC 7323 section 4.1). */
         uint32_t rtt_ms = mir__tcp_tsval(pcb, seg->now_us) - seg->opt.tsecr;

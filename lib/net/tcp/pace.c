@@ -18,6 +18,10 @@
  * In both the bucket holds at least what the rate gives in two ticks of the timers, which may be
  * one tick late (lib/run). A connection that may not send yet waits for MIR__TCP_T_PACE.
  *
+ * A path that was silent for a while, or a clock that jumped, leaves a long round trip in the
+ * estimate, and a rate by that would be so low that it takes minutes until it is forgotten: a round
+ * trip counts as four of the shortest at most. Queues longer than that are held by the ACK clock.
+ *
  * Only one number is kept: when the bucket will be full again (the virtual scheduling form of a
  * leaky bucket). Probes and the first retransmission of a recovery are not held back.
  *
@@ -30,6 +34,7 @@
 #define USUAL_SEGMENTS  16u
 #define STRICT_SEGMENTS 2u
 #define TICKS_US        2048u
+#define LONG_ROUND      4u /* shortest round trips */
 
 static bool is_strict(const struct mir__tcp_pcb *pcb)
 {
@@ -39,6 +44,12 @@ static bool is_strict(const struct mir__tcp_pcb *pcb)
 static bool is_paced(const struct mir__tcp_pcb *pcb)
 {
     return pcb->srtt_us >= USUAL_RTT_US || (pcb->srtt_us != 0 && is_strict(pcb));
+}
+
+/* The round trip that a window is spread over. */
+static mir_time_us round_of(const struct mir__tcp_pcb *pcb)
+{
+    return MIR_MIN((mir_time_us)pcb->srtt_us, (mir_time_us)pcb->min_rtt_us * LONG_ROUND);
 }
 
 /* Bytes for each five round trips. */
@@ -53,14 +64,14 @@ static uint64_t five_windows(const struct mir__tcp_pcb *pcb)
 /* How long @len bytes take at the rate. */
 static mir_time_us time_of(const struct mir__tcp_pcb *pcb, uint32_t len)
 {
-    return (uint64_t)len * pcb->srtt_us * 5 / five_windows(pcb);
+    return len * round_of(pcb) * 5 / five_windows(pcb);
 }
 
 uint64_t mir__tcp_pace_rate(const struct mir__tcp_pcb *pcb)
 {
     if (!is_paced(pcb))
         return 0;
-    return five_windows(pcb) * MIR_US_PER_S / 5 / pcb->srtt_us;
+    return five_windows(pcb) * MIR_US_PER_S / 5 / round_of(pcb);
 }
 
 bool mir__tcp_pace_allows(struct mir__tcp_pcb *pcb)
