@@ -490,6 +490,33 @@ static void test_linger(void)
     script_close(&s);
 }
 
+static void test_no_route(void)
+{
+    struct mir_net_prefix ours = {mir_ip_from_v4(TESTBED_IP), 24};
+    for (int is_back = 0; is_back < 2; is_back++) {
+        tap_case("closed while there is no route: %s",
+                 is_back ? "FIN leaves when there is one again" : "given up after two minutes");
+        script_open(&s, NULL);
+        script_accept(&s);
+        check_int(mir_net_remove_address(s.bed.net, &ours.ip), ==, 0);
+        mir_tcp_close(s.tcp);
+        s.tcp = NULL;
+        script_wait(&s, 3 * MIR_US_PER_S);
+        quiet(&s);
+        check_int(script_stat(&s, "connections"), ==, 1);
+        if (is_back) {
+            check_int(mir_net_add_address(s.bed.net, 0, &ours), ==, 0);
+            script_wait(&s, 2 * MIR_US_PER_S);
+            out(&s, "FA", 1, 1, 0);
+        } else {
+            script_wait(&s, 125 * MIR_US_PER_S);
+            check_int(script_stat(&s, "connections"), ==, 0);
+            check_int(script_stat(&s, "timed_out"), ==, 1);
+        }
+        script_close(&s);
+    }
+}
+
 int main(void)
 {
     tap_begin("tcp_close");
@@ -501,5 +528,6 @@ int main(void)
     test_leaks();
     test_closed_window();
     test_linger();
+    test_no_route();
     return tap_done();
 }

@@ -576,6 +576,23 @@ static void test_keepalive(void)
     check_int(mir_tcp_error(s.tcp), ==, -MIR_ETIMEDOUT);
     script_close(&s);
 
+    tap_case("keep-alive: what is not acknowledged asks already, and decides when it is over");
+    script_open(&s, NULL);
+    script_accept(&s);
+    set(MIR_TCP_KEEPALIVE_IDLE_S, 60);
+    set(MIR_TCP_KEEPALIVE_INTVL_S, 10);
+    set(MIR_TCP_KEEPALIVE_COUNT, 3);
+    script_send(&s, 100);
+    script_wait(&s, 130 * MIR_US_PER_S);
+    while (script_next(&s))
+        check_int(s.len, ==, 100);
+    check_int(script_stat(&s, "keepalive_probes"), ==, 0);
+    in(&s, "A", 1, 101, 0);
+    check_int(script_events(&s) & MIR_TCP_FAILED, ==, 0);
+    script_wait(&s, 121 * MIR_US_PER_S);
+    out(&s, "A", 100, 1, 0);
+    script_close(&s);
+
     tap_case("without keep-alive an idle connection sends nothing, and holds no memory");
     script_open(&s, NULL);
     script_accept(&s);

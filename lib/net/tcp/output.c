@@ -241,7 +241,7 @@ static uint32_t transmit(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t len, b
         buf->flags |= mir_ip_is_v4(&pcb->node.remote) ? MIR_BUF_GSO_TCP4 : MIR_BUF_GSO_TCP6;
         buf->gso_size = (uint16_t)mss;
     }
-    if (got > 0 && got % mss != 0)
+    if (got > 0 && got % mss != 0 && !is_probe)
         pcb->small_end = seq + got;
     uint32_t space = got + (with_fin ? 1 : 0);
     sent(pcb, seq, seq + space);
@@ -474,6 +474,13 @@ static void watch_window(struct mir__tcp_pcb *pcb)
     mir__tcp_timer_persist(pcb);
 }
 
+/* Is there data or a FIN, and a block to remember in that it could not be sent? */
+static bool has_to_send(const struct mir__tcp_pcb *pcb)
+{
+    return mir__tcp_is_busy(pcb) && (pcb->busy->sendq.q.bytes > 0 ||
+                                     (pcb->fin_queued && pcb->snd_una != pcb->snd_first + 1));
+}
+
 /* Nothing to do, not even a FIN that a shortage of memory left behind. */
 static bool is_at_rest(const struct mir__tcp_pcb *pcb)
 {
@@ -489,8 +496,10 @@ void mir__tcp_output(struct mir__tcp_pcb *pcb)
         if (!pcb->is_fast_open || pcb->rexmt_count > 0)
             return;
     }
-    if (is_at_rest(pcb) || !refresh_route(pcb)) {
-        if (pcb->busy->sendq.q.bytes > 0 && !mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT))
+    if (is_at_rest(pcb))
+        return;
+    if (!refresh_route(pcb)) {
+        if (has_to_send(pcb) && !mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT))
             mir__tcp_timer_rexmt(pcb);
         return;
     }

@@ -157,7 +157,11 @@ static void rexmt_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
         return;
     }
     if (pcb->snd_una == pcb->snd_max && !is_syn) {
-        mir__tcp_mark(pcb); /* a buffer was missing */
+        if (pcb->is_detached && pcb->busy->route.iface == NULL &&
+            now_us - pcb->received_us > 2 * MIR__TCP_RTO_MAX_US)
+            give_up(pcb); /* no way to send it, and nobody to lose patience */
+        else
+            mir__tcp_mark(pcb); /* a buffer or a route was missing */
         return;
     }
     uint32_t syn_limit = pcb->is_passive ? MIR__TCP_R2_SYN_ACK : MIR__TCP_R2_SYN;
@@ -208,6 +212,11 @@ static void keep_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
         return;
     if (now_us - pcb->received_us < idle_us) {
         mir__tcp_timer_keepalive(pcb);
+        return;
+    }
+    if (pcb->snd_una != pcb->snd_max || pcb->is_persist) {
+        /* What is outstanding asks the peer already (RFC 9293 section 3.8.4, MUST-26). */
+        mir__tcp_timer_set(pcb, MIR__TCP_T_KEEP, now_us + idle_us);
         return;
     }
     if (pcb->keep_sent >= pcb->keep_count) {
