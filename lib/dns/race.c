@@ -138,7 +138,7 @@ static void go_on(struct mir_tcp_race *race)
     race->has_begun = true;
     mir_timer_cancel(&race->next);
     bool has_tried = begin_attempt(race);
-    if (has_tried && race->todo_count > 0)
+    if (has_tried) /* addresses that are still to come wait, too */
         mir_timer_set(loop, &race->next, mir_loop_now(loop) + ATTEMPT_DELAY_US);
     if (race->open_count == 0 && race->query[0] == NULL && race->query[1] == NULL)
         end(race, race->error, NULL);

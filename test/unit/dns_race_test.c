@@ -356,6 +356,34 @@ static void test_resolution_delay(void)
     finish();
 }
 
+static void test_late_family(void)
+{
+    tap_case("A just behind AAAA: its attempt waits for the 250 ms all the same");
+    begin(1, 1, 60 * MIR_US_PER_S);
+    holds_v4 = true;
+    dnsbed_run(&bed, 5 * MIR_US_PER_MS);
+    check_int(fake.count, ==, 1);
+    send_held();
+    dnsbed_run(&bed, 200 * MIR_US_PER_MS);
+    check_int(fake.count, ==, 1);
+    dnsbed_run(&bed, 60 * MIR_US_PER_MS);
+    check_int(fake.count, ==, 2);
+    check_int(after_ms(1), >=, 250);
+    mir_tcp_race_cancel(&race);
+    finish();
+
+    tap_case("A long after AAAA: at once");
+    begin(1, 1, 60 * MIR_US_PER_S);
+    holds_v4 = true;
+    dnsbed_run(&bed, 400 * MIR_US_PER_MS);
+    check_int(fake.count, ==, 1);
+    send_held();
+    dnsbed_run(&bed, 5 * MIR_US_PER_MS);
+    check_int(fake.count, ==, 2);
+    mir_tcp_race_cancel(&race);
+    finish();
+}
+
 static void test_ends(void)
 {
     tap_case("no addresses at all");
@@ -450,6 +478,7 @@ int main(void)
     test_order();
     test_race();
     test_resolution_delay();
+    test_late_family();
     test_ends();
     test_tasks();
     return tap_done();
