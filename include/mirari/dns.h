@@ -198,8 +198,9 @@ void mir_dns_close(struct mir_dns *dns);
 /** Ask these servers from now on. Returns 0 or -MIR_EINVAL (too many). */
 int mir_dns_set_servers(struct mir_dns *dns, const struct mir_endpoint *servers,
                         uint32_t count) MIR_CHECK;
-/** Wait until there is a server to ask, as when DHCP has not told one yet. Returns 0,
- *  -MIR_ETIMEDOUT, -MIR_ECANCELED. Only in a task. */
+/** Wait until there is a server to ask, as when DHCP has not told one yet, and for a moment until
+ *  there is a way to it, as while IPv6 addresses are tested. Returns 0, -MIR_ETIMEDOUT,
+ *  -MIR_ECANCELED. Only in a task. */
 int mir_dns_wait_servers(struct mir_dns *dns, mir_time_us deadline_us) MIR_CHECK;
 void mir_dns_get_stats(const struct mir_dns *dns, struct mir_dns_stats *stats);
 /** Forget what was learnt from servers. */

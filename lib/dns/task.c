@@ -7,6 +7,9 @@
  */
 #include "lib/dns/internal.h"
 
+/* A new IPv6 address is tested for up to two seconds (RFC 4862 section 5.4). */
+#define WAY_US (3 * MIR_US_PER_S)
+
 struct waiting {
     struct mir_wait wait;
     bool is_done;
@@ -61,12 +64,27 @@ int mir_dns_resolve_wait(struct mir_dns *dns, const char *name, uint16_t type,
     return r;
 }
 
+/* Is there a way to one of the servers? */
+static bool has_way(struct mir_dns *dns)
+{
+    struct mir_ip src;
+    for (uint32_t i = 0; i < dns->config.server_count; i++) {
+        if (mir__dns_source(dns->stack, &dns->servers[i].at.ip, &src))
+            return true;
+    }
+    return false;
+}
+
 int mir_dns_wait_servers(struct mir_dns *dns, mir_time_us deadline_us)
 {
+    mir_time_us way_until_us = 0;
     int r = 0;
     mir__dns_follow_stack(dns);
-    while (r == 0 && dns->config.server_count == 0) {
-        r = mir_wait_on(dns->stack->loop, &dns->stack->address_ready, deadline_us);
+    while (r == 0 && !has_way(dns)) {
+        if (way_until_us == 0 && dns->config.server_count > 0)
+            way_until_us = mir__dns_now(dns) + WAY_US;
+        r = mir_wait_on(dns->stack->loop, &dns->stack->address_ready,
+                        way_until_us == 0 ? deadline_us : MIR_MIN(deadline_us, way_until_us));
         mir__dns_follow_stack(dns);
     }
     return dns->config.server_count > 0 ? 0 : r;
