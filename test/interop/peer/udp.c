@@ -2,7 +2,7 @@
 /* Datagrams: a relay with a socket towards the target for each asker, and a client of echo. */
 #include "peer.h"
 
-enum { FLOWS_MAX = 64, DATAGRAM_MAX = 3000, AGAIN_US = 200 * 1000, TRIES_MAX = 100 };
+enum { FLOWS_MAX = 64, DATAGRAM_MAX = 3000, AGAIN_US = 60 * 1000, TRIES_MAX = 300 };
 
 /* ---- the relay ------------------------------------------------------------------------------ */
 
