@@ -11,6 +11,9 @@
  * as views onto the pages a device filled (mir_tcp_recv_view). The copying calls exist for
  * convenience.
  *
+ * Interfaces are counted from 1, in the order in which they were added (on the host's stack: as the
+ * host counts them). 0 is none of them in particular: see each call for what it means there.
+ *
  * All calls belong to the loop's thread. Inside a handler every call is allowed, closing too.
  */
 #ifndef MIRARI_NET_H
@@ -543,7 +546,7 @@ enum mir_net_address_origin {
 struct mir_net_address {
     struct mir_ip ip;
     uint8_t prefix_len;
-    uint32_t interface; /**< 0 = the one added first */
+    uint32_t if_index; /**< from 1 */
     enum mir_net_address_state state;
     enum mir_net_address_origin origin;
     mir_time_us preferred_until_us; /**< MIR_TIME_NEVER = for ever */
@@ -563,7 +566,7 @@ struct mir_net_route {
     struct mir_ip prefix;  /**< 0.0.0.0 or :: with length 0: the default route of a family */
     uint8_t prefix_len;    /**< 0 .. 32 for IPv4, 0 .. 128 for IPv6 */
     struct mir_ip gateway; /**< any = they are on the link */
-    uint32_t interface;    /**< 0 = the one added first */
+    uint32_t if_index;     /**< from 1; 0 when adding: the one added first */
     uint32_t metric;       /**< among equal prefixes the lowest wins */
     enum mir_net_route_origin origin; /**< told by mir_net_each_route(); ignored when adding */
 };
@@ -588,15 +591,15 @@ int mir_net_add_interface(struct mir_net *net, struct mir_net_dev *dev,
 /**
  * mir_net_add_address() - one more address for an interface.
  *
- * @interface  0 = the one added first
- * @address    either family; its network becomes a connected route
+ * @if_index  from 1; 0 = the one added first
+ * @address   either family; its network becomes a connected route
  *
  * Returns 0, -MIR_EINVAL (not one host's address, or IPv6 where that is off), -MIR_EEXIST,
  *         -MIR_ENOENT (no such interface), -MIR_ELIMIT.
  * Cost    O(1). An IPv6 address is usable when duplicates were looked for: stack.address_ready.
  * Source  RFC 1122 section 3.3.4, RFC 4862 section 5.4
  */
-int mir_net_add_address(struct mir_net *net, uint32_t interface,
+int mir_net_add_address(struct mir_net *net, uint32_t if_index,
                         const struct mir_net_prefix *address) MIR_CHECK;
 
 /** Take an address away, whatever it comes from; connections from it find no route any more.
@@ -640,13 +643,13 @@ struct mir_net_lease {
 /**
  * mir_net_get_lease() - the present DHCP lease: to be kept for the next start, and shown.
  *
- * @interface  0 = the one added first
+ * @if_index  from 1; 0 = the one added first
  *
  * Returns 0, -MIR_ENOENT (no such interface, no lease). It may change when stack.address_ready is
  * woken. Give lease->ip as dhcp_last_ip at the next start, which then takes one exchange less.
  * Source  RFC 2131 section 3.2
  */
-int mir_net_get_lease(const struct mir_net *net, uint32_t interface,
+int mir_net_get_lease(const struct mir_net *net, uint32_t if_index,
                       struct mir_net_lease *lease) MIR_CHECK;
 
 /** The API object of the stack. */

@@ -145,12 +145,12 @@ int mir__app_net_config(const struct mir__app_net *net, uint16_t mtu,
     return has_v6 && config->ip6 == MIR_IP6_OFF ? -MIR_EINVAL : 0;
 }
 
-int mir__app_add_routes(const struct mir__app_net *net, struct mir_net *stack, uint32_t index)
+int mir__app_add_routes(const struct mir__app_net *net, struct mir_net *stack, uint32_t if_index)
 {
     int r = 0;
     for (uint32_t i = 0; i < net->route_count && r == 0; i++) {
         struct mir_net_route route = net->routes[i];
-        route.interface = index;
+        route.if_index = if_index;
         r = mir_net_add_route(stack, &route);
     }
     return r;

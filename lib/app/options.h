@@ -101,9 +101,9 @@ bool mir__app_set_host_ip(struct mir__app_net *net, const char *text, size_t len
 int mir__app_net_config(const struct mir__app_net *net, uint16_t mtu,
                         struct mir_net_if_config *config) MIR_CHECK;
 
-/** Add the routes of @net to the interface @index. 0, or as mir_net_add_route(). */
+/** Add the routes of @net to the interface @if_index, from 1. 0, or as mir_net_add_route(). */
 int mir__app_add_routes(const struct mir__app_net *net, struct mir_net *stack,
-                        uint32_t index) MIR_CHECK;
+                        uint32_t if_index) MIR_CHECK;
 
 /** Is the mode of @net @mode? */
 bool mir__app_net_is(const struct mir__app_net *net, const char *mode);

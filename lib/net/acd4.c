@@ -144,7 +144,7 @@ static void on_held_conflict(struct mir__acd4 *acd)
     if (is_again && acd->is_stubborn)
         return; /* announced already in this interval */
     MIR_LOG(NET, WARN, "address conflict: another host uses our IPv4 address interface=%u",
-            iface->index);
+            iface->index + 1);
     acd->conflict_us = now_us;
     if (!is_again) {
         mir__arp_send_announcement(iface, acd->ip);

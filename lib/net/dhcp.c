@@ -246,7 +246,7 @@ static void lose_lease(struct mir__iface *iface, const char *reason)
 {
     if (iface->dhcp.ip == 0)
         return;
-    MIR_LOG(DHCP, WARN, "address given up interface=%u reason=%s", iface->index, reason);
+    MIR_LOG(DHCP, WARN, "address given up interface=%u reason=%s", iface->index + 1, reason);
     iface->dhcp.state = MIR__DHCP_WAITING;
     iface->dhcp.ip = 0;
     mir__dnsinfo_forget(iface, MIR__DNSINFO_DHCP4);
@@ -361,7 +361,7 @@ static void add_route(struct mir__iface *iface, uint32_t dst, uint32_t prefix_le
     if ((gateway != 0 && !mir__ip4_is_host(gateway)) || gateway == iface->dhcp.ip)
         iface->net->counters.dhcp_malformed++;
     else if (mir__route_add(iface->net, &spec, NULL) < 0)
-        MIR_LOG(DHCP, WARN, "no room for a route interface=%u", iface->index);
+        MIR_LOG(DHCP, WARN, "no room for a route interface=%u", iface->index + 1);
 }
 
 /* All routes of the lease but the one that mir__iface_set_address() has set. */
@@ -401,7 +401,7 @@ static void bind(struct mir__iface *iface, bool is_news)
     iface->mtu = lease->mtu >= 576 ? MIR_MIN(lease->mtu, device_mtu) : device_mtu;
     MIR_LOG(DHCP, INFO, "address %u.%u.%u.%u/%u interface=%u lease_s=%u", lease->yiaddr >> 24,
             lease->yiaddr >> 16 & 255, lease->yiaddr >> 8 & 255, lease->yiaddr & 255,
-            (uint32_t)prefix, iface->index, lease->lease_s);
+            (uint32_t)prefix, iface->index + 1, lease->lease_s);
     mir__linklocal4_stop(iface);
     mir__route_forget(iface->net, iface, MIR__ROUTE_DHCP);
     dhcp->ip = lease->yiaddr;
@@ -603,7 +603,8 @@ void mir__dhcp_input(struct mir__iface *iface, const struct mir__ip_meta *meta,
 
 static void decline(struct mir__iface *iface)
 {
-    MIR_LOG(DHCP, WARN, "address is in use by another host, declined interface=%u", iface->index);
+    MIR_LOG(DHCP, WARN, "address is in use by another host, declined interface=%u",
+            iface->index + 1);
     send_decline(iface);
     iface->dhcp.offered_ip = 0;
     pause(iface, DECLINE_PAUSE_US);
@@ -664,11 +665,11 @@ void mir__dhcp_stop(struct mir__iface *iface)
     dhcp->state = MIR__DHCP_OFF;
 }
 
-int mir_net_get_lease(const struct mir_net *net, uint32_t interface, struct mir_net_lease *lease)
+int mir_net_get_lease(const struct mir_net *net, uint32_t if_index, struct mir_net_lease *lease)
 {
-    if (interface >= net->iface_count || net->ifaces[interface].dhcp.ip == 0)
+    const struct mir__iface *iface = mir__net_iface(net, if_index);
+    if (iface == NULL || iface->dhcp.ip == 0)
         return -MIR_ENOENT;
-    const struct mir__iface *iface = &net->ifaces[interface];
     *lease = (struct mir_net_lease){
         .ip = mir_ip_from_v4(iface->dhcp.ip),
         .prefix_len = (uint8_t)mir_popcount32(iface->mask),

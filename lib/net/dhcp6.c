@@ -136,8 +136,8 @@ static void take_reply(struct mir__iface *iface, const struct mir__dhcp6_reply *
     }
     dhcp->is_done = true;
     refresh_s = MIR_MAX(refresh_s, (uint32_t)REFRESH_MIN_S);
-    MIR_LOG(DHCP, INFO, "name servers by DHCPv6 interface=%u count=%u refresh_s=%u", iface->index,
-            reply->server_count, refresh_s);
+    MIR_LOG(DHCP, INFO, "name servers by DHCPv6 interface=%u count=%u refresh_s=%u",
+            iface->index + 1, reply->server_count, refresh_s);
     mir_timer_cancel(&dhcp->timer);
     if (refresh_s == UINT32_MAX) {
         take_names(iface, reply, MIR_TIME_NEVER);

@@ -118,7 +118,7 @@ static void on_tx_ready(void *arg)
 static void on_link(void *arg, bool is_up)
 {
     struct mir__iface *iface = arg;
-    MIR_LOG(NET, INFO, "link index=%u up=%u", iface->index, is_up);
+    MIR_LOG(NET, INFO, "link interface=%u up=%u", iface->index + 1, is_up);
     if (!is_up)
         return;
     /* Perhaps another network now: neighbours are asked again, the address is checked. */
@@ -195,7 +195,7 @@ static void set_gateway(struct mir__iface *iface, uint32_t gateway, enum mir__ro
     iface->gateway = gateway;
     spec.gateway = mir_ip_from_v4(gateway);
     if (gateway != 0 && mir__route_add(net, &spec, NULL) < 0)
-        MIR_LOG(NET, ERROR, "no room for a default route interface=%u", iface->index);
+        MIR_LOG(NET, ERROR, "no room for a default route interface=%u", iface->index + 1);
 }
 
 void mir__iface_set_address(struct mir__iface *iface, uint32_t ip, uint8_t prefix_len,
@@ -219,7 +219,7 @@ void mir__iface_set_address(struct mir__iface *iface, uint32_t ip, uint8_t prefi
         if (ip != 0 && mir__ifaddr_add(iface, &spec, NULL) == 0)
             iface->set_ip = ip;
         else if (ip != 0)
-            MIR_LOG(NET, ERROR, "address is not possible interface=%u", iface->index);
+            MIR_LOG(NET, ERROR, "address is not possible interface=%u", iface->index + 1);
     }
     set_gateway(iface, gateway, is_dhcp ? MIR__ROUTE_DHCP : MIR__ROUTE_MANUAL);
     mir__net_routes_changed(net);

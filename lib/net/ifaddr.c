@@ -341,14 +341,15 @@ void mir__ifaddr_fini(struct mir_net *net)
 
 /* ---- public -------------------------------------------------------------------------------- */
 
-int mir_net_add_address(struct mir_net *net, uint32_t interface,
+int mir_net_add_address(struct mir_net *net, uint32_t if_index,
                         const struct mir_net_prefix *address)
 {
-    if (interface >= net->iface_count)
+    struct mir__iface *iface = mir__net_iface(net, if_index);
+    if (iface == NULL)
         return -MIR_ENOENT;
     struct mir__ifaddr_spec spec = {
         .ip = address->ip, .prefix_len = address->prefix_len, .origin = MIR__IFADDR_MANUAL};
-    return mir__ifaddr_add(&net->ifaces[interface], &spec, NULL);
+    return mir__ifaddr_add(iface, &spec, NULL);
 }
 
 int mir_net_remove_address(struct mir_net *net, const struct mir_ip *ip)
@@ -377,7 +378,7 @@ void mir_net_each_address(const struct mir_net *net,
             struct mir_net_address told = {
                 .ip = addr->ip,
                 .prefix_len = addr->prefix_len,
-                .interface = i,
+                .if_index = i + 1,
                 .state = (enum mir_net_address_state)addr->state,
                 .origin = (enum mir_net_address_origin)addr->origin,
                 .preferred_until_us = addr->preferred_until_us,

@@ -49,7 +49,7 @@ static void on_free(struct mir__iface *iface)
         return;
     ll->ip = ll->acd.ip;
     MIR_LOG(NET, INFO, "address 169.254.%u.%u/16 interface=%u, no DHCP server answers",
-            ll->ip >> 8 & 255, ll->ip & 255, iface->index);
+            ll->ip >> 8 & 255, ll->ip & 255, iface->index + 1);
     mir__acd4_hold(&ll->acd, ll->ip);
 }
 

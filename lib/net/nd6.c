@@ -208,7 +208,7 @@ static void tell_address(const struct mir__ifaddr *addr)
         [MIR__IFADDR_TEMPORARY] = "temporary",
     };
     char text[MIR_IP_TEXT_MAX];
-    MIR_LOG(NET, INFO, "address in use interface=%u address=%s origin=%s", addr->iface->index,
+    MIR_LOG(NET, INFO, "address in use interface=%u address=%s origin=%s", addr->iface->index + 1,
             mir_ip_text(&addr->ip, text), origins[addr->origin]);
 }
 
@@ -261,8 +261,8 @@ static void on_duplicate(struct mir__ifaddr *addr)
     struct mir__iface *iface = addr->iface;
     char text[MIR_IP_TEXT_MAX];
     iface->net->counters.nd_duplicate++;
-    MIR_LOG(NET, WARN, "address is in use by another host interface=%u address=%s", iface->index,
-            mir_ip_text(&addr->ip, text));
+    MIR_LOG(NET, WARN, "address is in use by another host interface=%u address=%s",
+            iface->index + 1, mir_ip_text(&addr->ip, text));
     mir_timer_cancel(&addr->dad_timer);
     if (!mir__slaac_duplicate(addr))
         mir__ifaddr_set_state(addr, MIR__IFADDR_DUPLICATE);

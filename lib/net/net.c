@@ -351,7 +351,7 @@ static int add_addresses(struct mir__iface *iface, const struct mir_net_if_confi
                                 mir_ip_is_any(&config->gateway) ? 0
                                                                 : mir_ip_to_v4(&config->gateway));
     for (uint32_t i = 0; i < config->address_count && r == 0; i++)
-        r = mir_net_add_address(iface->net, iface->index, &config->addresses[i]);
+        r = mir_net_add_address(iface->net, iface->index + 1, &config->addresses[i]);
     return r;
 }
 

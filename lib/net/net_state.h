@@ -344,4 +344,11 @@ static inline void mir__net_routes_changed(struct mir_net *net)
         net->route_generation = 1;
 }
 
+/** The interface that the API calls @if_index: from 1, 0 = the one added first. NULL: none. */
+static inline struct mir__iface *mir__net_iface(const struct mir_net *net, uint32_t if_index)
+{
+    uint32_t at = if_index != 0 ? if_index - 1 : 0;
+    return at < net->iface_count ? (struct mir__iface *)(uintptr_t)&net->ifaces[at] : NULL;
+}
+
 #endif

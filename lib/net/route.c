@@ -288,13 +288,14 @@ void mir__route_fini(struct mir_net *net)
 static int make_spec(struct mir_net *net, const struct mir_net_route *route,
                      struct mir__route_spec *spec)
 {
-    if (route->interface >= net->iface_count)
+    struct mir__iface *iface = mir__net_iface(net, route->if_index);
+    if (iface == NULL)
         return -MIR_ENOENT;
     *spec = (struct mir__route_spec){
         .prefix = route->prefix,
         .prefix_len = route->prefix_len,
         .gateway = route->gateway,
-        .iface = &net->ifaces[route->interface],
+        .iface = iface,
         .origin = MIR__ROUTE_MANUAL,
         .metric = route->metric,
     };
@@ -326,7 +327,7 @@ void mir_net_each_route(const struct mir_net *net,
             .prefix = entry->prefix,
             .prefix_len = (uint8_t)(entry->prefix_len - (is_v4 ? V4_FIRST : 0)),
             .gateway = entry->gateway,
-            .interface = entry->iface->index,
+            .if_index = entry->iface->index + 1,
             .metric = entry->metric,
             .origin = (enum mir_net_route_origin)entry->origin,
         };

@@ -97,7 +97,7 @@ void mir__slaac_link_local(struct mir__iface *iface)
     else
         spec.ip = join(&prefix, mac_id(iface->mac));
     if (mir__ifaddr_add(iface, &spec, NULL) < 0)
-        MIR_LOG(NET, WARN, "no link-local address interface=%u", iface->index);
+        MIR_LOG(NET, WARN, "no link-local address interface=%u", iface->index + 1);
 }
 
 /* ---- temporary addresses ------------------------------------------------------------------ */
@@ -284,7 +284,7 @@ void mir__slaac_prefix(struct mir__iface *iface, const struct mir__nd6_prefix *t
 static bool retry_link_local(struct mir__iface *iface, struct mir__ifaddr *addr)
 {
     if (iface->slaac.link_local_counter >= IDGEN_RETRIES) {
-        MIR_LOG(NET, ERROR, "no free link-local address: no IPv6 interface=%u", iface->index);
+        MIR_LOG(NET, ERROR, "no free link-local address: no IPv6 interface=%u", iface->index + 1);
         return false;
     }
     mir__ifaddr_remove(addr);

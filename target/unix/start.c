@@ -141,7 +141,7 @@ static int open_direct_stack(struct mir__unix *u)
     for (uint32_t i = 0; i < u->options.net_count && r == 0; i++)
         r = mir_net_add_interface(u->net, u->nets[i].dev, &u->nets[i].config);
     for (uint32_t i = 0; i < u->options.net_count && r == 0; i++)
-        r = mir__app_add_routes(&u->options.net[i], u->net, i);
+        r = mir__app_add_routes(&u->options.net[i], u->net, i + 1);
     return r;
 }
 

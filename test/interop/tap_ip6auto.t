@@ -18,7 +18,7 @@ ip -n "$NS" address add "$FAR/128" dev lo nodad
 
 said() { [ "$(grep -cE "$1" "$APP_OUT")" -ge "${2:-1}" ]; }
 # The newest address with this prefix and origin that the appliance told of.
-told() { sed -n "s/.*address in use interface=0 address=\($1[^ ]*\) origin=$2.*/\1/p" "$APP_OUT" | tail -n 1; }
+told() { sed -n "s/.*address in use interface=1 address=\($1[^ ]*\) origin=$2.*/\1/p" "$APP_OUT" | tail -n 1; }
 pings() { inside ping -6 -q -c 1 -W 1 "$@" >/dev/null 2>&1; }
 
 advertise() { # advertise PREFIX:PREFERRED...: what radvd says from now on

@@ -187,7 +187,7 @@ static void test_defence(void)
     check(arp.op == MIR__ARP_REPLY && arp.sender_ip == ADDRESS && !arp_is_to_all);
     tap_case("the second address of an interface is answered for and defended too");
     struct mir_net_prefix second = {.ip = mir_ip_from_v4(0x0a010005), .prefix_len = 24};
-    check_int(mir_net_add_address(bed.net, 0, &second), ==, 0);
+    check_int(mir_net_add_address(bed.net, 1, &second), ==, 0);
     testdev_clear(&bed.dev);
     hear(MIR__ARP_REQUEST, 0x0a010009, 0x0a010005);
     check(next_arp());
@@ -290,7 +290,7 @@ static void test_with_dhcp(void)
     check(frame != NULL && mir__ip4_src(frame->data + 14) == 0 &&
           mir__udp_dst(frame->data + 34) == 67);
     struct mir_net_lease lease;
-    check_int(mir_net_get_lease(bed.net, 0, &lease), ==, -MIR_ENOENT);
+    check_int(mir_net_get_lease(bed.net, 1, &lease), ==, -MIR_ENOENT);
     testbed_close(&bed);
     config.link_local4 = false;
     open_with(config, 1);

@@ -456,7 +456,7 @@ static void test_off(void)
     inject(PEER, OWN, 17, hello, make_hello(hello));
     check_int(testbed_stat(&bed, "eth_unknown_type"), ==, before + 1);
     struct mir_net_prefix address = {.ip = bed6_ip(OWN), .prefix_len = 64};
-    check_int(mir_net_add_address(bed.net, 0, &address), ==, -MIR_EINVAL);
+    check_int(mir_net_add_address(bed.net, 1, &address), ==, -MIR_EINVAL);
     testbed_close(&bed);
 }
 

@@ -233,12 +233,12 @@ static void test_limit(void)
     check_int(add_route("192.0.2.0/24", "10.0.0.1", 0), ==, 0);
     check_int(add_route("192.0.3.0/24", "10.0.0.1", 0), ==, 0);
     check_int(add_route("192.0.4.0/24", "10.0.0.1", 0), ==, -MIR_ELIMIT);
-    check_int(mir_net_add_address(bed.net, 0, &more), ==, -MIR_ELIMIT); /* no room for its route */
+    check_int(mir_net_add_address(bed.net, 1, &more), ==, -MIR_ELIMIT); /* no room for its route */
     check_int(remove_route("192.0.3.0/24", "10.0.0.1"), ==, 0);
-    check_int(mir_net_add_address(bed.net, 0, &more), ==, 0);
+    check_int(mir_net_add_address(bed.net, 1, &more), ==, 0);
     more = prefix_of("10.8.0.2/24");
-    check_int(mir_net_add_address(bed.net, 0, &more), ==, -MIR_ELIMIT);
-    check_int(mir_net_add_address(bed.net, 1, &more), ==, -MIR_ENOENT);
+    check_int(mir_net_add_address(bed.net, 1, &more), ==, -MIR_ELIMIT);
+    check_int(mir_net_add_address(bed.net, 2, &more), ==, -MIR_ENOENT);
     testbed_close(&bed);
 }
 
@@ -249,6 +249,13 @@ static void count_one(void *arg, const struct mir_net_address *address)
     uint32_t *counts = arg;
     counts[address->state]++;
     check(address->prefix_len > 0);
+    check_int(address->if_index, ==, 1);
+}
+
+static void expect_first(void *arg, const struct mir_net_route *route)
+{
+    ++*(uint32_t *)arg;
+    check_int(route->if_index, ==, 1);
 }
 
 static void test_addresses(void)
@@ -259,14 +266,14 @@ static void test_addresses(void)
     struct mir_ip src;
     open_bed();
     tap_case("a second IPv4 address: its network is connected, it speaks there");
-    check_int(mir_net_add_address(bed.net, 0, &second), ==, 0);
-    check_int(mir_net_add_address(bed.net, 0, &second), ==, -MIR_EEXIST);
+    check_int(mir_net_add_address(bed.net, 1, &second), ==, 0);
+    check_int(mir_net_add_address(bed.net, 1, &second), ==, -MIR_EEXIST);
     check_str(next_hop("10.0.7.9", &src), "10.0.7.9");
     check_int(mir_ip_to_v4(&src), ==, 0x0a000702);
     next_hop("192.0.2.1", &src);
     check_int(mir_ip_to_v4(&src), ==, TESTBED_IP);
     tap_case("an IPv6 address is tentative first, and not used until it is tested");
-    check_int(mir_net_add_address(bed.net, 0, &six), ==, 0);
+    check_int(mir_net_add_address(bed.net, 1, &six), ==, 0);
     check(!mir__ip_is_local(bed.net, &six.ip));
     mir_net_each_address(bed.net, count_one, counts);
     check_int(counts[MIR_NET_ADDRESS_TENTATIVE], ==, 1);
@@ -281,19 +288,31 @@ static void test_addresses(void)
     check(!mir__ip_is_local(bed.net, &six.ip));
     check_str(next_hop("fd00:7::9", NULL), "fd00::1");
     tap_case("two addresses of one network: the route stays until the last goes");
-    check_int(mir_net_add_address(bed.net, 0, &alias), ==, 0);
+    check_int(mir_net_add_address(bed.net, 1, &alias), ==, 0);
     src = mir_ip_from_v4(TESTBED_IP);
     check_int(mir_net_remove_address(bed.net, &src), ==, 0);
     check_str(next_hop("10.0.0.9", &src), "10.0.0.9");
     check_int(mir_ip_to_v4(&src), ==, 0x0a000003);
     check_int(mir_net_remove_address(bed.net, &alias.ip), ==, 0);
     check_str(next_hop("10.0.0.9", NULL), "10.0.0.1");
+    tap_case("interfaces are counted from 1 here as for UDP; 0 means the first");
+    struct mir_net_route none = {.prefix = second.ip, .prefix_len = 8, .if_index = 2};
+    uint32_t routes = 0;
+    check_int(mir_net_add_address(bed.net, 0, &alias), ==, 0);
+    check_int(mir_net_remove_address(bed.net, &alias.ip), ==, 0);
+    check_int(mir_net_add_route(bed.net, &none), ==, -MIR_ENOENT);
+    none.if_index = 0;
+    check_int(mir_net_add_route(bed.net, &none), ==, 0);
+    none.if_index = 1;
+    check_int(mir_net_remove_route(bed.net, &none), ==, 0);
+    mir_net_each_route(bed.net, expect_first, &routes);
+    check_int(routes, >, 0);
     tap_case("what is not one host's address is refused");
     static const char *const bad[] = {"10.0.0.0/24", "10.0.0.255/24", "127.0.0.1/8", "224.0.0.1/4",
                                       "::1/128",     "ff02::1/64",    "::5/64"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct mir_net_prefix address = prefix_of(bad[i]);
-        if (!check_int(mir_net_add_address(bed.net, 0, &address), ==, -MIR_EINVAL))
+        if (!check_int(mir_net_add_address(bed.net, 1, &address), ==, -MIR_EINVAL))
             tap_note("%s", bad[i]);
     }
     testbed_close(&bed);
