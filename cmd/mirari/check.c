@@ -539,6 +539,18 @@ static bool valid_ip6_mode(const char *text, struct why *why)
     return fail(why, "ip6 \"%.64s\" is none of off, link-local, static, auto, temporary", text);
 }
 
+static bool valid_acd(const char *text, struct why *why)
+{
+    return strcmp(text, "quick") == 0 || strcmp(text, "full") == 0 || strcmp(text, "off") == 0 ||
+           fail(why, "acd \"%.64s\" is none of quick, full, off", text);
+}
+
+static bool valid_link_local4(const char *text, struct why *why)
+{
+    return strcmp(text, "on") == 0 || strcmp(text, "off") == 0 ||
+           fail(why, "link-local4 \"%.64s\" is neither on nor off", text);
+}
+
 /* Calls @check for every word of a list with commas. */
 static void each_word(const struct field *list, struct diag *diag, const char *key,
                       bool (*check)(const char *word, struct why *why))
@@ -659,6 +671,8 @@ static void check_addresses(const struct manifest_net *net, struct diag *diag)
     free(gateway);
     each_word(&net->route, diag, "", valid_route);
     each_word(&net->ip6, diag, "", valid_ip6_mode);
+    each_word(&net->acd, diag, "", valid_acd);
+    each_word(&net->link_local4, diag, "", valid_link_local4);
     if (net->dns.text != NULL && !valid_dns(net->dns.text, &why))
         diag_error(diag, net->dns.line, "dns: %s", why.text);
 }

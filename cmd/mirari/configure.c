@@ -157,6 +157,8 @@ static void emit_nets(struct str *out, const struct manifest *m)
         emit_field(out, "gateway", net->gateway.text);
         emit_field(out, "route", net->route.text);
         emit_field(out, "ip6", net->ip6.text);
+        emit_field(out, "acd", net->acd.text);
+        emit_field(out, "link_local4", net->link_local4.text);
         emit_field(out, "mac", net->mac.text);
         emit_field(out, "forward", net->forward.text);
         emit_field(out, "dns", net->dns.text);

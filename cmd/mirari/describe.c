@@ -118,6 +118,8 @@ static void describe_json(const struct common *common, const struct manifest *m)
         json_member(&out, ", ", "route", net->route.text);
         json_member(&out, ", ", "dns", net->dns.text);
         json_member(&out, ", ", "ip6", net->ip6.text);
+        json_member(&out, ", ", "acd", net->acd.text);
+        json_member(&out, ", ", "link_local4", net->link_local4.text);
         json_member(&out, ", ", "mac", net->mac.text);
         str_format(&out, ", \"mtu\": %s", net->mtu.text != NULL ? net->mtu.text : "null");
         str_format(&out, ", \"vlan\": %s", net->vlan.text != NULL ? net->vlan.text : "null");
@@ -179,6 +181,7 @@ static void show_net(const struct manifest_net *net)
         const char *key, *text;
     } parts[] = {{"ip", net->ip.text},       {"gateway", net->gateway.text},
                  {"route", net->route.text}, {"ip6", net->ip6.text},
+                 {"acd", net->acd.text},     {"link-local4", net->link_local4.text},
                  {"mac", net->mac.text},     {"mtu", net->mtu.text},
                  {"vlan", net->vlan.text},   {"forward", net->forward.text}};
     str_format(&text, "%s: %s", net->name,

@@ -113,9 +113,19 @@ void manifest_free(struct manifest *m)
 {
     for (size_t i = 0; i < m->net_count; i++) {
         struct manifest_net *net = &m->net[i];
-        char *texts[] = {net->name,       net->mode.text,    net->ip.text,  net->gateway.text,
-                         net->route.text, net->ip6.text,     net->mac.text, net->mtu.text,
-                         net->vlan.text,  net->forward.text, net->dns.text};
+        char *texts[] = {net->name,
+                         net->mode.text,
+                         net->ip.text,
+                         net->gateway.text,
+                         net->route.text,
+                         net->ip6.text,
+                         net->mac.text,
+                         net->mtu.text,
+                         net->vlan.text,
+                         net->forward.text,
+                         net->dns.text,
+                         net->acd.text,
+                         net->link_local4.text};
         for (size_t k = 0; k < LEN(texts); k++)
             free(texts[k]);
     }

@@ -53,6 +53,8 @@ static const struct command commands[] = {
      "      --gateway [NAME=]ADDR                 its router\n"
      "      --route [NAME=]PREFIX/LEN=ADDR        another router\n"
      "      --ip6 [NAME=]off|link-local|static|auto|temporary  IPv6\n"
+     "      --acd [NAME=]quick|full|off           is an IPv4 address free?\n"
+     "      --link-local4 [NAME=]on|off           169.254/16 where no DHCP server answers\n"
      "      --mac [NAME=]MAC, --mtu [NAME=]N      hardware address, largest packet\n"
      "      --vlan [NAME=]N                       tag its frames with this VLAN\n"
      "  -p, --forward [NAME=][HOST:]PORT:PORT[/udp]  port of this machine to port of the "

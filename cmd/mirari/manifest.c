@@ -22,10 +22,10 @@
 
 #include "cmd/mirari/tool.h"
 
-const char *const reserved_options[] = {"net",  "ip",    "gateway",    "route",   "ip6",
-                                        "mac",  "mtu",   "vlan",       "forward", "host-ip",
-                                        "pcap", "fault", "trace",      "log",     "memory",
-                                        "spin", "dns",   "no-sandbox", "help",    "version"};
+const char *const reserved_options[] = {
+    "net",     "ip",         "gateway", "route",   "ip6",   "mac",        "mtu",    "vlan",
+    "forward", "host-ip",    "pcap",    "fault",   "trace", "log",        "memory", "spin",
+    "dns",     "no-sandbox", "help",    "version", "acd",   "link-local4"};
 const size_t reserved_option_count = LEN(reserved_options);
 
 struct reader {
@@ -135,8 +135,9 @@ static void join_interface(struct reader *r, struct manifest_net *net, struct fi
 
 static void read_net(struct reader *r, const struct conf_node *section, const char *name)
 {
-    static const char *const keys[] = {"mode", "mac",     "mtu",   "interface", "ip6", "vlan",
-                                       "ip",   "gateway", "route", "forward",   "dns"};
+    static const char *const keys[] = {"mode",  "mac",     "mtu",         "interface", "ip6",
+                                       "vlan",  "acd",     "link-local4", "ip",        "gateway",
+                                       "route", "forward", "dns"};
     struct manifest *m = r->manifest;
     struct why why;
     if (!valid_label(name, &why)) {
@@ -158,8 +159,8 @@ static void read_net(struct reader *r, const struct conf_node *section, const ch
     struct manifest_net *net = &m->net[m->net_count++];
     *net = (struct manifest_net){.name = need_text(name, strlen(name)), .line = section->line};
     struct field interface = {0};
-    struct field *const fields[] = {&net->mode, &net->mac, &net->mtu,
-                                    &interface, &net->ip6, &net->vlan};
+    struct field *const fields[] = {&net->mode, &net->mac,  &net->mtu, &interface,
+                                    &net->ip6,  &net->vlan, &net->acd, &net->link_local4};
     struct field *const lists[] = {&net->ip, &net->gateway, &net->route, &net->forward, &net->dns};
     for (const struct conf_node *node = section->child; node != NULL; node = node->next) {
         size_t i = 0;

@@ -48,12 +48,12 @@ struct run {
  * ---------------------------------------------------------------------- */
 
 static const char *const run_names[] = {
-    "-C",       "-f",         "-t",        "-o",           "-q",      "-d",
-    "-p",       "--folder",   "--file",    "--target",     "--out",   "--quiet",
-    "--detach", "--no-build", "--dry-run", "--asan",       "--jobs",  "--net",
-    "--ip",     "--gateway",  "--mac",     "--route",      "--ip6",   "--mtu",
-    "--vlan",   "--forward",  "--host-ip", "--pcap",       "--fault", "--trace",
-    "--log",    "--memory",   "--spin",    "--no-sandbox", "--help",  "--dns"};
+    "-C",        "-f",      "-t",           "-o",       "-q",        "-d",           "-p",
+    "--folder",  "--file",  "--target",     "--out",    "--quiet",   "--detach",     "--no-build",
+    "--dry-run", "--asan",  "--jobs",       "--net",    "--ip",      "--gateway",    "--mac",
+    "--route",   "--ip6",   "--mtu",        "--vlan",   "--forward", "--host-ip",    "--pcap",
+    "--fault",   "--trace", "--log",        "--memory", "--spin",    "--no-sandbox", "--help",
+    "--dns",     "--acd",   "--link-local4"};
 
 static int need_value(struct run *run, const char *name, int argc, char **argv, int *at)
 {
@@ -160,15 +160,22 @@ static bool set_net_field(struct run *run, const char *option, const char *value
     const struct {
         const char *name;
         struct field *field;
-    } fields[] = {
-        {"--net", &net->mode},        {"--mac", &net->mac},     {"--mtu", &net->mtu},
-        {"--ip6", &net->ip6},         {"--vlan", &net->vlan},   {"--ip", &net->ip},
-        {"--gateway", &net->gateway}, {"--route", &net->route}, {"--forward", &net->forward}};
+    } fields[] = {{"--net", &net->mode},
+                  {"--mac", &net->mac},
+                  {"--mtu", &net->mtu},
+                  {"--ip6", &net->ip6},
+                  {"--vlan", &net->vlan},
+                  {"--acd", &net->acd},
+                  {"--link-local4", &net->link_local4},
+                  {"--ip", &net->ip},
+                  {"--gateway", &net->gateway},
+                  {"--route", &net->route},
+                  {"--forward", &net->forward}};
     for (size_t i = 0; i < LEN(fields); i++) {
         struct field *field = fields[i].field;
         if (strcmp(option, fields[i].name) != 0)
             continue;
-        bool is_list = i >= 5;
+        bool is_list = i >= 7;
         bool adds = is_list && field->text != NULL && field->line == 0;
         *field = (struct field){.text = adds ? need_format("%s,%s", field->text, value)
                                              : need_text(value, strlen(value))};
@@ -210,8 +217,9 @@ static bool check_spin(const char *value, struct why *why)
 /* One option of the appliance: into the manifest, or checked by itself. */
 static bool check_option(struct run *run, const char *name, char **value)
 {
-    static const char *const of_nets[] = {"--net",  "--ip",    "--gateway", "--mac",    "--mtu",
-                                          "--vlan", "--route", "--ip6",     "--forward"};
+    static const char *const of_nets[] = {"--net",     "--ip",   "--gateway",    "--mac",
+                                          "--mtu",     "--vlan", "--route",      "--ip6",
+                                          "--forward", "--acd",  "--link-local4"};
     struct why why = {""};
     uint32_t mib;
     const char *text = *value;

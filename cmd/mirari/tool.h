@@ -180,7 +180,7 @@ struct field {
 struct manifest_net {
     char *name;
     int line;
-    struct field mode, ip, gateway, route, ip6, mac, mtu, vlan, forward, dns;
+    struct field mode, ip, gateway, route, ip6, acd, link_local4, mac, mtu, vlan, forward, dns;
 };
 struct manifest_kv {
     char *name, *symbol, *dir; /**< dir as written, relative to the manifest */

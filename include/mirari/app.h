@@ -38,11 +38,13 @@ struct mir_manifest_net {
     const char *gateway; /**< "10.0.0.1,fd00::1" or NULL */
     const char *route;   /**< "192.0.2.0/24=10.0.0.1,..." or NULL */
     const char *ip6;     /**< "off", "link-local", "static", "auto", "temporary" or NULL: auto */
-    const char *mac;     /**< "02:…" or NULL: derived from the name */
-    const char *forward; /**< "8080:80,5353:53/udp" for mode user, or NULL */
-    const char *dns;     /**< "10.0.0.1,2001:db8::1": name servers, or NULL */
-    uint16_t mtu;        /**< 0 = 1500 */
-    uint16_t vlan;       /**< 1 .. 4094: frames carry this tag (IEEE 802.1Q); 0 = none */
+    const char *acd;     /**< "quick", "full", "off" or NULL: as enum mir_net_acd has it */
+    const char *link_local4; /**< "on": 169.254/16 without a DHCP server, or alone; "off" or NULL */
+    const char *mac;         /**< "02:…" or NULL: derived from the name */
+    const char *forward;     /**< "8080:80,5353:53/udp" for mode user, or NULL */
+    const char *dns;         /**< "10.0.0.1,2001:db8::1": name servers, or NULL */
+    uint16_t mtu;            /**< 0 = 1500 */
+    uint16_t vlan;           /**< 1 .. 4094: frames carry this tag (IEEE 802.1Q); 0 = none */
 };
 
 struct mir_manifest_kv {

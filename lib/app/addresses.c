@@ -91,6 +91,11 @@ bool mir__app_add_route(struct mir__app_net *net, const char *text, size_t len)
     return true;
 }
 
+static bool is_word(const char *word, const char *text, size_t len)
+{
+    return mir_str_len(word) == len && mir_memcmp(word, text, len) == 0;
+}
+
 bool mir__app_set_ip6(struct mir__app_net *net, const char *text, size_t len)
 {
     static const struct {
@@ -103,7 +108,7 @@ bool mir__app_set_ip6(struct mir__app_net *net, const char *text, size_t len)
                  {"auto", MIR_IP6_AUTO, false},
                  {"temporary", MIR_IP6_AUTO, true}};
     for (size_t i = 0; i < MIR_ARRAY_LEN(modes); i++) {
-        if (mir_str_len(modes[i].name) == len && mir_memcmp(modes[i].name, text, len) == 0) {
+        if (is_word(modes[i].name, text, len)) {
             net->ip6 = modes[i].mode;
             net->ip6_temporary = modes[i].is_temporary;
             net->has_ip6 = true;
@@ -111,6 +116,25 @@ bool mir__app_set_ip6(struct mir__app_net *net, const char *text, size_t len)
         }
     }
     return false;
+}
+
+bool mir__app_set_acd(struct mir__app_net *net, const char *text, size_t len)
+{
+    if (is_word("quick", text, len))
+        net->acd = MIR_NET_ACD_QUICK;
+    else if (is_word("full", text, len))
+        net->acd = MIR_NET_ACD_FULL;
+    else if (is_word("off", text, len))
+        net->acd = MIR_NET_ACD_OFF;
+    else
+        return false;
+    return true;
+}
+
+bool mir__app_set_link_local4(struct mir__app_net *net, const char *text, size_t len)
+{
+    net->link_local4 = is_word("on", text, len);
+    return net->link_local4 || is_word("off", text, len);
 }
 
 bool mir__app_set_host_ip(struct mir__app_net *net, const char *text, size_t len)
@@ -139,6 +163,8 @@ int mir__app_net_config(const struct mir__app_net *net, uint16_t mtu,
     config->gateway6 = net->gateway6;
     config->ip6 = net->has_ip6 ? net->ip6 : MIR_IP6_AUTO;
     config->ip6_temporary = net->ip6_temporary;
+    config->acd = net->acd;
+    config->link_local4 = net->link_local4;
     /* A link that is too small for IPv6 has none, unless somebody asks for it. */
     if (!net->has_ip6 && !has_v6 && mtu < 1280)
         config->ip6 = MIR_IP6_OFF;

@@ -131,6 +131,18 @@ static int set_ip6(const struct source *source, uint32_t net, struct text value)
                      "off, link-local, static, auto or temporary");
 }
 
+static int set_acd(const struct source *source, uint32_t net, struct text value)
+{
+    return set_words(source, &source->options->net[net], value, mir__app_set_acd,
+                     "quick, full or off");
+}
+
+static int set_link_local4(const struct source *source, uint32_t net, struct text value)
+{
+    return set_words(source, &source->options->net[net], value, mir__app_set_link_local4,
+                     "on or off");
+}
+
 static int set_host_ip(const struct source *source, uint32_t net, struct text value)
 {
     return set_words(source, &source->options->net[net], value, mir__app_set_host_ip,
@@ -363,6 +375,10 @@ static const struct option option_table[] = {
      "[NAME=]PREFIX/LEN=ADDR|route over that gateway; repeatable"},
     {"--ip6", NULL, TAKES_VALUE, set_ip6, NULL,
      "[NAME=]MODE|IPv6: off, link-local, static (no routers asked), auto, temporary"},
+    {"--acd", NULL, TAKES_VALUE, set_acd, NULL,
+     "[NAME=]MODE|is an IPv4 address free? quick (0.3 s), full (7 s, RFC 5227), off"},
+    {"--link-local4", NULL, TAKES_VALUE, set_link_local4, NULL,
+     "[NAME=]WORD|on: 169.254/16 where no DHCP server answers, or without an address"},
     {"--mac", NULL, TAKES_VALUE, set_mac, NULL, "[NAME=]MAC|own hardware address"},
     {"--mtu", NULL, TAKES_VALUE, set_mtu, NULL, "[NAME=]N|largest IP packet"},
     {"--vlan", NULL, TAKES_VALUE, set_vlan, NULL, "[NAME=]N|tag its frames with this VLAN"},
@@ -570,6 +586,8 @@ static int load_net(struct mir__app_options *o, uint32_t i, const struct mir_man
         {net->route, "manifest: route", set_route},
         {net->dns, "manifest: dns", add_dns},
         {net->ip6, "manifest: ip6", set_ip6},
+        {net->acd, "manifest: acd", set_acd},
+        {net->link_local4, "manifest: link-local4", set_link_local4},
         {net->mac, "manifest: mac", set_mac},
     };
     o->net[i].name = net->name;

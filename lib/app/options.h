@@ -42,7 +42,9 @@ struct mir__app_net {
     uint32_t route_count;
     bool has_ip6;
     enum mir_ip6_mode ip6;
-    bool ip6_temporary;   /* ip6 is AUTO */
+    bool ip6_temporary; /* ip6 is AUTO */
+    enum mir_net_acd acd;
+    bool link_local4;
     unsigned of_manifest; /**< kinds that the command line has not replaced */
     bool has_mac;
     uint8_t mac[6];
@@ -94,6 +96,8 @@ bool mir__app_add_ip(struct mir__app_net *net, const char *text, size_t len);
 bool mir__app_set_gateway(struct mir__app_net *net, const char *text, size_t len);
 bool mir__app_add_route(struct mir__app_net *net, const char *text, size_t len);
 bool mir__app_set_ip6(struct mir__app_net *net, const char *text, size_t len);
+bool mir__app_set_acd(struct mir__app_net *net, const char *text, size_t len);
+bool mir__app_set_link_local4(struct mir__app_net *net, const char *text, size_t len);
 bool mir__app_set_host_ip(struct mir__app_net *net, const char *text, size_t len);
 
 /** What is the same for every target of an interface's configuration: IPv6 and further addresses.

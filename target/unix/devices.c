@@ -123,6 +123,8 @@ static int set_address(struct mir__unix *u, struct mir__unix_net *net, uint32_t 
     net->config.use_dhcp = options->use_dhcp;
     if (options->use_dhcp)
         return 0;
+    if (options->link_local4 && !options->has_ip)
+        return 0; /* what it gives itself is its only address */
     net->config.ip = options->has_ip ? options->ip : mir_ip_from_v4(ip);
     net->config.prefix_len = options->has_ip ? options->prefix_len : prefix_len;
     if (options->has_gateway)
@@ -143,6 +145,10 @@ static int open_user(struct mir__unix *u, struct mir__unix_net *net, char error[
         .mtu = options->mtu,
     };
     choose_mac(u, options, config.mac);
+    if (options->link_local4 && !options->has_ip && !options->use_dhcp) {
+        snprintf(error, MIR__ERROR_MAX, "--link-local4 alone needs --net tap or packet, not user");
+        return -MIR_EINVAL;
+    }
     int r = set_address(u, net, 0x0a00020f, 24, error);
     if (r < 0)
         return r;

@@ -261,6 +261,20 @@ static void test_addresses(void)
     check_int(config.ip6, ==, MIR_IP6_AUTO);
     check_int(mir__app_net_config(&o.net[0], 1000, &config), ==, 0);
     check_int(config.ip6, ==, MIR_IP6_OFF);
+    tap_case("the test of an address, and those that it gives itself");
+    struct mir_manifest_net made_up = {.name = "net0", .acd = "full", .link_local4 = "on"};
+    struct mir_manifest alone = {.name = "alone", .version = "1", .nets = &made_up, .net_count = 1};
+    check_int(parse_with(&alone, ""), ==, 0);
+    check_int(mir__app_net_config(&o.net[0], 1500, &config), ==, 0);
+    check(config.acd == MIR_NET_ACD_FULL && config.link_local4);
+    check_int(parse_with(&alone, "--acd net0=off --link-local4 off"), ==, 0);
+    check_int(mir__app_net_config(&o.net[0], 1500, &config), ==, 0);
+    check(config.acd == MIR_NET_ACD_OFF && !config.link_local4);
+    check_int(parse_with(&alone, "--acd slow"), ==, -MIR_EINVAL);
+    check_int(parse_with(&alone, "--link-local4 maybe"), ==, -MIR_EINVAL);
+    check_int(parse(""), ==, 0);
+    check_int(mir__app_net_config(&o.net[0], 1500, &config), ==, 0);
+    check(config.acd == MIR_NET_ACD_DEFAULT && !config.link_local4);
     tap_case("more addresses than there is room for are refused");
     check_int(parse("--ip fd00::1/64 --ip fd00::2/64 --ip fd00::3/64 --ip fd00::4/64 "
                     "--ip fd00::5/64 --ip fd00::6/64 --ip fd00::7/64 --ip fd00::8/64 "
