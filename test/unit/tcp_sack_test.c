@@ -563,6 +563,17 @@ static void test_probe(void)
     check_int(info().retransmits, ==, 0);
     script_close(&s);
 
+    tap_case("TLP: no probe by an appliance that slept while the ACK waited at its device");
+    start_tail();
+    s.bed.now_us += 60 * MIR_US_PER_MS; /* not one step in all that time */
+    testbed_run(&s.bed);
+    quiet(&s);
+    in(&s, "A", 1, seg(23), 0);
+    script_wait(&s, 50000);
+    quiet(&s);
+    check_int(script_stat(&s, "probes_out"), ==, 0);
+    script_close(&s);
+
     tap_case("TLP: a FIN alone is probed with too");
     start_tail();
     in(&s, "A", 1, seg(23), 0);

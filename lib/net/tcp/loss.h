@@ -78,6 +78,7 @@ struct mir__tcp_loss {
     bool has_probe : 1;       /* a tail loss probe was sent and not judged */
     bool probe_is_again : 1;  /* ... and was no new data */
     bool probe_due : 1;       /* output shall send one */
+    bool probe_waits : 1;     /* its time is over; what came meanwhile is looked at first */
     bool has_mtu_probe : 1;   /* a larger segment is in flight (path_mtu.c) */
     mir_time_us rack_sent_us; /* of the youngest segment delivered (RFC 8985 section 5.2) */
     uint32_t rack_end;

@@ -17,7 +17,9 @@
  * TLP: when the end of a flight is lost nothing follows that could tell. Two round trips after the
  * last news, and not later than the retransmission timer, one segment is sent: a new one if there
  * is, else the last one again. Its SACK starts RACK. If the probe itself repaired the loss, the
- * congestion control is told; if it was answered by a D-SACK, nothing had been lost.
+ * congestion control is told; if it was answered by a D-SACK, nothing had been lost. When its time
+ * is over the devices are looked at once more before it is sent: on a busy host it is often us who
+ * were late, not the acknowledgment.
  *
  * Both share the deadline MIR__TCP_T_LOSS: a probe is scheduled only while nothing is SACKed, the
  * reordering window is waited for only while something is.
@@ -137,6 +139,7 @@ void mir__tcp_probe_schedule(struct mir__tcp_pcb *pcb)
     struct mir__tcp_loss *loss = pcb->loss;
     if (loss->is_reordering)
         return;
+    loss->probe_waits = false;
     if (!is_synchronized(pcb) || loss->sacked > 0 || loss->lost > 0 || loss->in_timeout ||
         pcb->in_recovery || loss->has_probe || pcb->is_persist || loss->first == NULL ||
         !mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT)) {

@@ -160,6 +160,7 @@ void mir__tcp_recovery_timeout(struct mir__tcp_pcb *pcb)
     loss->fack = pcb->snd_una; /* what is SACKed a second time was not overtaken */
     loss->has_probe = false;
     loss->probe_due = false;
+    loss->probe_waits = false;
     loss->is_reordering = false;
     mir__tcp_timer_stop(pcb, MIR__TCP_T_LOSS);
 }
@@ -173,8 +174,15 @@ void mir__tcp_recovery_timer(struct mir__tcp_pcb *pcb, mir_time_us now_us)
         loss->delivered = 0;
         look_for_losses(pcb, now_us, false);
     } else if (loss->sacked == 0 && loss->lost == 0 && loss->first != NULL && !loss->has_probe) {
-        loss->probe_due = true;
         mir__tcp_timer_rexmt(pcb); /* the probe comes first, whichever was due first */
+        if (!loss->probe_waits) {
+            /* Perhaps it is us who slept, and the acknowledgment is at the device already. */
+            loss->probe_waits = true;
+            mir__tcp_timer_set(pcb, MIR__TCP_T_LOSS, now_us + 1);
+            return;
+        }
+        loss->probe_waits = false;
+        loss->probe_due = true;
     }
     mir__tcp_mark(pcb);
 }
