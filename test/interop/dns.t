@@ -25,7 +25,7 @@ mount --bind "$WORK/resolv.conf" /etc/resolv.conf || skip_all 'no bind mount'
 big=()
 for i in $(seq 1 150); do big+=("--host-record=big.example,10.1.0.$i"); done
 : >"$WORK/dnsmasq.out" >"$WORK/bad.out"
-inside dnsmasq --no-daemon --conf-file=/dev/null --no-resolv --no-hosts --no-dhcp-interface=v0 --except-interface=w0 --bind-dynamic \
+ip netns exec "$NS" dnsmasq --no-daemon --conf-file=/dev/null --no-resolv --no-hosts --no-dhcp-interface=v0 --except-interface=w0 --bind-dynamic \
     --dhcp-range=10.77.0.50,10.77.0.60,1h --dhcp-option=option:dns-server,10.99.0.1 --dhcp-authoritative \
     --dhcp-leasefile="$WORK/leases" --pid-file= --log-queries --log-facility=- --edns-packet-max=1232 \
     --host-record=www.example,10.1.2.3,2001:db8::3 --host-record=only4.example,10.1.2.4 \
@@ -84,7 +84,7 @@ lookup --net socket --names short --type A
 answers 'socket: the search domain of resolv.conf' 'short.corp.example A 10.1.2.5'
 
 # ---- servers that misbehave -----------------------------------------------------------------------
-inside python3 -u test/interop/probe/dnsserver.py 10.99.1.2 >"$WORK/bad.out" 2>&1 &
+ip netns exec "$NS" python3 -u test/interop/probe/dnsserver.py 10.99.1.2 >"$WORK/bad.out" 2>&1 &
 PIDS+=($!)
 wait_until 10 grep -q ready "$WORK/bad.out"
 ok $? 'bad servers run' || sed 's/^/# /' "$WORK/bad.out"
@@ -115,7 +115,7 @@ done
 
 # ---- connecting by name ----------------------------------------------------------------------------
 inside ip addr add 10.1.2.3/32 dev v0
-inside python3 -m http.server --bind 10.1.2.3 8080 >/dev/null 2>&1 &
+ip netns exec "$NS" python3 -m http.server --bind 10.1.2.3 8080 >/dev/null 2>&1 &
 PIDS+=($!)
 wait_until 10 inside nc -z 10.1.2.3 8080
 for net in "--net socket" "$tap"; do

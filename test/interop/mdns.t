@@ -24,7 +24,7 @@ app_stop_ok 'it ends'
 wait $listener
 is_like "$(cat "$WORK/probe.out")" "goodbye mirari.local" 'and says goodbye'
 tap_start website --announce taken --log error
-inside timeout 20 python3 test/interop/probe/mdns.py "$HOST_IP" --defend taken.local A >"$WORK/probe.out" 2>&1 &
+ip netns exec "$NS" timeout 20 python3 test/interop/probe/mdns.py "$HOST_IP" --defend taken.local A >"$WORK/probe.out" 2>&1 &
 PIDS+=($!)
 wait_until 15 grep -q '^announced: http://taken-2.local' "$APP_OUT"
 status=$?
