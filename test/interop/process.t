@@ -99,6 +99,23 @@ def test_nohup():
     end(process)
 
 
+def idle_ticks(spin_us):
+    """Ticks of the processor, 100 a second, that a second after an answered request costs."""
+    process = start("--spin", str(spin_us), stdout=subprocess.PIPE)
+    with socket.create_connection(("127.0.0.1", port_of(process)), DEADLINE_S) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.recv(100)
+        before = cpu_ticks(process)
+        time.sleep(1)  # what is measured is what happens meanwhile
+        ticks = cpu_ticks(process) - before
+    end(process)
+    return ticks
+
+
+def test_spin():
+    check(idle_ticks(2000) <= 10, "an idle appliance with --spin gives the processor back")
+
+
 def test_stuck_output():
     reader, writer = os.pipe()
     fcntl.fcntl(writer, F_SETPIPE_SZ, 4096)
@@ -200,6 +217,7 @@ if not os.access(WEBSITE, os.X_OK):
     print("1..0 # SKIP the website appliance is not built")
     sys.exit(0)
 test_nohup()
+test_spin()
 test_stuck_output()
 test_capture_into_pipe()
 test_closed_descriptors()
