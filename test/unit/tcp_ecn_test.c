@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Explicit congestion notification, RFC 3168, rule by rule. */
+#include "lib/net/tcp/internal.h"
 #include "test/harness/tcp_script.h"
 
 #define MSS 1460u
@@ -276,6 +277,63 @@ static void test_sender(void)
     in(&s, "A", 1, seg(10), 0);
     check_int(info().ssthresh_bytes, ==, ssthresh);
     check_int(script_stat(&s, "spurious_recoveries"), ==, 0);
+    script_close(&s);
+
+    tap_case("ECE during a recovery that was not needed: D-SACKs give nothing back");
+    for (int has_mark = 0; has_mark < 2; has_mark++) {
+        start();
+        script_send(&s, 40 * MSS);
+        drain();
+        script_wait(&s, 20000);
+        uint32_t cwnd = info().cwnd_bytes;
+        s.sack_count = 1;
+        s.sack_block[0][0] = seg(1), s.sack_block[0][1] = seg(5);
+        in(&s, has_mark ? "AE" : "A", 1, 1, 0);
+        drain();
+        in(&s, "A", 1, seg(10), 0);
+        drain();
+        s.sack_count = 1;
+        s.sack_block[0][0] = seg(0), s.sack_block[0][1] = seg(1);
+        in(&s, "A", 1, seg(10), 0);
+        check_int(info().cwnd_bytes >= cwnd, ==, !has_mark);
+        script_close(&s);
+    }
+
+    tap_case("ECE right after a recovery was taken back: the window is reduced for the mark");
+    start();
+    script_send(&s, 60 * MSS);
+    drain();
+    script_wait(&s, 20000);
+    uint32_t whole = info().cwnd_bytes;
+    s.sack_count = 1;
+    s.sack_block[0][0] = seg(1), s.sack_block[0][1] = seg(5);
+    in(&s, "A", 1, 1, 0);
+    drain();
+    s.sack_count = 2;
+    s.sack_block[0][0] = seg(0), s.sack_block[0][1] = seg(1);
+    s.sack_block[1][0] = seg(6), s.sack_block[1][1] = seg(7);
+    in(&s, "A", 1, seg(5), 0);
+    check_int(script_stat(&s, "spurious_recoveries"), ==, 1);
+    check_int(info().cwnd_bytes, >=, whole);
+    in(&s, "AE", 1, seg(8), 0);
+    check_int(script_stat(&s, "ecn_reductions"), ==, 1);
+    check_int(info().cwnd_bytes, <, whole);
+    script_close(&s);
+
+    tap_case("ECE at a connection at rest: what all of them share stays empty");
+    script_open(&s, NULL);
+    s.sack = true;
+    s.reads = true;
+    script_listen(&s, 0);
+    in(&s, "SEC", 0, 0, 0);
+    out(&s, "SAE", 0, 1, 0);
+    in(&s, "A", 1, 1, 0);
+    script_wait(&s, 5 * MIR_US_PER_S);
+    check_int(script_stat(&s, "busy"), ==, 0);
+    in(&s, "AE", 1, 1, 0);
+    in(&s, "PAE", 1, 1, 100);
+    check_int(script_stat(&s, "ecn_echoes_in"), >=, 1);
+    check_int(mir__net_tcp(mir__net_of_stack(s.bed.stack))->rest.cc_state.cubic.w_max, ==, 0);
     script_close(&s);
 
     tap_case("segmentation offload: CWR goes on one segment, the rest in large frames");

@@ -90,7 +90,8 @@ static void check_rest(const struct mir__tcp_busy *rest)
     MIR_ASSERT(rest->recvq.q.first == NULL && rest->recvq.q.bytes == 0);
     MIR_ASSERT(rest->reass.first == NULL && !rest->reass.has_fin && rest->sack.count == 0);
     MIR_ASSERT(!rest->sack.has_repeated && rest->route.iface == NULL && rest->sent_us == 0);
-    MIR_ASSERT(rest->cc_state.cubic.last_ms == 0 && rest->progress_us == 0);
+    MIR_ASSERT(rest->cc_state.cubic.last_ms == 0 && rest->cc_state.cubic.w_max == 0);
+    MIR_ASSERT(rest->progress_us == 0 && rest->full_us == 0);
 }
 
 void mir__tcp_check(const struct mir__tcp_pcb *pcb)

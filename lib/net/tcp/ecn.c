@@ -59,11 +59,13 @@ void mir__tcp_ecn_answered(struct mir__tcp_pcb *pcb, const struct mir__tcp_segme
 static void echo_arrived(struct mir__tcp_pcb *pcb)
 {
     MIR__TCP_COUNT(pcb->host, ecn_echoes_in);
+    mir__tcp_undo_forget(pcb); /* a recovery meanwhile had its reason, lost or not */
     /* This window was reduced already; CWR, sent behind it, must have had a chance to arrive. */
     if (seq_le(pcb->snd_una, pcb->recover))
         return;
+    if (!mir__tcp_wake(pcb)) /* the congestion control remembers */
+        return;
     MIR__TCP_COUNT(pcb->host, ecn_reductions);
-    mir__tcp_undo_forget(pcb);
     pcb->cc->on_loss(pcb, pcb->cwnd);
     pcb->recover = pcb->snd_max;
     pcb->in_cwr = seq_lt(pcb->snd_una, pcb->snd_max);

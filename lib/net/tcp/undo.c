@@ -111,6 +111,7 @@ static void undo(struct mir__tcp_pcb *pcb, uint32_t acked)
     mir_memcpy(&pcb->busy->cc_state, u->cc_state, sizeof pcb->busy->cc_state);
     pcb->cc_acked = 0;
     pcb->in_recovery = false;
+    pcb->recover = pcb->snd_una - 1; /* nothing was reduced: a mark in this window counts */
     loss->in_timeout = false;
     loss->is_reordering = false;
     u->is_open = false;
