@@ -74,7 +74,8 @@ static bool user_timeout_passed(const struct mir__tcp_pcb *pcb, mir_time_us now_
 static void set_rexmt(struct mir__tcp_pcb *pcb, mir_time_us interval)
 {
     mir_time_us at_us = now_of(pcb->host) + interval;
-    if (pcb->user_timeout_ms != 0) {
+    /* What could not be sent yet is not waited for. */
+    if (pcb->user_timeout_ms != 0 && (pcb->snd_una != pcb->snd_max || pcb->is_persist)) {
         mir_time_us limit_us =
             pcb->busy->progress_us + (mir_time_us)pcb->user_timeout_ms * MIR_US_PER_MS;
         at_us = MIR_MIN(at_us, MIR_MAX(limit_us, now_of(pcb->host) + MIR_US_PER_MS));
