@@ -106,7 +106,7 @@ enum mir_tcp_option {
     MIR_TCP_USER_TIMEOUT_MS,   /**< unacknowledged data longer: failed (RFC 5482). 0 = RTO limit */
     MIR_TCP_SNDBUF,            /**< bytes queued at most; ends automatic sizing */
     MIR_TCP_RCVBUF,            /**< receive window limit in bytes; ends automatic sizing */
-    MIR_TCP_CORK,              /**< 0/1: only full segments until uncorked */
+    MIR_TCP_CORK,              /**< 0/1: only full segments until uncorked, or an RTO */
     MIR_TCP_MAXSEG,            /**< upper bound of the segment size, before connect/listen data */
     MIR_TCP_LINGER_MS,         /**< what mir_tcp_close() leaves: 0 = nothing, it is an abort; else
                                     RST after so long if the peer has not acknowledged everything;

@@ -112,6 +112,19 @@ static uint32_t segments(uint32_t bytes, uint32_t mss)
     return mss == 0 ? 0 : (bytes + mss - 1) / mss;
 }
 
+/* Linux counts as lost what was sent again too, until it is acknowledged. */
+static uint32_t lost_bytes(const struct mir__tcp_pcb *pcb, bool in_timeout)
+{
+    uint32_t bytes = 0;
+    uint8_t flags = MIR__TCP_R_LOST;
+    if (in_timeout || pcb->in_recovery)
+        flags |= MIR__TCP_R_AGAIN;
+    for (const struct mir__tcp_range *range = pcb->loss->first; range; range = range->next)
+        if ((range->flags & flags) != 0 && !(range->flags & MIR__TCP_R_SACKED))
+            bytes += range->end - range->seq;
+    return bytes;
+}
+
 static void fill_loss(const struct mir__tcp_pcb *pcb, uint32_t mss, struct tcp_info *info)
 {
     const struct mir__tcp_loss *loss = pcb->loss;
@@ -120,7 +133,7 @@ static void fill_loss(const struct mir__tcp_pcb *pcb, uint32_t mss, struct tcp_i
     info->tcpi_ca_state = TCP_CA_Open;
     if (loss != NULL) {
         info->tcpi_sacked = segments(loss->sacked, mss);
-        info->tcpi_lost = segments(loss->lost, mss);
+        info->tcpi_lost = segments(lost_bytes(pcb, in_timeout), mss);
         info->tcpi_retrans = segments(loss->again, mss);
     }
     if (in_timeout)

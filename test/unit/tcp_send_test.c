@@ -72,13 +72,28 @@ static void test_coalescing(void)
     set(MIR_TCP_CORK, 1);
     script_send(&s, 1000);
     quiet(&s);
-    script_wait(&s, 5 * MIR_US_PER_S);
+    script_wait(&s, 100 * MIR_US_PER_MS);
     quiet(&s);
     script_send(&s, 1000);
     out(&s, "A", 1, 1, 1460);
     quiet(&s);
     set(MIR_TCP_CORK, 0);
     out(&s, "PA", 1461, 1, 540);
+    script_close(&s);
+
+    tap_case("cork: a tail with nothing in flight waits an RTO, not for ever");
+    script_open(&s, NULL);
+    script_accept(&s);
+    set(MIR_TCP_CORK, 1);
+    script_send(&s, 1000);
+    quiet(&s);
+    script_wait(&s, 300 * MIR_US_PER_MS);
+    out(&s, "PA", 1, 1, 1000);
+    in(&s, "A", 1, 1001, 0);
+    script_send(&s, 500);
+    quiet(&s); /* the cork is still there */
+    set(MIR_TCP_CORK, 0);
+    out(&s, "PA", 1001, 1, 500);
     script_close(&s);
 
     tap_case(

@@ -139,7 +139,7 @@ void mir__tcp_new_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *s
         recovery_ack(pcb, acked);
     } else {
         pcb->dup_acks = 0;
-        pcb->cc->on_ack(pcb, acked);
+        pcb->cc->on_ack(pcb, mir__tcp_growth(pcb, seg, acked));
     }
     if (pcb->snd_una == pcb->snd_max) {
         mir__tcp_timer_stop(pcb, MIR__TCP_T_REXMT);

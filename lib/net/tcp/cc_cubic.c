@@ -143,7 +143,7 @@ static void cubic_on_ack(struct mir__tcp_pcb *pcb, uint32_t acked)
     uint32_t since_ms = now_ms - c->last_ms;
     c->last_ms = now_ms;
     /* A window beyond the peer's limits nothing either. */
-    bool is_used = pcb->is_cwnd_limited && pcb->cwnd <= pcb->snd_wnd;
+    bool is_used = mir__tcp_cwnd_used(pcb) && pcb->cwnd <= pcb->snd_wnd;
     if (!is_used)
         c->epoch_ms += since_ms;
     if (pcb->cwnd < pcb->ssthresh) {

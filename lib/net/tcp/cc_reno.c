@@ -10,7 +10,8 @@
  *   idle            cwnd falls back to the initial window (RFC 5681 section 4.1)
  *
  * A window that is not used does not grow (RFC 7661's concern): on_ack() looks at is_cwnd_limited,
- * which output sets when cwnd, not the application or the peer, ended a burst.
+ * which output sets when cwnd, not the application or the peer, ended a burst. In slow start, where
+ * the next window is twice as large, it is enough that half of it was used (RFC 7661 section 4.2).
  *
  * Everything is behind struct mir__tcp_cc; CUBIC (cc_cubic.c) and others take the same place. Which
  * one a stack uses is in its configuration.
@@ -33,7 +34,7 @@ static void reno_init(struct mir__tcp_pcb *pcb)
 
 static void reno_on_ack(struct mir__tcp_pcb *pcb, uint32_t acked)
 {
-    if (!pcb->is_cwnd_limited || pcb->cwnd >= MIR__TCP_CWND_MAX)
+    if (!mir__tcp_cwnd_used(pcb) || pcb->cwnd >= MIR__TCP_CWND_MAX)
         return;
     if (pcb->cwnd < pcb->ssthresh) {
         uint32_t grown = MIR_MIN(acked, pcb->ssthresh - pcb->cwnd);

@@ -123,6 +123,8 @@ struct mir__tcp_busy {
     mir_time_us full_us;     /* pacing: when the bucket is full again */
     mir_time_us sent_us;     /* last data segment; 0: none since it was at rest */
     mir_time_us progress_us; /* data became outstanding, or was acknowledged */
+    uint32_t used;           /* largest flight until used_end is acknowledged */
+    uint32_t used_end;
 };
 _Static_assert(sizeof(((struct mir__tcp_busy *)0)->cc_state) <= 64, "algorithms share this room");
 
@@ -165,6 +167,7 @@ struct mir__tcp_pcb {
     bool wants_write : 1; /* the application was refused room */
     bool nodelay : 1;
     bool cork : 1;
+    bool cork_over : 1; /* it has held back the tail for long enough */
     bool is_cwnd_limited : 1;
     bool syn_due : 1;
     bool has_ts : 1;
@@ -401,6 +404,17 @@ static inline bool may_receive(const struct mir__tcp_pcb *pcb)
 {
     return pcb->state == MIR_TCP_S_ESTABLISHED || pcb->state == MIR_TCP_S_FIN_WAIT_1 ||
            pcb->state == MIR_TCP_S_FIN_WAIT_2 || pcb->is_fast_open;
+}
+/** May the window grow? It was full, or, in slow start, half of it was used (RFC 7661 4.2). */
+static inline bool mir__tcp_cwnd_used(const struct mir__tcp_pcb *pcb)
+{
+    return pcb->is_cwnd_limited || (pcb->cwnd < pcb->ssthresh && pcb->cwnd / 2 < pcb->busy->used);
+}
+/** Of @acked bytes, those the window may grow by: none if congestion is told (RFC 3168 6.1.2). */
+static inline uint32_t mir__tcp_growth(const struct mir__tcp_pcb *pcb,
+                                       const struct mir__tcp_segment *seg, uint32_t acked)
+{
+    return pcb->has_ecn && (seg->hdr.flags & MIR__TCP_ECE) ? 0 : acked;
 }
 /** Sequence number behind our queued data, where the FIN is or will be. */
 static inline uint32_t sendq_end(const struct mir__tcp_pcb *pcb)

@@ -241,8 +241,10 @@ static uint32_t transmit(struct mir__tcp_pcb *pcb, uint32_t seq, uint32_t len, b
         buf->flags |= mir_ip_is_v4(&pcb->node.remote) ? MIR_BUF_GSO_TCP4 : MIR_BUF_GSO_TCP6;
         buf->gso_size = (uint16_t)mss;
     }
-    if (got > 0 && got % mss != 0 && !is_probe)
+    if (got > 0 && got % mss != 0 && !is_probe) {
         pcb->small_end = seq + got;
+        pcb->cork_over = false;
+    }
     uint32_t space = got + (with_fin ? 1 : 0);
     sent(pcb, seq, seq + space);
     mir__tcp_pace_sent(pcb, space);
@@ -280,7 +282,7 @@ static bool may_send_tail(const struct mir__tcp_pcb *pcb, bool with_fin)
     if (with_fin || seq_lt(pcb->snd_nxt, pcb->snd_max))
         return true;
     if (pcb->cork)
-        return false;
+        return pcb->cork_over;
     return pcb->nodelay || pcb->snd_nxt == pcb->snd_una || seq_le(pcb->small_end, pcb->snd_una);
 }
 
@@ -313,13 +315,14 @@ static bool send_some(struct mir__tcp_pcb *pcb)
     if (unsent == 0 && !has_fin)
         return false;
     uint32_t usable = usable_window(pcb);
-    uint32_t len = next_len(pcb, unsent, usable, has_fin && usable > unsent);
+    uint32_t len = next_len(pcb, unsent, usable, has_fin && usable >= unsent);
     uint32_t probe = pcb->path_mtu != 0 ? mir__tcp_path_probe_len(pcb) : 0;
     if (probe > pcb->mss && MIR_MIN(unsent, usable) > probe)
         len = probe;
     else
         probe = 0;
-    bool with_fin = has_fin && len == unsent && usable > len;
+    /* A FIN takes no room in the network: only the peer's window may hold it back. */
+    bool with_fin = has_fin && len == unsent && pcb->snd_wnd > flight_of(pcb) + len;
     if ((len == 0 && !with_fin) || !mir__tcp_pace_allows(pcb) || !has_room(pcb))
         return false;
     if (probe != 0)
@@ -378,8 +381,11 @@ static void send_tail_probe(struct mir__tcp_pcb *pcb)
     if (pcb->loss->sacked > 0 || pcb->loss->lost > 0 || pcb->snd_una == pcb->snd_max)
         return;
     if (is_again) {
-        seq = pcb->snd_max - pcb->snd_una > pcb->mss ? pcb->snd_max - pcb->mss : pcb->snd_una;
-        len = MIR_MIN(pcb->snd_max - seq, seq_gt(end, seq) ? end - seq : 0);
+        /* A FIN sent on its own is the last segment (RFC 8985 section 7.3), else the last data. */
+        bool is_fin = pcb->snd_max == end + 1 && pcb->loss->last->seq == end;
+        uint32_t back = is_fin ? 1 : MIR_MIN(pcb->snd_max - pcb->snd_una, (uint32_t)pcb->mss);
+        seq = pcb->snd_max - back;
+        len = MIR_MIN(back, end - seq);
     }
     bool with_fin = pcb->fin_queued && seq + len == end && (!is_again || pcb->snd_max == end + 1);
     if (transmit(pcb, seq, len, with_fin) == 0 || pcb->loss == NULL)
@@ -392,13 +398,17 @@ static void send_tail_probe(struct mir__tcp_pcb *pcb)
     mir__tcp_probe_schedule(pcb);
 }
 
-/* All that was written is on its way and the window has room: the application is the limit. In slow
- * start half a window is use enough, since the next one will be twice as large. */
+/* All that was written is on its way and the window has room: the application is the limit. The
+ * largest flight of this round trip is kept: in slow start half a window is use enough. */
 static void judge_use(struct mir__tcp_pcb *pcb)
 {
-    uint32_t full = pcb->cwnd < pcb->ssthresh ? pcb->cwnd / 2 : pcb->cwnd - pcb->mss;
-    if (seq_ge(pcb->snd_nxt, sendq_end(pcb)) && flight_of(pcb) < full && pcb->cwnd > pcb->mss)
+    uint32_t flight = flight_of(pcb);
+    if (seq_ge(pcb->snd_nxt, sendq_end(pcb)) && flight + pcb->mss < pcb->cwnd)
         pcb->is_cwnd_limited = false;
+    if (flight > pcb->busy->used || seq_ge(pcb->snd_una, pcb->busy->used_end)) {
+        pcb->busy->used = flight;
+        pcb->busy->used_end = pcb->snd_nxt;
+    }
 }
 
 /* SYN, or SYN-ACK of a simultaneous open. */
@@ -469,8 +479,8 @@ static void watch_window(struct mir__tcp_pcb *pcb)
     if (mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT) && pcb->snd_una != pcb->snd_max &&
         pcb->snd_wnd > 0)
         return;
-    if (pcb->cork && pcb->snd_wnd >= pcb->mss)
-        return;
+    /* What a cork holds back leaves by this timer too, after an RTO (RFC 9293 section 3.8.6.2.1,
+     * case 4: the override timeout). */
     mir__tcp_timer_persist(pcb);
 }
 

@@ -113,7 +113,7 @@ void mir__tcp_recovery_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segme
     struct mir__tcp_loss *loss = pcb->loss;
     struct mir__tcp_block dsack;
     if (is_plain(pcb, seg)) {
-        pcb->cc->on_ack(pcb, acked);
+        pcb->cc->on_ack(pcb, mir__tcp_growth(pcb, seg, acked));
         mir__tcp_board_drop(pcb);
         return;
     }
@@ -140,7 +140,7 @@ void mir__tcp_recovery_ack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segme
     if ((pcb->in_recovery || loss->in_timeout) && seq_ge(pcb->snd_una, pcb->recover))
         leave(pcb);
     if (acked > 0 && !was_recovering)
-        pcb->cc->on_ack(pcb, acked);
+        pcb->cc->on_ack(pcb, mir__tcp_growth(pcb, seg, acked));
     if (acked > 0 && pcb->in_recovery)
         MIR__TCP_COUNT(pcb->host, partial_acks);
     if (acked > 0 && has_reneged(loss)) {

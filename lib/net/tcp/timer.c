@@ -136,6 +136,12 @@ static void give_up(struct mir__tcp_pcb *pcb)
 
 static void persist_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
 {
+    if (pcb->cork && pcb->snd_wnd >= pcb->mss && pcb->snd_una == pcb->snd_max) {
+        pcb->is_persist = false;
+        pcb->cork_over = true;
+        mir__tcp_mark(pcb);
+        return;
+    }
     bool is_silent =
         pcb->rexmt_count >= MIR__TCP_R2_DATA && now_us - pcb->received_us > 2 * MIR__TCP_RTO_MAX_US;
     /* Nobody is left who could lose patience. */
