@@ -472,6 +472,9 @@ struct mir_net_config {
     bool tcp_no_sack;              /**< neither offer nor accept selective acknowledgment */
     bool tcp_no_timestamps;        /**< neither offer nor accept timestamps */
     enum mir_net_ecn tcp_ecn;      /**< congestion marks instead of losses, where agreed */
+    const uint8_t
+        *tcp_fastopen_key;         /**< 16 bytes, for servers that share an address (RFC 7413
+                                      6.3.4); cookies are those of Linux. NULL = random, changes */
     bool tcp_pacing;               /**< smooth traffic at all times, not only no large bursts */
     const char *congestion;        /**< "cubic" (RFC 9438, 9406; also NULL) or "reno" (5681) */
     uint32_t udp_sockets_max;      /**< 0 = 256 */

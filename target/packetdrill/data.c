@@ -247,23 +247,44 @@ static ssize_t queue_some(struct px_sock *sock, const struct msghdr *msg, size_t
     return (ssize_t)done;
 }
 
+/* A call that blocks returns when the connection is open, though its data is on the way already. */
+static ssize_t wait_open(struct px_sock *sock, ssize_t taken)
+{
+    mir_time_us deadline = px__deadline(sock, 0, sock->options.snd_timeout_us);
+    while (sock->state == PX_CONNECTING && sock->so_error == 0) {
+        int r = px_wait(sock->px, deadline);
+        if (r < 0 && sock->state == PX_CONNECTING && sock->so_error == 0)
+            return taken > 0 ? taken : r;
+    }
+    return sock->so_error != 0 ? px__take_error(sock) : taken;
+}
+
 /* MSG_FASTOPEN opens the connection. With a cookie of the peer the data goes into the SYN; else the
  * SYN asks for one and the data waits, or is not taken by a call that does not block. Returns the
  * bytes taken or negative errno. */
 static ssize_t open_with(struct px_sock *sock, const struct msghdr *msg, int flags)
 {
-    int r = px__endpoint(sock, msg->msg_name, msg->msg_namelen, &sock->remote);
+    bool is_patient = !sock->nonblock && !(flags & MSG_DONTWAIT);
+    int r = 0;
+    if (!sock->is_deferred)
+        r = px__endpoint(sock, msg->msg_name, msg->msg_namelen, &sock->remote);
     if (r < 0)
         return r;
-    bool has_cookie = mir__tcp_fast_knows(mir__net_tcp(sock->px->net), &sock->remote.ip);
+    bool has_cookie = px__fast_knows(sock);
     r = px__connect_start(sock);
     if (r < 0)
         return r;
+    sock->is_deferred = false;
     pcb_of(sock->tcp)->wants_fast_open = true;
-    if (has_cookie)
-        return queue_some(sock, msg, 0, iov_total(msg), true);
+    if (has_cookie) {
+        size_t len = iov_total(msg);
+        size_t most = is_patient ? len : mir__tcp_fast_room(pcb_of(sock->tcp));
+        ssize_t taken = queue_some(sock, msg, 0, MIR_MIN(len, most), true);
+        px_settle(sock->px);
+        return is_patient ? wait_open(sock, taken) : taken == 0 ? -EINPROGRESS : taken;
+    }
     px_settle(sock->px);
-    return sock->nonblock || (flags & MSG_DONTWAIT) ? -EINPROGRESS : 0;
+    return is_patient ? 0 : -EINPROGRESS;
 }
 
 static ssize_t send_tcp(struct px_sock *sock, int fd, const struct msghdr *msg, int flags)
@@ -272,7 +293,7 @@ static ssize_t send_tcp(struct px_sock *sock, int fd, const struct msghdr *msg, 
     size_t len = iov_total(msg);
     size_t done = 0;
     mir_time_us deadline = px__deadline(sock, flags, sock->options.snd_timeout_us);
-    if ((flags & MSG_FASTOPEN) && sock->state == PX_FRESH) {
+    if (sock->is_deferred || ((flags & MSG_FASTOPEN) && sock->state == PX_FRESH)) {
         ssize_t taken = open_with(sock, msg, flags);
         if (taken != 0)
             return taken;

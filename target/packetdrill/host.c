@@ -11,8 +11,11 @@
  *
  * Either way it returns when something changed at a socket, and the call looks again.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <mirari/bytes.h>
 
 #include "target/packetdrill/internal.h"
 
@@ -33,6 +36,19 @@ static bool parse_number(const char *text, uint32_t *number)
     return true;
 }
 
+/* Four words in hexadecimal with hyphens; the bytes of a word are those of a little machine. */
+static bool parse_key(struct px_config *config, const char *text)
+{
+    unsigned word[4];
+    char more;
+    if (sscanf(text, "%8x-%8x-%8x-%8x%c", word, word + 1, word + 2, word + 3, &more) != 4)
+        return false;
+    for (uint32_t i = 0; i < 4; i++)
+        mir_put_le32(config->fastopen_key + 4 * i, word[i]);
+    config->has_fastopen_key = true;
+    return true;
+}
+
 static bool take_pair(struct px_config *config, const char *name, const char *value)
 {
     uint32_t number = 0;
@@ -46,6 +62,8 @@ static bool take_pair(struct px_config *config, const char *name, const char *va
         config->gateway6 = value;
     else if (strcmp(name, "cc") == 0)
         config->congestion = value;
+    else if (strcmp(name, "fastopen_key") == 0)
+        return parse_key(config, value);
     else if (!parse_number(value, &number))
         return false;
     else if (strcmp(name, "rcvbuf") == 0)
@@ -62,6 +80,8 @@ static bool take_pair(struct px_config *config, const char *name, const char *va
         config->no_timestamps = number == 0;
     else if (strcmp(name, "ecn") == 0 && number <= 2)
         config->ecn = number == 0 ? MIR_NET_ECN_OFF : number == 1 ? MIR_NET_ECN_ON : 0;
+    else if (strcmp(name, "fastopen") == 0)
+        config->fastopen = number;
     else if (strcmp(name, "seed") == 0)
         config->seed = number;
     else
@@ -124,6 +144,7 @@ static int open_stack(struct px_host *px, const struct px_config *config)
         .tcp_no_timestamps = config->no_timestamps,
         .tcp_ecn = config->ecn,
         .congestion = config->congestion,
+        .tcp_fastopen_key = config->has_fastopen_key ? config->fastopen_key : NULL,
     };
     int r = mir_net_open(&net, &px->net);
     if (r < 0)
@@ -140,6 +161,7 @@ int px_open(struct px_host *px, const struct px_config *config)
     if (px->arena == NULL)
         return -MIR_ENOMEM;
     px->now_us = START_US;
+    px->fastopen_all = (config->fastopen & 0x402u) == 0x402u;
     int r = mir_page_pool_init(&px->pages, px->arena, px->arena_size);
     if (r == 0)
         r = mir_buf_pool_init(&px->bufs, &px->pages, 16384);

@@ -23,6 +23,8 @@ struct px_options {
     uint32_t user_timeout_ms;
     uint32_t fastopen; /* connections that may be pending with data; 0 = off */
     uint16_t maxseg;
+    uint32_t notsent_lowat; /* 0 = no limit */
+    bool fastopen_connect;
     bool nodelay, cork, keepalive, reuse_addr, v6_only;
     bool linger;
     int linger_s;
@@ -56,9 +58,10 @@ struct px_sock {
     bool nonblock;
     bool has_local; /* bind() was called */
     bool shut_rd, shut_wr;
-    bool had_eof;   /* the peer's FIN has come before the end */
-    int so_error;   /* errno to be told once */
-    uint64_t edges; /* events so far, for EPOLLET */
+    bool had_eof;     /* the peer's FIN has come before the end */
+    bool is_deferred; /* connect() has returned, the SYN waits for data (TCP_FASTOPEN_CONNECT) */
+    int so_error;     /* errno to be told once */
+    uint64_t edges;   /* events so far, for EPOLLET */
     struct mir_endpoint local;
     struct mir_endpoint remote;
     struct px_options options;
@@ -100,6 +103,8 @@ int px__take_error(struct px_sock *sock);
 mir_time_us px__deadline(const struct px_sock *sock, int flags, int64_t timeout_us);
 /** Start a connection without waiting. */
 int px__connect_start(struct px_sock *sock);
+/** Is there a cookie, so that a SYN to the socket's remote can carry data? */
+bool px__fast_knows(const struct px_sock *sock);
 /** Free the object and what it holds. */
 void px__sock_free(struct px_sock *sock);
 

@@ -165,7 +165,8 @@ static void fill_info(const struct px_sock *sock, struct tcp_info *info)
     info->tcpi_probes = pcb->is_persist ? pcb->rexmt_count : pcb->keep_sent;
     info->tcpi_options =
         (uint8_t)((pcb->has_ts ? TCPI_OPT_TIMESTAMPS : 0) | (pcb->has_sack ? TCPI_OPT_SACK : 0) |
-                  (pcb->has_wscale ? TCPI_OPT_WSCALE : 0) | (pcb->has_ecn ? TCPI_OPT_ECN : 0));
+                  (pcb->has_wscale ? TCPI_OPT_WSCALE : 0) | (pcb->has_ecn ? TCPI_OPT_ECN : 0) |
+                  (pcb->had_syn_data ? TCPI_OPT_SYN_DATA : 0));
     info->tcpi_snd_wscale = pcb->snd_wscale & 15u;
     info->tcpi_rcv_wscale = pcb->node.rcv_wscale & 15u;
     info->tcpi_rto = pcb->rto_us;
@@ -184,6 +185,10 @@ static void fill_info(const struct px_sock *sock, struct tcp_info *info)
     info->tcpi_snd_cwnd = mss != 0 ? pcb->cwnd / mss : 0;
     info->tcpi_advmss = pcb->adv_mss;
     info->tcpi_reordering = 3;
+    /* As if all segments had been full; the SYN counts for one. */
+    info->tcpi_delivered = is_synchronized(pcb)
+                               ? 1 + segments((uint32_t)pcb->bytes_acked, mss) + info->tcpi_sacked
+                               : 0;
     info->tcpi_rcv_space = more.rcv_space_bytes;
     info->tcpi_rcv_rtt = more.rcv_rtt_us;
     info->tcpi_pacing_rate = more.pacing_rate_bytes;
@@ -311,6 +316,12 @@ static int get_tcp(struct px_sock *sock, int name, void *value, socklen_t *len)
         break;
     case TCP_FASTOPEN:
         number = (int)options->fastopen;
+        break;
+    case TCP_FASTOPEN_CONNECT:
+        number = options->fastopen_connect;
+        break;
+    case TCP_NOTSENT_LOWAT:
+        number = (int)options->notsent_lowat;
         break;
     case TCP_USER_TIMEOUT:
         number = (int)options->user_timeout_ms;
@@ -451,6 +462,16 @@ static int set_tcp(struct px_sock *sock, int name, int number)
             return -EINVAL;
         options->fastopen = (uint32_t)number;
         break;
+    case TCP_FASTOPEN_CONNECT:
+        if (number != 0 && number != 1)
+            return -EINVAL;
+        if (sock->state != PX_FRESH)
+            return -EINVAL;
+        options->fastopen_connect = number != 0;
+        return 0;
+    case TCP_NOTSENT_LOWAT:
+        options->notsent_lowat = (uint32_t)number;
+        return 0;
     case TCP_QUICKACK:
         if (sock->tcp != NULL)
             pcb_of(sock->tcp)->quick_acks = number != 0 ? MIR__TCP_QUICK_ACKS : 0;

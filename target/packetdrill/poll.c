@@ -35,8 +35,11 @@ static uint32_t tcp_ready(const struct px_sock *sock)
         ready |= POLLIN | POLLRDNORM | POLLRDHUP;
     if (sock->held_bytes > 0 || pcb->busy->recvq.q.bytes > 0)
         ready |= POLLIN | POLLRDNORM;
+    uint32_t unsent = sendq_end(pcb) - pcb->snd_nxt;
+    bool is_ahead = sock->options.notsent_lowat != 0 && seq_gt(sendq_end(pcb), pcb->snd_nxt) &&
+                    unsent >= sock->options.notsent_lowat;
     /* As Linux: room for a third of what is queued already. */
-    if (no_more || mir__tcp_send_room_now(pcb) > pcb->busy->sendq.q.bytes / 2)
+    if (no_more || (!is_ahead && mir__tcp_send_room_now(pcb) > pcb->busy->sendq.q.bytes / 2))
         ready |= POLLOUT | POLLWRNORM;
     return ready;
 }
@@ -59,7 +62,7 @@ uint32_t px__ready(const struct px_sock *sock)
     case PX_LISTENING:
         return sock->accept_first != NULL ? POLLIN | POLLRDNORM : 0;
     case PX_FRESH:
-        return POLLOUT | POLLHUP;
+        return sock->is_deferred ? POLLOUT | POLLWRNORM : POLLOUT | POLLHUP;
     case PX_CONNECTING:
         if (sock->so_error == 0)
             return 0;

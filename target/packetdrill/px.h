@@ -83,6 +83,9 @@ struct px_config {
     bool no_sack;
     bool no_timestamps;
     enum mir_net_ecn ecn;
+    uint32_t fastopen; /**< as Linux's tcp_fastopen; of it, 0x400: every listener takes part */
+    bool has_fastopen_key;
+    uint8_t fastopen_key[16];
     uint64_t seed;
 };
 
@@ -99,6 +102,7 @@ struct px_host {
     struct mir_net *net;
     struct mir_stack *stack;
     mir_time_us now_us;
+    bool fastopen_all; /* listeners without TCP_FASTOPEN have it too */
     struct px_sock *fd[PX_FDS_MAX];
     struct mir_wait changed; /* something happened to a socket */
     uint64_t changes;
@@ -113,8 +117,8 @@ struct px_host {
 };
 
 /** Fill @config from "name=value,name=value": local, gateway, local6, gateway6, cc, rcvbuf, sndbuf,
- * mtu, gso, sack, timestamps, ecn, seed. Values of text point into @text, which is changed. Returns
- * NULL, or the word that is wrong. */
+ * mtu, gso, sack, timestamps, ecn, fastopen, fastopen_key, seed. Values of text point into @text,
+ * which is changed. Returns NULL, or the word that is wrong. */
 const char *px_config_parse(struct px_config *config, char *text);
 /** Returns 0 or a negative MIR_E*. */
 int px_open(struct px_host *px, const struct px_config *config) MIR_CHECK;

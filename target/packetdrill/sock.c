@@ -338,6 +338,8 @@ int px_listen(struct px_host *px, int fd, int backlog)
         .mss_max = sock->options.maxseg,
         .fastopen_max = sock->options.fastopen,
     };
+    if (px->fastopen_all && config.fastopen_max == 0)
+        config.fastopen_max = config.backlog;
     int r = mir_tcp_listen(px->stack, &config, &sock->listener);
     if (r < 0)
         return -px__errno(r);
@@ -391,6 +393,11 @@ int px__connect_start(struct px_sock *sock)
     return 0;
 }
 
+bool px__fast_knows(const struct px_sock *sock)
+{
+    return mir__tcp_fast_knows(mir__net_tcp(sock->px->net), &sock->remote.ip);
+}
+
 /* The connection came to nothing: the socket may try again. */
 static int connect_failed(struct px_sock *sock)
 {
@@ -426,7 +433,7 @@ int px_connect(struct px_host *px, int fd, const struct sockaddr *addr, socklen_
         return -EBADF;
     if (sock->kind != PX_TCP)
         return sock->kind == PX_UDP ? connect_udp(sock, addr, len) : -ENOTSOCK;
-    if (sock->state == PX_CONNECTED)
+    if (sock->state == PX_CONNECTED || sock->is_deferred)
         return -EISCONN;
     if (sock->state == PX_LISTENING)
         return -EISCONN;
@@ -437,8 +444,14 @@ int px_connect(struct px_host *px, int fd, const struct sockaddr *addr, socklen_
             return -EALREADY;
     } else {
         r = px__endpoint(sock, addr, len, &sock->remote);
+        if (r == 0 && sock->options.fastopen_connect && px__fast_knows(sock)) {
+            sock->is_deferred = true;
+            return 0;
+        }
         if (r == 0)
             r = px__connect_start(sock);
+        if (r == 0 && sock->options.fastopen_connect)
+            pcb_of(sock->tcp)->wants_fast_open = true;
         if (r < 0)
             return r;
         px_settle(px);

@@ -465,7 +465,7 @@ static bool do_getsockopt(struct made *made)
     }
     if (!boxed(made, said, &want))
         return false;
-    return got == want ||
+    return got == want || (len == 4 && (uint32_t)got == want) ||
            pd_error(made->run, made->event, "getsockopt(): expected [%lld], got [%lld]",
                     (long long)want, (long long)got);
 }

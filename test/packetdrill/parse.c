@@ -35,6 +35,17 @@ static void skip_value(struct pd_lexer *lex)
     pd_lex(lex);
 }
 
+/* An address up to the end of the line, without the length of a prefix. */
+static void take_address(struct pd_lexer *lex, char out[48])
+{
+    size_t len = strspn(lex->at, "0123456789abcdefABCDEF.:");
+    if (len == 0 || len >= 48)
+        pd_fail(lex, "an IP address is missing");
+    memcpy(out, lex->at, len);
+    out[len] = '\0';
+    skip_value(lex);
+}
+
 static void parse_option(struct pd_lexer *lex)
 {
     struct pd_script *script = lex->script;
@@ -66,6 +77,10 @@ static void parse_option(struct pd_lexer *lex)
         if (!script->is_v6 && !pd_is_word(lex, "ipv4"))
             pd_fail(lex, "--ip_version is ipv4 or ipv6");
         pd_lex(lex);
+    } else if (strcmp(name, "local_ip") == 0) {
+        take_address(lex, script->local_ip);
+    } else if (strcmp(name, "remote_ip") == 0) {
+        take_address(lex, script->remote_ip);
     } else {
         skip_value(lex); /* options of the public program that mean nothing here */
     }
@@ -435,7 +450,9 @@ static bool skip_shell(struct pd_lexer *lex, const struct pd_settings *settings)
 {
     if (lex->token != PD_T_SHELL)
         return false;
-    if (!settings->ignore_shell)
+    if (settings->read_shell && lex->script->first == NULL)
+        pd_settings_take(lex->script, lex->start, lex->len);
+    else if (!settings->ignore_shell)
         pd_fail(lex, "lines in backquotes are for a shell: nothing here runs them");
     pd_lex(lex);
     return true;

@@ -534,22 +534,30 @@ static bool run_events(struct pd_run *run)
 static bool open_host(struct pd_run *run)
 {
     struct px_config config = {.mtu = (uint16_t)run->script->mtu};
-    static const char remote6[] = "2001:db8::1";
     char flags[sizeof run->script->so_flags];
     memcpy(flags, run->script->so_flags, sizeof flags);
     const char *wrong = px_config_parse(&config, flags);
     if (wrong != NULL)
         return pd_error(run, run->script->first, "--so_flags: '%s' is not understood", wrong);
-    if (run->script->is_v6 && config.local6 == NULL)
-        config.local6 = "fd3d::1/64";
+    char local[64];
+    const char *local_ip = run->script->local_ip;
+    const char *remote_ip = run->script->remote_ip;
+    bool is_v6 = run->script->is_v6;
+    local_ip = *local_ip != '\0' ? local_ip : is_v6 ? "fd3d::1" : "192.168.0.1";
+    remote_ip = *remote_ip != '\0' ? remote_ip : is_v6 ? "2001:db8::1" : "192.0.2.1";
+    if (mir_ip_parse(local_ip, strlen(local_ip), &run->local_ip) < 0 ||
+        mir_ip_parse(remote_ip, strlen(remote_ip), &run->remote_ip) < 0)
+        return pd_error(run, run->script->first, "no IP address: %s or %s", local_ip, remote_ip);
+    (void)snprintf(local, sizeof local, "%s/%d", local_ip, is_v6 ? 64 : 16);
+    if (is_v6 && config.local6 == NULL)
+        config.local6 = local;
+    else if (!is_v6 && config.local == NULL)
+        config.local = local;
+    if (!is_v6 && config.gateway == NULL && *run->script->local_ip != '\0')
+        config.gateway = "192.168.255.254"; /* the usual one may be the address itself */
     int r = px_open(&run->px, &config);
     if (r < 0)
         return pd_error(run, run->script->first, "the host does not start: %s", mir_strerror(r));
-    run->local_ip = mir_ip_from_v4(0xc0a80001u);
-    run->remote_ip = mir_ip_from_v4(0xc0000201u);
-    if (run->script->is_v6 && (mir_ip_parse("fd3d::1", 7, &run->local_ip) < 0 ||
-                               mir_ip_parse(remote6, sizeof remote6 - 1, &run->remote_ip) < 0))
-        return false;
     run->start_us = run->px.now_us;
     return true;
 }

@@ -4,6 +4,8 @@
  *   runner [options] [script or folder ...]      without any: test/packetdrill
  *
  *   --ignore-shell   skip lines in backquotes rather than refuse the script
+ *   --read-shell     likewise, but settings of TCP that they name at the beginning are taken over
+ *   -DNAME=value     NAME in a script means value
  *   --ignore-rest    packets nobody expects at the end are no error
  *   --loose          do not compare the P flag
  */
@@ -44,7 +46,9 @@ static void run_script(const char *path, const struct pd_settings *settings)
 {
     struct pd_script *script = calloc(1, sizeof *script);
     tap_case("%s", path);
-    char *text = read_file(path);
+    char *raw = read_file(path);
+    char *text = raw != NULL ? pd_settings_define(settings, raw) : NULL;
+    free(raw);
     if (text == NULL || script == NULL) {
         tap_note("%s: %s", path, strerror(errno));
         check(text != NULL && script != NULL);
@@ -91,6 +95,10 @@ static bool take_option(const char *word, struct pd_settings *settings)
 {
     if (strcmp(word, "--ignore-shell") == 0)
         settings->ignore_shell = true;
+    else if (strcmp(word, "--read-shell") == 0)
+        settings->read_shell = settings->ignore_shell = true;
+    else if (strncmp(word, "-D", 2) == 0 && settings->defines < PD_DEFINES_MAX)
+        settings->define[settings->defines++] = word + 2;
     else if (strcmp(word, "--ignore-rest") == 0)
         settings->ignore_rest = true;
     else if (strcmp(word, "--loose") == 0)
@@ -106,11 +114,11 @@ int main(int argc, char **argv)
     bool any = false;
     tap_begin("packetdrill");
     for (int i = 1; i < argc; i++) {
-        if (strncmp(argv[i], "--", 2) == 0) {
+        if (argv[i][0] == '-') {
             if (take_option(argv[i], &settings))
                 continue;
-            fprintf(stderr,
-                    "usage: runner [--ignore-shell] [--ignore-rest] [--loose] [script...]\n");
+            fprintf(stderr, "usage: runner [--ignore-shell] [--read-shell] [--ignore-rest] "
+                            "[--loose] [-DNAME=value] [script...]\n");
             return 2;
         }
         any = true;

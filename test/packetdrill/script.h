@@ -5,6 +5,7 @@
  *   value.c   expressions, constants     packet.c  packet <-> bytes <-> text
  *   code.c    assertions over TCP_INFO   call.c    system calls
  *   run.c     the events in virtual time runner.c  the program
+ *   settings.c  what shell lines would set, names that stand for values
  *
  * Everything a script owns is in one list of blocks and freed at once.
  */
@@ -19,6 +20,7 @@
 #define PD_OPTIONS_MAX 40u
 #define PD_ANY         INT64_MIN
 #define PD_ERROR_MAX   2048
+#define PD_DEFINES_MAX 8u
 
 /* ---- expressions ------------------------------------------------------------------------------
  */
@@ -105,6 +107,7 @@ struct pd_script {
     bool is_v6;
     bool is_strict; /* segments as they come: neither joined nor cut */
     uint32_t mtu;
+    char local_ip[48], remote_ip[48]; /* empty: as always */
     char so_flags[512];
     struct pd_block *blocks;
     char error[PD_ERROR_MAX];
@@ -114,7 +117,11 @@ struct pd_script {
 struct pd_settings {
     bool ignore_shell; /* `...` lines are skipped rather than refused */
     bool ignore_rest;  /* packets left at the end are no error */
-    bool is_loose;     /* the P flag of outbound packets is not compared */
+    bool
+        read_shell; /* settings of the stack named in `...` lines at the beginning are taken over */
+    const char *define[PD_DEFINES_MAX]; /* "NAME=value": NAME in a script means value */
+    uint32_t defines;
+    bool is_loose; /* the P flag of outbound packets is not compared */
 };
 
 /** Read a script from @text. False: script->error says where and why. */
@@ -173,6 +180,14 @@ void *pd_alloc(struct pd_lexer *lex, size_t size);
 struct pd_value *pd_value_parse(struct pd_lexer *lex);
 /** A constant such as SOCK_STREAM. False: no such name. */
 bool pd_constant(const char *name, size_t len, int64_t *value);
+
+/* ---- settings.c -------------------------------------------------------------------------------
+ */
+
+/** What [len] bytes of shell text set of the stack, as further --so_flags. */
+void pd_settings_take(struct pd_script *script, const char *shell, size_t len);
+/** A copy of @text in which the names of @settings are replaced; the caller frees it. */
+char *pd_settings_define(const struct pd_settings *settings, const char *text);
 
 /* ---- packet.c ---------------------------------------------------------------------------------
  */

@@ -67,6 +67,26 @@ static void test_server(void)
     check_int(s.received, ==, 0);
     script_close(&s);
 
+    tap_case("server: cookies of a set key are those that Linux makes with it, for ever");
+    uint8_t key[16];
+    memset(key, 0xa1, 4);
+    memset(key + 4, 0xb2, 4);
+    memset(key + 8, 0xc3, 4);
+    memset(key + 12, 0xd4, 4);
+    static const uint8_t linux_cookie[8] = {0x30, 0x21, 0xb9, 0xd8, 0x89, 0x01, 0x7e, 0xeb};
+    uint8_t cookie[8];
+    struct mir_ip local = mir_ip_from_v4(0xc0a80001u);
+    struct mir_ip remote = mir_ip_from_v4(0xc0000201u);
+    struct mir__tcp_tuple tuple = {&local, &remote, 8080, 40000};
+    open_server(4);
+    mir__tcp_fast_key(mir__net_tcp(s.bed.net), key);
+    mir__tcp_fast_cookie(mir__net_tcp(s.bed.net), &tuple, cookie);
+    check_mem(cookie, linux_cookie, 8);
+    script_wait(&s, 8 * 3600 * MIR_US_PER_S);
+    mir__tcp_fast_cookie(mir__net_tcp(s.bed.net), &tuple, cookie);
+    check_mem(cookie, linux_cookie, 8);
+    script_close(&s);
+
     tap_case("server: data in the SYN is delivered, the answer leaves before the handshake ends");
     open_server(4);
     fetch_cookie();

@@ -478,6 +478,34 @@ static void test_cookies(bool ts)
     script_close(&s);
 }
 
+static void test_cookies_no_timestamps(void)
+{
+    tap_case("SYN cookies do not agree to timestamps that are switched off");
+    struct mir_net_config config = {.tcp_no_timestamps = true};
+    script_open(&s, &config);
+    s.ts = true;
+    s.wscale = 7;
+    script_listen(&s, 1);
+    s.peer_port = 41000;
+    in(&s, "S", 0, 0, 0);
+    check(script_next(&s));
+    s.peer_port = 42000;
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    check_int(script_stat(&s, "cookies_sent"), ==, 1);
+    check(!s.opt.has_ts);
+    check(!s.opt.has_wscale); /* there is no room to remember it */
+    in(&s, "A", 1, 1, 0);
+    check_int(s.accepts, ==, 1);
+    struct mir_tcp_info info;
+    if (check(s.tcp != NULL)) {
+        mir_tcp_get_info(s.tcp, &info);
+        check(!info.timestamps);
+        check_int(info.snd_wscale, ==, 0);
+    }
+    script_close(&s);
+}
+
 static void test_cookie_age(void)
 {
     tap_case("an old cookie is not accepted, nor one nobody sent");
@@ -660,6 +688,7 @@ int main(void)
     test_half_open();
     test_cookies(false);
     test_cookies(true);
+    test_cookies_no_timestamps();
     test_cookie_age();
     test_flood();
     test_limits();

@@ -8,15 +8,16 @@
  *     |<------- SYN-ACK of all, answer ---------|   the answer does not wait for the ACK
  *
  * Server, on listeners with fastopen_max. A cookie is SipHash of both addresses with a key that
- * changes every two hours; cookies of the key before are still good. A SYN with a good cookie
- * becomes a connection object at once, in SYN_RECEIVED with is_fast_open, is given to the
- * application, and may send within the initial window. Its sequence variables are those of a
- * connection whose SYN has been acknowledged; the retransmission timer sends the SYN-ACK alone
- * until the handshake ends, FIN waits for that too. Since the object exists before the peer has
- * shown that it can receive, their number is limited (section 5.1): above the listener's limit, and
- * with a bad cookie, the SYN is treated as any other, its data ignored and sent again by the peer.
- * One that is reset instead of answered, as by a host whose address somebody else uses, counts for
- * thirty to sixty seconds more, or the limit would be none.
+ * changes every two hours; cookies of the key before are still good. Servers behind one address
+ * share a key that is set (section 6.3.4); the computation is that of Linux, so they may be mixed.
+ * A SYN with a good cookie becomes a connection object at once, in SYN_RECEIVED with is_fast_open,
+ * is given to the application, and may send within the initial window. Its sequence variables are
+ * those of a connection whose SYN has been acknowledged; the retransmission timer sends the SYN-ACK
+ * alone until the handshake ends, FIN waits for that too. Since the object exists before the peer
+ * has shown that it can receive, their number is limited (section 5.1): above the listener's limit,
+ * and with a bad cookie, the SYN is treated as any other, its data ignored and sent again by the
+ * peer. One that is reset instead of answered, as by a host whose address somebody else uses,
+ * counts for thirty to sixty seconds more, or the limit would be none.
  *
  * Client, mir_tcp_connect_data(). Cookies live in a table of 128 hosts, four to a bucket, the
  * longest unused goes. The data goes into the SYN as far as the peer's MSS of last time allows. A
@@ -52,6 +53,8 @@ struct mir__tcp_fast_entry {
 static void rotate(struct mir__tcp_state *host)
 {
     mir_time_us age_us = now_of(host) - host->fast_key_us;
+    if (host->fast_key_us == MIR_TIME_NEVER) /* a key of all servers behind an address */
+        return;
     if (host->fast_key_us != 0 && age_us < KEY_US)
         return;
     if (host->fast_key_us == 0 || age_us >= 2 * KEY_US)
@@ -64,17 +67,25 @@ static void rotate(struct mir__tcp_state *host)
 static uint64_t mac_of(const struct mir__tcp_state *host, uint32_t which,
                        const struct mir__tcp_tuple *tuple)
 {
+    uint32_t len = mir_ip_is_v4(tuple->remote) ? 4 : 16;
     uint8_t input[32];
-    mir_memcpy(input, tuple->remote->bytes, 16);
-    mir_memcpy(input + 16, tuple->local->bytes, 16);
-    return mir_siphash(host->fast_key[which], input, sizeof input);
+    mir_memcpy(input, tuple->remote->bytes + 16 - len, len);
+    mir_memcpy(input + len, tuple->local->bytes + 16 - len, len);
+    return mir_siphash(host->fast_key[which], input, 2 * len);
+}
+
+void mir__tcp_fast_key(struct mir__tcp_state *host, const uint8_t key[16])
+{
+    mir_memcpy(host->fast_key[0], key, sizeof host->fast_key[0]);
+    mir_memcpy(host->fast_key[1], key, sizeof host->fast_key[1]);
+    host->fast_key_us = MIR_TIME_NEVER;
 }
 
 void mir__tcp_fast_cookie(struct mir__tcp_state *host, const struct mir__tcp_tuple *tuple,
                           uint8_t cookie[MIR__TCP_FAST_COOKIE])
 {
     rotate(host);
-    mir_put_be64(cookie, mac_of(host, 0, tuple));
+    mir_put_le64(cookie, mac_of(host, 0, tuple));
     MIR__TCP_COUNT(host, fastopen_cookies_out);
 }
 
@@ -84,7 +95,7 @@ bool mir__tcp_fast_check(struct mir__tcp_state *host, const struct mir__tcp_tupl
     if (!opt->has_cookie || opt->cookie_len == 0)
         return false;
     rotate(host);
-    uint64_t cookie = opt->cookie_len == MIR__TCP_FAST_COOKIE ? mir_get_be64(opt->cookie) : 0;
+    uint64_t cookie = opt->cookie_len == MIR__TCP_FAST_COOKIE ? mir_get_le64(opt->cookie) : 0;
     bool is_good = cookie == mac_of(host, 0, tuple) || cookie == mac_of(host, 1, tuple);
     if (!is_good || opt->cookie_len != MIR__TCP_FAST_COOKIE) {
         MIR__TCP_COUNT(host, fastopen_bad_cookies);
@@ -105,6 +116,7 @@ void mir__tcp_fast_begin(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *syn)
     pcb->busy->rtt_seq = pcb->iss + 1;
     pcb->busy->rtt_start_us = syn->now_us;
     pcb->cc->init(pcb);
+    pcb->had_syn_data = syn->len > 0;
     syn->seq = pcb->rcv_nxt;
     syn->len = MIR_MIN(syn->len, pcb->rcv_adv - pcb->rcv_nxt);
     mir__tcp_process_text(pcb, syn);
@@ -205,6 +217,29 @@ bool mir__tcp_fast_knows(struct mir__tcp_state *host, const struct mir_ip *remot
     return entry != NULL && entry->len > 0 && !entry->is_silent;
 }
 
+static uint32_t room_in(const struct mir__tcp_pcb *pcb, const struct mir__tcp_fast_entry *entry,
+                        const struct mir__tcp_options *opt)
+{
+    /* What the path takes; the SYN must not be fragmented. */
+    uint32_t fixed = pcb->busy->route.ip_header_len + MIR__TCP_HEADER_BYTES;
+    uint32_t mtu = pcb->busy->route.mtu;
+    uint32_t mss = MIR_MIN((uint32_t)entry->mss, mtu > fixed ? mtu - fixed : 0);
+    uint32_t headers = mir__tcp_options_len(opt);
+    return mss > headers ? mss - headers : 0;
+}
+
+uint32_t mir__tcp_fast_room(struct mir__tcp_pcb *pcb)
+{
+    const struct mir__tcp_fast_entry *entry = entry_of(pcb->host, &pcb->node.remote, false);
+    struct mir__tcp_options opt;
+    if (entry == NULL || entry->len == 0 || entry->is_silent)
+        return 0;
+    mir__tcp_syn_options(pcb, &opt);
+    opt.has_cookie = true;
+    opt.cookie_len = entry->len;
+    return room_in(pcb, entry, &opt);
+}
+
 uint32_t mir__tcp_fast_ask(struct mir__tcp_pcb *pcb, struct mir__tcp_options *opt)
 {
     struct mir__tcp_state *host = pcb->host;
@@ -221,13 +256,8 @@ uint32_t mir__tcp_fast_ask(struct mir__tcp_pcb *pcb, struct mir__tcp_options *op
         return 0;
     opt->cookie_len = entry->len;
     opt->cookie = entry->cookie;
-    /* What the path takes; the SYN must not be fragmented. */
-    uint32_t fixed = pcb->busy->route.ip_header_len + MIR__TCP_HEADER_BYTES;
-    uint32_t mtu = pcb->busy->route.mtu;
-    uint32_t mss = MIR_MIN((uint32_t)entry->mss, mtu > fixed ? mtu - fixed : 0);
-    uint32_t headers = mir__tcp_options_len(opt);
     MIR__TCP_COUNT(host, fastopen_sent);
-    return mss > headers ? MIR_MIN(mss - headers, pcb->busy->sendq.q.bytes) : 0;
+    return MIR_MIN(room_in(pcb, entry, opt), pcb->busy->sendq.q.bytes);
 }
 
 void mir__tcp_fast_answered(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *syn_ack)
@@ -255,8 +285,10 @@ void mir__tcp_fast_answered(struct mir__tcp_pcb *pcb, const struct mir__tcp_segm
     struct mir__tcp_fast_entry *entry = entry_of(host, &pcb->node.remote, false);
     if (entry != NULL)
         entry->mss = pcb->peer_mss;
-    if (seq_gt(pcb->snd_max, pcb->iss + 1) && pcb->snd_una != pcb->iss + 1)
+    if (seq_gt(pcb->snd_max, pcb->iss + 1) && pcb->snd_una != pcb->iss + 1) {
         MIR__TCP_COUNT(host, fastopen_acked);
+        pcb->had_syn_data = true;
+    }
     pcb->snd_nxt = pcb->snd_una; /* what is missing is ordinary data from here on */
 }
 

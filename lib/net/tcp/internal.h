@@ -184,6 +184,7 @@ struct mir__tcp_pcb {
     bool rcv_tuned : 1;
     bool mtu_probe_failed : 1;
     bool is_fast_open : 1;    /* SYN_RECEIVED, but the application has it already (fastopen.c) */
+    bool had_syn_data : 1;    /* a SYN brought data, and it was taken */
     bool wants_fast_open : 1; /* our SYN shall bring data, or ask for the cookie */
 
     /* Sending (RFC 9293 section 3.3.1). snd_max is the highest snd_nxt ever was. */
@@ -743,32 +744,7 @@ static inline void mir__tcp_ecn_reduced(struct mir__tcp_pcb *pcb)
     pcb->cwr_due = pcb->has_ecn;
 }
 
-/* ---- fastopen.c ---------------------------------------------------------------------------------
- */
-
-#define MIR__TCP_FAST_COOKIE 8u /* bytes of ours */
-
-/** The cookie for a peer. */
-void mir__tcp_fast_cookie(struct mir__tcp_state *host, const struct mir__tcp_tuple *tuple,
-                          uint8_t cookie[MIR__TCP_FAST_COOKIE]);
-/** Is it ours, and not too old? */
-bool mir__tcp_fast_check(struct mir__tcp_state *host, const struct mir__tcp_tuple *tuple,
-                         const struct mir__tcp_options *opt) MIR_CHECK;
-/** @pcb was made for a SYN with a good cookie: take its data. */
-void mir__tcp_fast_begin(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *syn);
-/** Its handshake is complete. */
-void mir__tcp_fast_completed(struct mir__tcp_pcb *pcb);
-/** It does not count as pending any more; a reset one does for a while. */
-void mir__tcp_fast_over(struct mir__tcp_pcb *pcb);
-void mir__tcp_fast_reset(struct mir__tcp_pcb *pcb);
-uint32_t mir__tcp_fast_pending(struct mir__tcp_state *host);
-/** Our SYN: add the option; returns how many bytes of the queue may go with it. */
-uint32_t mir__tcp_fast_ask(struct mir__tcp_pcb *pcb, struct mir__tcp_options *opt);
-/** Is there a cookie for @remote, so that a SYN can carry data? */
-bool mir__tcp_fast_knows(struct mir__tcp_state *host, const struct mir_ip *remote);
-/** Its SYN-ACK, after the acknowledgment was processed. */
-void mir__tcp_fast_answered(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *syn_ack);
-void mir__tcp_fast_fini(struct mir__tcp_state *host);
+#include "lib/net/tcp/fastopen.h"
 
 /* ---- path_mtu.c ---------------------------------------------------------------------------------
  */

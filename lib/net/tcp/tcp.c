@@ -644,6 +644,8 @@ int mir__tcp_init(struct mir_net *net, const struct mir_net_config *config)
     host->ecn = (uint8_t)config->tcp_ecn;
     host->pacing = config->tcp_pacing;
     host->cc = cc;
+    if (config->tcp_fastopen_key != NULL)
+        mir__tcp_fast_key(host, config->tcp_fastopen_key);
     host->memory_max = config->tcp_memory_max_bytes != 0 ? config->tcp_memory_max_bytes
                                                          : stack->pages->arena_size / 2;
     size_buffers(host, config);
