@@ -5,7 +5,8 @@
  * the next slot of a ring that both map; looking at the ring costs no call. A slot has room for a
  * frame of the usual MTU. A larger one, a TCP segment of up to 64 KiB that a local peer left uncut,
  * only marks its slot and waits whole in the socket's queue, in the order of the marks, for a read
- * into a landing run: one copy as on a tap. At most BATCH frames are taken a wake-up, then rx_end.
+ * into a landing run: one copy as on a tap. At most BATCH frames or BATCH_BYTES are taken a
+ * wake-up, then rx_end.
  *
  *   slot   +--------------+------+-------------+------------------+
  *          | tpacket2_hdr | ...  | vnet header | frame            |
@@ -49,8 +50,9 @@
 #include "dev/net/packet/open.h"
 #include "dev/net/vnet/landing.h"
 
-#define BATCH 64u
-#define HOLD  64u
+#define BATCH       64u
+#define BATCH_BYTES (512u << 10) /* what caches hold: see dev/net/tap */
+#define HOLD        64u
 
 struct packet {
     struct mir_net_dev dev; /* first */
@@ -149,9 +151,10 @@ static struct mir_buf *take_slot(struct packet *packet, const struct tpacket2_hd
 static void receive(struct packet *packet)
 {
     uint32_t count = 0;
+    uint64_t enough = packet->stats.rx_bytes + BATCH_BYTES;
     if (!mir__landing_prepare(&packet->landing, false))
         return;
-    while (count < BATCH && packet->is_started) {
+    while (count < BATCH && packet->stats.rx_bytes < enough && packet->is_started) {
         struct tpacket2_hdr *slot = slot_now(packet);
         uint32_t status = __atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE);
         if (!(status & TP_STATUS_USER))
