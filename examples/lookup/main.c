@@ -8,6 +8,7 @@
 
 static struct mir_app *app;
 static struct mir_dns *dns;
+static bool has_no_server;
 
 static mir_time_us deadline(void)
 {
@@ -16,7 +17,9 @@ static mir_time_us deadline(void)
 
 static int say_error(const char *name, int error)
 {
-    mir_app_print(app, "%s: %s\n", name, mir_strerror(error));
+    bool is_serverless = error == -MIR_ENETUNREACH && has_no_server;
+    mir_app_print(app, "%s: %s\n", name,
+                  is_serverless ? "no name server is known, --dns names one" : mir_strerror(error));
     return error;
 }
 
@@ -119,7 +122,8 @@ static int open_resolver(void)
     int r = mir_app_dns_open(app, NULL, &dns);
     if (r == 0)
         r = mir_dns_wait_servers(dns, deadline());
-    if (r == -MIR_ETIMEDOUT)
+    has_no_server = r == -MIR_ETIMEDOUT || r == -MIR_ENETUNREACH;
+    if (has_no_server)
         r = 0; /* some names need none */
     return r < 0 ? say_error("name servers", r) : 0;
 }

@@ -136,7 +136,8 @@ struct mir_dns_config {
     struct mir_rng *rng;
     struct mir_endpoint servers[MIR_DNS_SERVERS_MAX]; /**< recursive ones; port 0 = 53 */
     uint32_t server_count;
-    const char *search; /**< domains divided by blanks, up to 6, tried as ends; NULL = none */
+    const char *search; /**< domains divided by blanks, up to 6, tried as ends; "" = none, NULL =
+                             those that the network tells */
     uint32_t ndots;     /**< a name with fewer dots is tried with @search first; 0 = 1 */
     const struct mir_dns_host *hosts; /**< [host_count], lent until mir_dns_close */
     uint32_t host_count;
@@ -200,7 +201,7 @@ int mir_dns_set_servers(struct mir_dns *dns, const struct mir_endpoint *servers,
                         uint32_t count) MIR_CHECK;
 /** Wait until there is a server to ask, as when DHCP has not told one yet, and for a moment until
  *  there is a way to it, as while IPv6 addresses are tested. Returns 0, -MIR_ETIMEDOUT,
- *  -MIR_ECANCELED. Only in a task. */
+ *  -MIR_ECANCELED, -MIR_ENETUNREACH (none, and nobody who could tell one). Only in a task. */
 int mir_dns_wait_servers(struct mir_dns *dns, mir_time_us deadline_us) MIR_CHECK;
 void mir_dns_get_stats(const struct mir_dns *dns, struct mir_dns_stats *stats);
 /** Forget what was learnt from servers. */

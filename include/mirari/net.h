@@ -211,6 +211,11 @@ struct mir_stack_ops {
                             size_t *queued_len, struct mir_tcp **);
     /** Name servers, best first, at most @max; returns how many. NULL = the stack knows none. */
     uint32_t (*dns_servers)(struct mir_stack *, struct mir_ip *out, uint32_t max);
+    /** Search domains, best first, at most @max; texts are valid until the next step of the loop.
+     *  NULL = the stack knows none. */
+    uint32_t (*dns_domains)(struct mir_stack *, const char **out, uint32_t max);
+    /** May the network still tell a name server? NULL = no. */
+    bool (*dns_may_come)(struct mir_stack *);
 };
 
 struct mir_stack {

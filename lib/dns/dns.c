@@ -197,6 +197,25 @@ void mir__dns_ask_done(struct mir__dns_ask *ask, int error, struct mir_dns_answe
     mir_pool_free(&dns->ask_pool, ask);
 }
 
+void mir__dns_restart_queries(struct mir_dns *dns)
+{
+    struct mir_list waiting, *node;
+    mir_list_init(&waiting);
+    mir_list_for_each (at, &dns->asks) {
+        struct mir__dns_ask *ask = MIR_CONTAINER_OF(at, struct mir__dns_ask, link);
+        while ((node = mir_list_pop_front(&ask->queries)) != NULL)
+            mir_list_push_back(&waiting, node);
+        release_ask(ask);
+    }
+    while ((node = mir_list_pop_front(&waiting)) != NULL) {
+        struct mir_dns_query *query = MIR_CONTAINER_OF(node, struct mir_dns_query, link);
+        query->ask = NULL;
+        query->candidate = 0;
+        mir_list_push_back(&dns->queries, &query->link);
+        go_on(query);
+    }
+}
+
 /* ---- what users call ------------------------------------------------------------------------- */
 
 /* The network may have told other servers since. */
@@ -238,8 +257,10 @@ int mir_dns_resolve(struct mir_dns *dns, const char *name, uint16_t type, mir_ti
     mir_work_init(&q->work, deliver, q);
     mir_timer_init(&q->deadline, on_deadline, q);
     mir_timer_set(dns->stack->loop, &q->deadline, deadline_us);
-    mir_list_push_back(&dns->queries, &q->link);
+    mir_list_init(&q->link);
     mir__dns_follow_stack(dns);
+    mir__dns_follow_domains(dns);
+    mir_list_push_back(&dns->queries, &q->link);
     go_on(q);
     if (query != NULL)
         *query = q;
@@ -353,6 +374,7 @@ int mir_dns_open(const struct mir_dns_config *config, struct mir_dns **out)
         return r;
     }
     dns->follows_stack = config->server_count == 0;
+    dns->follows_domains = config->search == NULL;
     *out = dns;
     return 0;
 }

@@ -84,6 +84,7 @@ struct mir_dns {
     struct mir_stack *stack;
     struct mir_dns_config config; /* defaults filled in; server_count is the present one */
     bool follows_stack;           /* servers are those that the network told */
+    bool follows_domains;         /* and so is dns->search */
     bool is_delivering;           /* a handler runs */
     bool is_closed;               /* by that handler: its end releases the memory */
     struct mir__dns_server servers[MIR_DNS_SERVERS_MAX];
@@ -125,6 +126,9 @@ void mir__dns_cache_clear(struct mir_dns *dns);
 /** Every query of @ask gets @answer (borrowed; may be NULL) and @error; the ask is over. */
 void mir__dns_ask_done(struct mir__dns_ask *ask, int error, struct mir_dns_answer *answer);
 
+/** Names mean other things now: every query that waits begins anew. */
+void mir__dns_restart_queries(struct mir_dns *dns);
+
 /** Take the servers that the network tells now, unless others were given. */
 void mir__dns_follow_stack(struct mir_dns *dns);
 
@@ -136,6 +140,8 @@ int mir__dns_query_parse(struct mir_dns *dns, const char *text, uint16_t type,
 /** The name to try as the @candidate-th. False: there is no more. */
 bool mir__dns_candidate(const struct mir_dns_query *query, uint32_t candidate,
                         struct mir_dns_name *name);
+/** Take the search domains that the network tells now, unless others were given. */
+void mir__dns_follow_domains(struct mir_dns *dns);
 /** Domains of config.search. Returns 0 or -MIR_EINVAL. */
 int mir__dns_parse_search(struct mir_dns *dns) MIR_CHECK;
 /** An answer that no server is needed for: addresses as text, localhost, config.hosts. Held, NULL:

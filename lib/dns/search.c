@@ -4,6 +4,9 @@
  * A text with a dot at its end is asked as it is. Else it is tried with each search domain too:
  * before them if it has at least config.ndots dots, after them if not. The next one is tried only
  * when a name does not exist at all, so that A and AAAA of one text come from the same name.
+ * Domains that are not configured are those that the network tells now; when it tells others, what
+ * waits begins anew. They never apply to the names below: a network must not say where localhost
+ * is.
  *
  * Answered here, and never asked of a server:
  *   addresses as text        themselves
@@ -35,12 +38,56 @@ int mir__dns_parse_search(struct mir_dns *dns)
     return 0;
 }
 
+static bool is_in(const struct mir_dns_name *name, const char *domain)
+{
+    struct mir_dns_name parsed;
+    int r = mir_dns_name_parse(domain, mir_str_len(domain), &parsed);
+    return r == 0 && mir_dns_name_is_in(name, &parsed);
+}
+
+void mir__dns_follow_domains(struct mir_dns *dns)
+{
+    const char *text[MIR_DNS_SEARCH_MAX];
+    struct mir_dns_name name;
+    if (!dns->follows_domains || dns->stack->ops->dns_domains == NULL)
+        return;
+    uint32_t count = dns->stack->ops->dns_domains(dns->stack, text, MIR_DNS_SEARCH_MAX);
+    bool is_same = count == dns->search_count;
+    for (uint32_t i = 0; i < count && is_same; i++)
+        is_same = mir_dns_name_parse(text[i], mir_str_len(text[i]), &name) == 0 &&
+                  mir_dns_name_equal(&name, &dns->search[i]);
+    if (is_same)
+        return;
+    dns->search_count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        dns->search_count +=
+            mir_dns_name_parse(text[i], mir_str_len(text[i]), &dns->search[dns->search_count]) == 0;
+    mir__dns_restart_queries(dns);
+}
+
+/* No search domain may take the place of these: the network tells the domains. */
+static bool needs_no_domain(struct mir_dns *dns, const struct mir_dns_name *name, const char *text,
+                            size_t len)
+{
+    static const char *const special[] = {"localhost", "invalid", "onion", "local"};
+    struct mir_dns_name host;
+    struct mir_ip ip;
+    bool is_special = mir_ip_parse(text, len, &ip) == 0;
+    for (size_t i = 0; i < MIR_ARRAY_LEN(special) && !is_special; i++)
+        is_special = is_in(name, special[i]);
+    for (uint32_t i = 0; i < dns->config.host_count && !is_special; i++) {
+        const char *known = dns->config.hosts[i].name;
+        is_special = mir_dns_name_parse(known, mir_str_len(known), &host) == 0 &&
+                     mir_dns_name_equal(&host, name);
+    }
+    return is_special;
+}
+
 int mir__dns_query_parse(struct mir_dns *dns, const char *text, uint16_t type,
                          struct mir_dns_query *query)
 {
     size_t len = mir_str_len(text);
     uint32_t dots = 0;
-    struct mir_ip ip;
     if (type == 0 || type == MIR_DNS_OPT || (type >= 249 && type <= MIR_DNS_ANY))
         return -MIR_EINVAL; /* no types of records */
     int r = mir_dns_name_parse(text, len, &query->base);
@@ -52,8 +99,8 @@ int mir__dns_query_parse(struct mir_dns *dns, const char *text, uint16_t type,
     query->type = type;
     query->dns = dns;
     query->candidate = 0;
-    query->is_absolute =
-        text[len - 1] == '.' || mir_ip_parse(text, len, &ip) == 0 || query->base.len == 1;
+    query->is_absolute = text[len - 1] == '.' || query->base.len == 1 ||
+                         needs_no_domain(dns, &query->base, text, len);
     query->has_many_dots = dots > dns->config.ndots;
     return 0;
 }
@@ -89,13 +136,6 @@ bool mir__dns_candidate(const struct mir_dns_query *query, uint32_t candidate,
 
 /* ---- names that need no server ----------------------------------------------------------------
  */
-
-static bool is_in(const struct mir_dns_name *name, const char *domain)
-{
-    struct mir_dns_name parsed;
-    int r = mir_dns_name_parse(domain, mir_str_len(domain), &parsed);
-    return r == 0 && mir_dns_name_is_in(name, &parsed);
-}
 
 /* What was found: up to 16 addresses of the asked family. */
 struct local {

@@ -8,7 +8,8 @@
 #include "lib/dns/internal.h"
 
 /* A new IPv6 address is tested for up to two seconds (RFC 4862 section 5.4). */
-#define WAY_US (3 * MIR_US_PER_S)
+#define LOOK_US MIR_US_PER_S /* between looks whether somebody may still tell a server */
+#define WAY_US  (3 * MIR_US_PER_S)
 
 struct waiting {
     struct mir_wait wait;
@@ -75,6 +76,14 @@ static bool has_way(struct mir_dns *dns)
     return false;
 }
 
+/* Is there somebody who may tell a server later on? */
+static bool may_learn(struct mir_dns *dns)
+{
+    const struct mir_stack_ops *ops = dns->stack->ops;
+    return dns->follows_stack && ops->dns_servers != NULL && ops->dns_may_come != NULL &&
+           ops->dns_may_come(dns->stack);
+}
+
 int mir_dns_wait_servers(struct mir_dns *dns, mir_time_us deadline_us)
 {
     mir_time_us way_until_us = 0;
@@ -83,8 +92,13 @@ int mir_dns_wait_servers(struct mir_dns *dns, mir_time_us deadline_us)
     while (r == 0 && !has_way(dns)) {
         if (way_until_us == 0 && dns->config.server_count > 0)
             way_until_us = mir__dns_now(dns) + WAY_US;
+        if (way_until_us == 0 && !may_learn(dns))
+            return -MIR_ENETUNREACH;
+        mir_time_us look_us = way_until_us != 0 ? way_until_us : mir__dns_now(dns) + LOOK_US;
         r = mir_wait_on(dns->stack->loop, &dns->stack->address_ready,
-                        way_until_us == 0 ? deadline_us : MIR_MIN(deadline_us, way_until_us));
+                        MIR_MIN(deadline_us, look_us));
+        if (r == -MIR_ETIMEDOUT && way_until_us == 0 && mir__dns_now(dns) < deadline_us)
+            r = 0;
         mir__dns_follow_stack(dns);
     }
     return dns->config.server_count > 0 ? 0 : r;

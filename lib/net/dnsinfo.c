@@ -193,6 +193,21 @@ size_t mir_net_dns_domains(struct mir_net *net, char (*out)[MIR_NET_DNS_DOMAIN_M
     return count;
 }
 
+uint32_t mir__dnsinfo_domains(struct mir_net *net, const char **out, uint32_t max)
+{
+    const struct mir__dnsinfo *info = &net->dnsinfo;
+    uint32_t count = 0;
+    expire(net);
+    for (uint32_t i = 0; i < info->domain_count && count < max; i++) {
+        bool is_known = false;
+        for (uint32_t k = 0; k < count; k++)
+            is_known |= mir_str_equal(out[k], info->domains[i].text);
+        if (!is_known)
+            out[count++] = info->domains[i].text;
+    }
+    return count;
+}
+
 /* ---- both ---------------------------------------------------------------------------------- */
 
 void mir__dnsinfo_forget(struct mir__iface *iface, enum mir__dnsinfo_origin origin)

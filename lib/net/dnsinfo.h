@@ -42,6 +42,8 @@ void mir__dnsinfo_server(struct mir__iface *iface, enum mir__dnsinfo_origin orig
  *  digits, '-', '_' and single dots are ignored. */
 void mir__dnsinfo_domain(struct mir__iface *iface, enum mir__dnsinfo_origin origin,
                          const char *text, size_t len, mir_time_us lifetime_us);
+/** The domains, best first, each once; borrowed until something is told or forgotten. */
+uint32_t mir__dnsinfo_domains(struct mir_net *net, const char **out, uint32_t max);
 /** Forget what @origin told on @iface. */
 void mir__dnsinfo_forget(struct mir__iface *iface, enum mir__dnsinfo_origin origin);
 

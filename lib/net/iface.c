@@ -247,7 +247,7 @@ static void on_conflict(struct mir__iface *iface, bool was_held)
         return;
     }
     MIR_LOG(NET, ERROR, "the address is taken, it is not used; tried again interface=%u",
-            iface->index);
+            iface->index + 1);
     mir__acd4_probe_later(&iface->acd, iface->acd.ip, TAKEN_PAUSE_US);
 }
 

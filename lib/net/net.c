@@ -129,6 +129,26 @@ static uint32_t get_dns_servers(struct mir_stack *stack, struct mir_ip *out, uin
     return (uint32_t)mir_net_dns_servers(mir__net_of_stack(stack), out, max);
 }
 
+static uint32_t get_dns_domains(struct mir_stack *stack, const char **out, uint32_t max)
+{
+    return mir__dnsinfo_domains(mir__net_of_stack(stack), out, max);
+}
+
+/* DHCP goes on asking; a router that did not answer the first question is hardly there, and one
+ * that is has said what it knows, unless it sends us on to DHCPv6. */
+static bool dns_may_come(struct mir_stack *stack)
+{
+    struct mir_net *net = mir__net_of_stack(stack);
+    for (uint32_t i = 0; i < net->iface_count; i++) {
+        const struct mir__iface *iface = &net->ifaces[i];
+        bool is_auto = iface->ip6_mode == MIR_IP6_AUTO;
+        if (iface->dhcp.state != MIR__DHCP_OFF || (is_auto && iface->dhcp6.is_asking) ||
+            (is_auto && !iface->nd6.has_router && iface->nd6.rs_sent < 2))
+            return true;
+    }
+    return false;
+}
+
 /* One connection has one other end: groups are refused (RFC 9293 section 3.9.2.3, MUST-46). */
 static int tcp_connect(struct mir_stack *stack, const struct mir_endpoint *remote,
                        mir_tcp_handler_fn handler, void *arg, struct mir_tcp **tcp)
@@ -148,6 +168,8 @@ static const struct mir_stack_ops stack_ops = {
     .stats = put_stats,
     .address = get_address,
     .dns_servers = get_dns_servers,
+    .dns_domains = get_dns_domains,
+    .dns_may_come = dns_may_come,
 };
 
 /* ---- open and close ------------------------------------------------------------------------- */

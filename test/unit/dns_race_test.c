@@ -121,6 +121,7 @@ static void open_fake(dnsbed_answer_fn answer)
     memset(&fake, 0, sizeof fake);
     fake.ops = *bed.client.stack->ops;
     fake.ops.tcp_connect = fake_connect;
+    fake.ops.dns_domains = NULL; /* the real stack's own */
     fake.ops.udp_open = fake_udp_open;
     fake.stack = *bed.client.stack;
     fake.stack.ops = &fake.ops;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/net/net_state.h"
 #include "test/harness/dnsbed.h"
 #include "test/harness/tap.h"
 
@@ -453,6 +454,63 @@ static void test_tasks(void)
     dnsbed_close(&bed);
 }
 
+static void tell_domain(const char *text, mir_time_us lifetime_us)
+{
+    mir__dnsinfo_domain(&bed.client.net->ifaces[0], MIR__DNSINFO_DHCP4, text, strlen(text),
+                        lifetime_us);
+}
+
+static void test_told_domains(void)
+{
+    struct mir_dns_config config = {.search = ""};
+    dnsbed_open(&bed, NULL, 1, answer_zone);
+    tap_case("search domains that the network tells are used, and forgotten with it");
+    check_int(ask_soon("short"), ==, -MIR_ENOENT);
+    tell_domain("corp.example", MIR_TIME_NEVER);
+    check_int(ask_soon("short"), ==, 0);
+    check_str(got.name, "short.corp.example");
+    tap_case("localhost is never asked for in a domain of the network");
+    uint32_t asked = bed.asked_udp;
+    check_int(ask_soon("localhost"), ==, 0);
+    check_int(got.ip[0], ==, 0x7f000001);
+    check_int(ask_soon("printer.local"), ==, -MIR_ENOENT);
+    check_int(bed.asked_udp, ==, asked);
+    tap_case("a question under way when the network tells other domains begins anew");
+    tell_domain("corp.example", 0);
+    bed.is_cut = true;
+    begin("host", MIR_DNS_A);
+    tell_domain("example", MIR_TIME_NEVER);
+    bed.is_cut = false;
+    begin("chain.example", MIR_DNS_A); /* looks at the domains */
+    uint32_t calls = got.calls;
+    dnsbed_run(&bed, 10 * MIR_US_PER_MS);
+    check_int(got.calls, ==, calls + 2);
+    check_int(ask_soon("host"), ==, 0);
+    check_str(got.name, "host.example");
+    dnsbed_close(&bed);
+    dnsbed_open(&bed, &config, 1, answer_zone);
+    tap_case("an empty list means none, whatever the network tells");
+    tell_domain("corp.example", MIR_TIME_NEVER);
+    check_int(ask_soon("short"), ==, -MIR_ENOENT);
+    dnsbed_close(&bed);
+}
+
+static void wait_for_server(void *arg)
+{
+    *(int *)arg = mir_dns_wait_servers(bed.dns, MIR_TIME_NEVER);
+}
+
+static void test_no_server(void)
+{
+    int result = 1;
+    dnsbed_open(&bed, NULL, 0, answer_zone);
+    tap_case("where nobody can tell a name server, nobody waits for one");
+    dnsbed_spawn(&bed, wait_for_server, &result);
+    dnsbed_run(&bed, MIR_US_PER_MS);
+    check_int(result, ==, -MIR_ENETUNREACH);
+    dnsbed_close(&bed);
+}
+
 static void close_inside(void *arg, int error, const struct mir_dns_answer *answer)
 {
     uint32_t *left = arg;
@@ -492,6 +550,8 @@ int main(void)
     test_bad_arguments();
     test_names();
     test_tasks();
+    test_told_domains();
+    test_no_server();
     test_close_inside();
     return tap_done();
 }
