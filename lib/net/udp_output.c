@@ -9,7 +9,7 @@
  * leaves, and delivered from the loop, never inside the call. A group TTL of 0 stops it there.
  *
  * Source: RFC 768; RFC 1122 section 4.1.3.4 (a computed checksum of zero is sent as ones) and
- * 4.1.4 (what the application may choose); RFC 1112 section 6.1.
+ * 4.1.4 (what the application may choose); RFC 1112 section 6.1; RFC 6437 section 3 (flow labels).
  */
 #include "lib/net/net_state.h"
 
@@ -27,6 +27,21 @@ static bool is_broadcast(const struct mir_net *net, const struct mir_ip *ip)
             return true;
     }
     return to == UINT32_MAX;
+}
+
+static uint32_t make_flow_key(const struct mir__udp_socket *s)
+{
+    uint8_t input[34];
+    mir_memcpy(input, s->peer_src.bytes, 16);
+    mir_memcpy(input + 16, s->peer.bytes, 16);
+    mir_put_be16(input + 32, s->port);
+    return (uint32_t)mir_siphash(s->net->neigh.hash_key, input, sizeof input);
+}
+
+/* RFC 6437 section 3: the same for a five-tuple, evenly spread. IPv4 does not look at it. */
+static uint32_t flow_label(const struct mir__udp_socket *s, uint16_t port)
+{
+    return (s->flow_key ^ port * 0x9e3779b1u) >> 12;
 }
 
 int mir__udp_route(struct mir__udp_socket *s, const struct mir_ip *dst, const struct mir_ip *from,
@@ -60,6 +75,8 @@ int mir__udp_route(struct mir__udp_socket *s, const struct mir_ip *dst, const st
     s->peer_src = src;
     s->is_to_group = mir__udp_is_group(dst);
     s->is_to_broadcast = is_to_broadcast;
+    if (!mir_ip_is_v4(dst))
+        s->flow_key = make_flow_key(s);
     return 0;
 }
 
@@ -198,6 +215,7 @@ static int output(struct mir__udp_socket *s, const struct mir_endpoint *to,
         .ttl = s->is_to_group ? s->group_ttl : s->ttl,
         .tos = s->tos,
         .dont_fragment = s->dont_fragment,
+        .flow_label = flow_label(s, to->port),
     };
     if (MIR_UNLIKELY(msg != NULL)) {
         params.ttl = msg->ttl != 0 ? msg->ttl : params.ttl;

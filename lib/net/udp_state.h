@@ -34,6 +34,7 @@ struct mir__udp_socket {
     struct mir_ip peer;
     struct mir_ip peer_from; /* source address asked for */
     struct mir_ip peer_src;
+    uint32_t flow_key; /* IPv6: of the addresses and our port, not to be guessed */
     struct mir__route route;
 };
 

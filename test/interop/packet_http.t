@@ -67,6 +67,31 @@ ok $? 'wrk, 64 connections: no error' || sed 's/^/# /' "$WORK/wrk"
 note "$(grep -E 'Requests/sec|99%' "$WORK/wrk" | tr -s ' ')"
 is "$(counter responses_5xx)" 0 'no answer was a 5xx'
 
+# ---- IPv6 ---------------------------------------------------------------------------------------
+
+inside sh -c 'echo 0 >/proc/sys/net/ipv6/conf/pk1/disable_ipv6; echo 0 >/proc/sys/net/ipv6/conf/pk1/accept_dad'
+ip -n "$NS" address add "$HOST_IP6/64" dev pk1 nodad
+first=$APP_PID
+PIDS+=("$first")
+app_start website --net packet:pk0 --ip 10.77.0.4/24 --ip "$APP_IP6/64" --ip6 static --mac 02:00:00:00:00:44
+ping6() { inside ping -q -n -W 2 "$@" "$APP_IP6" | sed -n 's/.* \([0-9]*\) received.*/\1/p'; }
+pinged6() { [ "$(ping6 -c 1)" = 1 ]; }
+wait_until 10 pinged6
+is "$(ping6 -c 20 -i 0.01)" 20 'IPv6: 20 pings'
+is "$(ping6 -c 3 -i 0.01 -s 20000)" 3 'IPv6: in fragments'
+for setting in off on; do
+    for end in pk0 pk1; do
+        inside ethtool -K "$end" tso $setting gso $setting gro $setting tx $setting sg $setting >/dev/null 2>&1
+    done
+    get -g "http://[$APP_IP6]/bytes/10000000" | cmp - <("$pattern" 10000000)
+    ok $? "IPv6, offloads $setting, out: 10 MB arrive unchanged"
+    got=$("$pattern" 10000000 | get -g -X PUT -T - "http://[$APP_IP6]/upload")
+    is "$(sed -E 's/.*length": ([0-9]+), "crc32": "([0-9a-f]+)".*/\1 \2/' <<<"$got")" \
+        "$("$pattern" 10000000 | "$pattern" sum)" "IPv6, offloads $setting, in: 10 MB arrive unchanged"
+done
+app_stop_ok
+APP_PID=$first
+
 # ---- company -------------------------------------------------------------------------------------
 
 first=$APP_PID

@@ -173,11 +173,39 @@ static void test_groups(void)
     testbed_close(&bed);
 }
 
+static uint32_t label_to(struct mir_udp *udp, const char *dst, uint16_t port)
+{
+    struct mir_endpoint to = {.ip = bed6_ip(dst), .port = port};
+    const struct testdev_frame *frame;
+    check_int(mir_udp_send(udp, &to, "x", 1), ==, 0);
+    testbed_run(&bed);
+    while ((frame = testdev_next(&bed.dev)) != NULL) {
+        if (frame->data[14] >> 4 == 6 && mir__ip6_next(frame->data + 14) == MIR__PROTO_UDP)
+            return mir__ip6_flow_label(frame->data + 14);
+    }
+    check(false);
+    return 0;
+}
+
+static void test_flow_labels(void)
+{
+    struct mir_udp *udp = open_bed((struct mir_udp_config){.v6_only = true});
+    bed6_solicit(&bed, PEER, "ff02::1:ff00:2", OWN, testbed_peer_mac);
+    tap_case("datagrams of one flow have one label, other flows others (RFC 6437)");
+    uint32_t label = label_to(udp, PEER, 53);
+    check_int(label, !=, 0);
+    check_int(label_to(udp, PEER, 54), !=, label);
+    check_int(label_to(udp, "ff02::99", 53), !=, label);
+    check_int(label_to(udp, PEER, 53), ==, label);
+    testbed_close(&bed);
+}
+
 int main(void)
 {
     tap_begin("net_udp6");
     test_meta();
     test_errors();
     test_groups();
+    test_flow_labels();
     return tap_done();
 }
