@@ -87,16 +87,30 @@ static void input(struct mir__iface *iface, struct mir_buf *buf)
     mir_buf_release(buf);
 }
 
+static void take_held(struct mir__iface *iface)
+{
+    struct mir_buf *frames[MIR__AHEAD_FRAMES];
+    uint32_t count = mir__ahead_take(iface, frames);
+    for (uint32_t i = 0; i < count; i++)
+        input(iface, frames[i]);
+}
+
 static void on_rx(void *arg, struct mir_buf *buf_given)
 {
     struct mir__iface *iface = arg;
     struct mir_net *net = iface->net;
+    if (!net->is_in_batch)
+        iface->ahead.is_on = mir__tcp_is_crowded(net);
     net->is_in_batch = true;
     net->counters.eth_in++;
     net->counters.eth_in_bytes += mir_buf_total(buf_given);
     struct mir_buf *buf = make_headers_linear(net, buf_given);
-    if (buf != NULL)
+    if (buf == NULL)
+        return;
+    if (MIR_LIKELY(!iface->ahead.is_on))
         input(iface, buf);
+    else if (mir__ahead_hold(iface, buf))
+        take_held(iface);
 }
 
 static void on_rx_end(void *arg)
@@ -104,6 +118,8 @@ static void on_rx_end(void *arg)
     struct mir__iface *iface = arg;
     struct mir_net *net = iface->net;
     net->is_in_batch = true;
+    if (iface->ahead.count > 0)
+        take_held(iface);
     mir__tcp_input_end(net);
     net->is_in_batch = false;
     mir__iface_flush_all(net);
@@ -295,4 +311,5 @@ void mir__iface_stop(struct mir__iface *iface)
     mir_net_dev_flush(iface->dev);
     iface->is_started = false;
     mir_net_dev_stop(iface->dev);
+    mir__ahead_release(iface);
 }

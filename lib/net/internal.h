@@ -11,6 +11,7 @@
  *   icmp4.c icmp6.c   ICMP               udp*.c     UDP
  *   ifaddr.c  addresses                  group.c    multicast groups, told by igmp.c and mld6.c
  *   route.c   the routing table          pmtu.c     path MTUs
+ *   ahead.c   memory of connections is asked for ahead of their frames
  *   tcp/      TCP (tcp/internal.h)
  *
  * A received frame goes iface -> ip4 | ip6 -> (reassembly) -> tcp | udp | icmp in one call chain;
@@ -216,6 +217,14 @@ void mir__tcp_fini(struct mir_net *net);
 /** @buf_given->data is at the TCP header, the packet is trimmed to the IP payload. */
 void mir__tcp_input(struct mir_net *net, const struct mir__ip_meta *meta,
                     MIR_GIVE struct mir_buf *buf_given);
+/** More connections than caches hold? Then it pays to look ahead (ahead.c). */
+bool mir__tcp_is_crowded(struct mir_net *net);
+/** Ask for the memory that the look-up of a segment between @here and @there begins with, then for
+ *  the object it leads to, then for what that refers to. Returns the hash for the other two. */
+uint32_t mir__tcp_ahead_bucket(struct mir_net *net, const struct mir_endpoint *here,
+                               const struct mir_endpoint *there);
+void mir__tcp_ahead_object(struct mir_net *net, uint32_t hash);
+void mir__tcp_ahead_block(struct mir_net *net, uint32_t hash);
 /** End of a device's batch. */
 void mir__tcp_input_end(struct mir_net *net);
 /** The device has room again. */

@@ -106,6 +106,19 @@ static inline bool mir__dhcp_wants_input(const struct mir__dhcp_client *dhcp)
 
 /* ---- iface.c ------------------------------------------------------------------------------ */
 
+#define MIR__AHEAD_FRAMES 16u
+
+/** Frames of a batch that wait for the memory of their connections (ahead.c). */
+struct mir__ahead {
+    struct mir_buf *frames[MIR__AHEAD_FRAMES];
+    uint32_t hash[MIR__AHEAD_FRAMES];
+    bool is_new[MIR__AHEAD_FRAMES]; /* not for the connection of the frame before */
+    uint8_t flow[36];               /* addresses and ports of the last frame */
+    uint8_t flow_len;               /* of an address; 0: no frame yet */
+    uint8_t count;
+    bool is_on; /* in this batch */
+};
+
 struct mir__iface {
     struct mir_net *net;
     struct mir_net_dev *dev;
@@ -135,6 +148,7 @@ struct mir__iface {
     uint8_t probed_prefix_len; /* of an address by hand that is being probed */
     uint32_t probed_gateway;
     struct mir__linklocal4 linklocal4;
+    struct mir__ahead ahead;
     struct mir__neigh to_all; /* broadcast, always fresh */
     struct mir__dhcp_client dhcp;
     struct mir__nd6 nd6;
@@ -163,6 +177,15 @@ static inline bool mir__iface_is_on_link(const struct mir__iface *iface, uint32_
 {
     return iface->ip != 0 && ((ip ^ iface->ip) & iface->mask) == 0;
 }
+
+/* ---- ahead.c ------------------------------------------------------------------------------ */
+
+/** Keep the frame for now. True: take them all. */
+bool mir__ahead_hold(struct mir__iface *iface, MIR_GIVE struct mir_buf *buf_given) MIR_CHECK;
+/** Move the frames that are held to @frames, oldest first. Returns how many. */
+uint32_t mir__ahead_take(struct mir__iface *iface,
+                         struct mir_buf *frames[MIR__AHEAD_FRAMES]) MIR_CHECK;
+void mir__ahead_release(struct mir__iface *iface);
 
 /* ---- ip6.c -------------------------------------------------------------------------------- */
 

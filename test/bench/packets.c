@@ -14,7 +14,8 @@
  *              acknowledged, both ends together; see IDLE
  *
  * With a third argument IDLE so many further connections are there. Without callgrind the processor
- * time of each packet is printed, and what memory each idle connection takes:
+ * time of each packet is printed, and what memory each idle connection takes. Memory is in large
+ * pages where the kernel has them, as it is without a kernel:
  *
  *   packets KIND COUNT IDLE
  *
@@ -27,11 +28,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #define MEMORY_BYTES ((size_t)64 << 20)
 #define MSS          1448u
 #define BATCH        32u
+#define LARGE_PAGE   ((size_t)2 << 20)
 #define PORTS_EACH   15000u /* connections of one listener: ephemeral ports are 16384 */
 
 struct side {
@@ -379,7 +382,9 @@ static void open_side(struct side *side, uint32_t index, struct side *peer, uint
                                     .tcp_rcvbuf_bytes = 1u << 20};
     struct mir_net_if_config address = {.ip = mir_ip_from_v4(0x0a000001u + index), .prefix_len = 8};
     size_t size = MEMORY_BYTES + (size_t)further / 4 * MIR_PAGE_SIZE;
-    void *arena = aligned_alloc(MIR_PAGE_SIZE, size);
+    size = (size + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
+    void *arena = aligned_alloc(LARGE_PAGE, size);
+    (void)madvise(arena, size, MADV_HUGEPAGE);
     side->peer = peer;
     side->dev = (struct mir_net_dev){.ops = &dev_ops,
                                      .info = {.mtu = 1500, .caps = MIR_NET_TX_SG, .kind = "held"}};

@@ -22,6 +22,14 @@
 #include "lib/net/tcp/loss.h"
 
 #define REST_AFTER_US (2 * MIR_US_PER_S)
+#define REST_GRAIN_US (1u << 16)
+
+/* Rounded up to a grain, which is where a slot of the wheel's second level begins (run/timer.c):
+ * connections then go to rest by the slot, and none is touched before, to sort it into a tick. */
+static mir_time_us rest_at(mir_time_us now_us)
+{
+    return (now_us + REST_AFTER_US + REST_GRAIN_US - 1) / REST_GRAIN_US * REST_GRAIN_US;
+}
 
 void mir__tcp_busy_init(struct mir__tcp_state *host)
 {
@@ -42,7 +50,7 @@ bool mir__tcp_wake_slow(struct mir__tcp_pcb *pcb)
     pcb->busy = busy;
     if (is_synchronized(pcb) && pcb->cc->on_wake != NULL)
         pcb->cc->on_wake(pcb);
-    mir__tcp_timer_set(pcb, MIR__TCP_T_REST, now_of(host) + REST_AFTER_US);
+    mir__tcp_timer_set(pcb, MIR__TCP_T_REST, rest_at(now_of(host)));
     return true;
 }
 
@@ -61,7 +69,7 @@ void mir__tcp_rest_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
 {
     mir_time_us last_us = MIR_MAX(pcb->busy->sent_us, pcb->received_us);
     if (!is_quiet(pcb) || now_us - last_us < REST_AFTER_US) {
-        mir__tcp_timer_set(pcb, MIR__TCP_T_REST, now_us + REST_AFTER_US);
+        mir__tcp_timer_set(pcb, MIR__TCP_T_REST, rest_at(now_us));
         return;
     }
     mir__tcp_tune_rest(pcb);

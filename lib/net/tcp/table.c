@@ -117,6 +117,63 @@ struct mir__tcp_node *mir__tcp_table_find(const struct mir__tcp_table *table,
     return NULL;
 }
 
+/* ---- ahead of a segment (lib/net/ahead.c) --------------------------------------------------- */
+
+#define CROWD      4096u
+#define CACHE_LINE 64u
+
+bool mir__tcp_is_crowded(struct mir_net *net)
+{
+    return mir__net_tcp(net)->table.count > CROWD;
+}
+
+uint32_t mir__tcp_ahead_bucket(struct mir_net *net, const struct mir_endpoint *here,
+                               const struct mir_endpoint *there)
+{
+    const struct mir__tcp_table *table = &mir__net_tcp(net)->table;
+    struct mir__tcp_tuple tuple = {&here->ip, &there->ip, here->port, there->port};
+    uint32_t hash = hash_of(table, &tuple);
+    __builtin_prefetch(slot_of(table, bucket_of(table, hash)));
+    return hash;
+}
+
+static void ask_for(const void *object, size_t size)
+{
+    for (size_t at = 0; at < size; at += CACHE_LINE)
+        __builtin_prefetch((const uint8_t *)object + at);
+}
+
+/* Whatever the node is of: a connection is the largest, and asking for too much does no harm. */
+static void ask_for_object(const struct mir__tcp_node *node)
+{
+    ask_for((const uint8_t *)node - offsetof(struct mir__tcp_pcb, node),
+            sizeof(struct mir__tcp_pcb));
+}
+
+void mir__tcp_ahead_object(struct mir_net *net, uint32_t hash)
+{
+    const struct mir__tcp_table *table = &mir__net_tcp(net)->table;
+    const struct mir__tcp_node *node = *slot_of(table, bucket_of(table, hash));
+    if (node != NULL)
+        ask_for_object(node);
+}
+
+void mir__tcp_ahead_block(struct mir_net *net, uint32_t hash)
+{
+    const struct mir__tcp_table *table = &mir__net_tcp(net)->table;
+    struct mir__tcp_node *first = *slot_of(table, bucket_of(table, hash));
+    struct mir__tcp_node *node = first;
+    while (node != NULL && node->hash != hash)
+        node = node->next;
+    if (node == NULL || node->kind != MIR__TCP_PCB)
+        return;
+    const struct mir__tcp_pcb *pcb = pcb_of_node(node);
+    if (node != first)
+        ask_for_object(node);
+    if (mir__tcp_is_busy(pcb))
+        ask_for(pcb->busy, sizeof *pcb->busy);
+}
+
 /* Split the bucket in line; its nodes go to it or to the new last bucket. */
 static void split_one(struct mir__tcp_state *host)
 {
