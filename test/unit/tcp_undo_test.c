@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Reactions to losses that were none are taken back: Eifel, F-RTO, D-SACK. */
+#include "lib/net/tcp/internal.h"
 #include "test/harness/tcp_script.h"
 
 static struct tcp_script s;
@@ -98,6 +99,17 @@ static void test_eifel(void)
     out(&s, "A", seg(2), 1, mss);
     quiet(&s);
     check_int(info().cwnd_bytes, ==, 2 * mss);
+    script_close(&s);
+
+    tap_case("many D-SACKs after one spike: the reordering window grows once");
+    start(&reno, true, 10);
+    time_out();
+    s.tsecr = first_tsval;
+    in(&s, "A", 1, seg(10), 0);
+    for (uint32_t i = 0; i < 8; i++)
+        sacks(10, i, i + 1);
+    check_int(script_stat(&s, "dsacks_in"), ==, 8);
+    check_int(pcb_of(s.tcp)->reo_extra, ==, 1);
     script_close(&s);
 
     tap_case("two timeouts in a spike: undone to what was before the first");

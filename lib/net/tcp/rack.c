@@ -117,6 +117,9 @@ bool mir__tcp_rack_dsack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment
     *block = (struct mir__tcp_block){left, right};
     if (loss != NULL && loss->has_round && seq_lt(pcb->snd_una, loss->dsack_round))
         return true;
+    /* Nothing is in flight that could mark a round: once between two recoveries. */
+    if (loss == NULL && pcb->reo_persist == REO_PERSIST)
+        return true;
     if (loss != NULL) {
         loss->has_round = true;
         loss->dsack_round = pcb->snd_max;
