@@ -224,6 +224,21 @@ static void test_dsack(void)
     check_int(info().cwnd_bytes, >=, cwnd);
     script_close(&s);
 
+    tap_case("D-SACK of the first missing byte: impossible, the reduction stays");
+    start(&reno, false, 40);
+    script_wait(&s, 20000);
+    sacks(0, 1, 5);
+    out(&s, "A", seg(0), 1, mss);
+    drain();
+    s.sack_block[0][0] = seg(0), s.sack_block[0][1] = seg(1);
+    s.sack_block[1][0] = seg(0), s.sack_block[1][1] = seg(5);
+    s.sack_count = 2;
+    in(&s, "A", 1, seg(0), 0);
+    check_int(script_stat(&s, "spurious_recoveries"), ==, 0);
+    check_int(script_stat(&s, "dsacks_in"), ==, 0);
+    drain();
+    script_close(&s);
+
     tap_case("D-SACK: half of what was sent again was needed: the reduction stays");
     start(&reno, false, 40);
     script_wait(&s, 20000);

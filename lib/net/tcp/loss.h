@@ -74,6 +74,7 @@ struct mir__tcp_loss {
     bool in_timeout : 1;      /* until `recover` is acknowledged: RTO recovery */
     bool is_reordering : 1;   /* the timer waits for the reordering window, not to probe */
     bool has_rack : 1;        /* rack_* are valid */
+    bool rack_is_again : 1;   /* it was a retransmission */
     bool has_round : 1;       /* dsack_round is valid */
     bool has_probe : 1;       /* a tail loss probe was sent and not judged */
     bool probe_is_again : 1;  /* ... and was no new data */

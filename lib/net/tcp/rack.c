@@ -58,6 +58,7 @@ void mir__tcp_rack_delivered(struct mir__tcp_pcb *pcb, const struct mir__tcp_ran
         loss->has_rack = true;
         loss->rack_sent_us = range->sent_us;
         loss->rack_end = end;
+        loss->rack_is_again = is_again;
         loss->rack_rtt_us = rtt_us;
     }
 }
@@ -83,6 +84,12 @@ uint32_t mir__tcp_rack_detect(struct mir__tcp_pcb *pcb, mir_time_us now_us)
     for (struct mir__tcp_range *range = loss->first; range != NULL; range = range->next) {
         if ((range->flags & (MIR__TCP_R_SACKED | MIR__TCP_R_LOST)) != 0 ||
             !sent_after(loss->rack_sent_us, loss->rack_end, range->sent_us, range->end))
+            continue;
+        /* What arrived was sent before recovery began, this one since, though in the same
+         * microsecond and whatever the numbers say: on a wire without delay each ACK would lose it
+         * again. */
+        if ((range->flags & MIR__TCP_R_AGAIN) && range->sent_us == loss->rack_sent_us &&
+            pcb->in_recovery && !loss->rack_is_again && seq_le(loss->rack_end, pcb->recover))
             continue;
         if (range->sent_us + patience_us <= now_us)
             mir__tcp_board_flag(loss, range, (uint8_t)(range->flags | MIR__TCP_R_LOST));
@@ -110,7 +117,10 @@ bool mir__tcp_rack_dsack(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment
     bool is_below = seq_le(right, seg->hdr.ack);
     bool is_inside = seg->opt.sack_count > 1 && seq_ge(left, seg->opt.sack[1].left) &&
                      seq_le(right, seg->opt.sack[1].right);
-    if (!(is_below || is_inside) || seq_ge(left, right) || seq_gt(right, pcb->snd_max) ||
+    /* Who has the first missing byte, twice even, would have acknowledged it. Believing it would
+     * take back the repair of that byte, which is lost again at once: without end. */
+    bool is_odd = seq_le(left, pcb->snd_una) && seq_gt(right, pcb->snd_una);
+    if (!(is_below || is_inside) || is_odd || seq_ge(left, right) || seq_gt(right, pcb->snd_max) ||
         seq_lt(left, pcb->snd_una - MIR_MAX(pcb->max_snd_wnd, 65535u)))
         return false;
     MIR__TCP_COUNT(pcb->host, dsacks_in);
