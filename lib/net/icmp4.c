@@ -101,24 +101,33 @@ void mir__icmp4_send_error(struct mir_net *net, const struct mir__ip_meta *meta,
 
 /* ---- echo ---------------------------------------------------------------------------------- */
 
+struct mir_buf *mir__icmp_echo_reply(struct mir_net *net, const struct mir_buf *request,
+                                     uint8_t type)
+{
+    struct mir_buf *out = mir_buf_linearize(net->bufs, request, MIR_BUF_HEADROOM);
+    if (out == NULL) {
+        net->counters.no_memory++;
+        return NULL;
+    }
+    uint16_t check, was, is;
+    out->flags = 0;
+    mir_memcpy(&was, out->data, sizeof was);
+    out->data[0] = type;
+    mir_memcpy(&is, out->data, sizeof is);
+    mir_memcpy(&check, out->data + 2, sizeof check);
+    check = mir__csum_update(check, was, is);
+    mir_memcpy(out->data + 2, &check, sizeof check);
+    return out;
+}
+
 static void answer_echo(struct mir_net *net, const struct mir__ip_meta *meta,
                         const struct mir_buf *buf)
 {
     if (meta->is_broadcast)
         return;
-    struct mir_buf *out = mir_buf_linearize(net->bufs, buf, MIR_BUF_HEADROOM);
-    if (out == NULL) {
-        net->counters.no_memory++;
+    struct mir_buf *out = mir__icmp_echo_reply(net, buf, MIR__ICMP4_ECHO_REPLY);
+    if (out == NULL)
         return;
-    }
-    uint16_t check, was, is;
-    out->flags = 0;
-    mir_memcpy(&was, out->data, sizeof was);
-    out->data[0] = MIR__ICMP4_ECHO_REPLY;
-    mir_memcpy(&is, out->data, sizeof is);
-    mir_memcpy(&check, out->data + 2, sizeof check);
-    check = mir__csum_update(check, was, is);
-    mir_memcpy(out->data + 2, &check, sizeof check);
     send_to(net, &meta->src, &meta->dst, out);
 }
 

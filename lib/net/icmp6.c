@@ -130,19 +130,9 @@ static void answer_echo(struct mir_net *net, const struct mir__ip_meta *meta,
     bool is_group = mir__ip6_is_multicast(&meta->dst);
     if (!mir__ip6_is_host(&meta->src) || (meta->is_broadcast && !mir__icmp_take_token(net)))
         return;
-    struct mir_buf *out = mir_buf_linearize(net->bufs, buf, MIR_BUF_HEADROOM);
-    if (out == NULL) {
-        net->counters.no_memory++;
+    struct mir_buf *out = mir__icmp_echo_reply(net, buf, MIR__ICMP6_ECHO_REPLY);
+    if (out == NULL)
         return;
-    }
-    uint16_t check, was, is;
-    out->flags = 0;
-    mir_memcpy(&was, out->data, sizeof was);
-    out->data[0] = MIR__ICMP6_ECHO_REPLY;
-    mir_memcpy(&is, out->data, sizeof is);
-    mir_memcpy(&check, out->data + 2, sizeof check);
-    check = mir__csum_update(check, was, is);
-    mir_memcpy(out->data + 2, &check, sizeof check);
     struct mir_ip any = {{0}};
     send_back(net, meta, is_group ? &any : &meta->dst, out, !is_group);
 }

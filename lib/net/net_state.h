@@ -322,6 +322,10 @@ struct mir__icmp_state {
 
 /** Take one of the errors that may be sent now; both families share them. */
 bool mir__icmp_take_token(struct mir_net *net);
+/** The answer to an echo request of either family: its bytes with @type, the checksum adjusted
+ *  (RFC 1624); the caller's. NULL: no memory, counted. */
+struct mir_buf *mir__icmp_echo_reply(struct mir_net *net, const struct mir_buf *request,
+                                     uint8_t type);
 void mir__icmp4_input(struct mir_net *net, const struct mir__ip_meta *meta,
                       MIR_GIVE struct mir_buf *buf_given);
 /** Tell the transport that sent the packet [ip, ip+len) that it did not arrive. */

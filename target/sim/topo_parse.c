@@ -121,6 +121,17 @@ static int refuse_word(struct parser *p, const char *what, const char *word,
 /* ---- values -------------------------------------------------------------------------------------
  */
 
+/* Which of the names stands in @word before its '=' at @value (NULL: there is none); count if none.
+ */
+static size_t find_word(const char *const *names, size_t count, const char *word, const char *value)
+{
+    size_t which = 0;
+    while (which < count && (value == NULL || strlen(names[which]) != (size_t)(value - word) ||
+                             strncmp(names[which], word, (size_t)(value - word)) != 0))
+        which++;
+    return which;
+}
+
 static bool read_number(const char *text, uint64_t max, uint64_t *value)
 {
     return mir_parse_u64(text, strlen(text), max, value) == 0;
@@ -229,11 +240,7 @@ static int set_node(struct parser *p, struct mir__topo_node *node, const char *w
     const char *value = strchr(word, '=');
     uint64_t number = 0;
     int64_t ppm = 0;
-    size_t which = 0;
-    while (which < MIR_ARRAY_LEN(names) &&
-           (value == NULL || strlen(names[which]) != (size_t)(value - word) ||
-            strncmp(names[which], word, (size_t)(value - word)) != 0))
-        which++;
+    size_t which = find_word(names, MIR_ARRAY_LEN(names), word, value);
     if (which == MIR_ARRAY_LEN(names))
         return refuse_word(p, "word of a host", word, names, MIR_ARRAY_LEN(names));
     value++;
@@ -406,11 +413,7 @@ static int set_job(struct parser *p, struct mir__topo_job *job, char *word)
                                         "rate", "start", "every", "kind",  "ip"};
     char *value = strchr(word, '=');
     uint64_t number = 0;
-    size_t which = 0;
-    while (which < MIR_ARRAY_LEN(names) &&
-           (value == NULL || strlen(names[which]) != (size_t)(value - word) ||
-            strncmp(names[which], word, (size_t)(value - word)) != 0))
-        which++;
+    size_t which = find_word(names, MIR_ARRAY_LEN(names), word, value);
     if (which == MIR_ARRAY_LEN(names))
         return refuse_word(p, "word of a job", word, names, MIR_ARRAY_LEN(names));
     value++;

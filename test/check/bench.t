@@ -12,7 +12,7 @@ bin=$(mktemp -d) || exit 1
 trap 'rm -rf "$bin"' EXIT
 ln -s "$(command -v taskset)" "$bin/taskset"
 
-echo 1..4
+echo 1..5
 n=0
 is() { # TEXT COMMAND...
     n=$((n + 1))
@@ -31,3 +31,16 @@ is "a part whose tools are missing is left out and named" \
     grep -q '^bench: left out: instructions: valgrind not installed' <<<"$out"
 is "the others are measured" grep -q '^idle_bytes [0-9]' <<<"$out"
 is "that is no failure" [ $status = 0 ]
+out=$("$python" - 2>&1 <<'EOF_PY'
+import runpy, sys
+sys.argv = ["run"]
+run = runpy.run_path("test/bench/run")
+started = [run["start"](str(i), "sleep", "600")[0] for i in range(4)]
+run["clean_up"]()
+left = [p.pid for p in started if p.poll() is None]
+for p in started:
+    p.kill()
+sys.exit(f"still there: {left}" if left else 0)
+EOF_PY
+)
+is "no process it started is left behind" [ $? = 0 ]
