@@ -295,6 +295,32 @@ static bool port_of(const char *text, size_t len, uint16_t *port, struct why *wh
     return true;
 }
 
+/* "[ADDRESS]:" in front of the ports; @text moves behind it. */
+static bool take_host6(const char **text, size_t *len, struct forward *out, struct why *why)
+{
+    const char *end = memchr(*text, ']', *len);
+    char address[INET6_ADDRSTRLEN] = "";
+    size_t address_len = end != NULL ? (size_t)(end - *text) - 1 : 0;
+    if (end == NULL || end[1] != ':' || address_len >= sizeof address)
+        return fail(why,
+                    "forward \"%.64s\" is not usable; write [ADDRESS]:HOSTPORT:PORT, as in "
+                    "[::1]:8080:80",
+                    *text);
+    memcpy(address, *text + 1, address_len);
+    if (inet_pton(AF_INET6, address, out->host_addr6) != 1)
+        return fail(why, "\"%s\" is not an IPv6 address; write one such as ::1", address);
+    out->is_v6 = true;
+    *len -= (size_t)(end + 2 - *text);
+    *text = end + 2;
+    return true;
+}
+
+static bool same_host_port(const struct forward *a, const struct forward *b)
+{
+    return a->is_udp == b->is_udp && a->host_port == b->host_port && a->is_v6 == b->is_v6 &&
+           a->host_addr == b->host_addr && memcmp(a->host_addr6, b->host_addr6, 16) == 0;
+}
+
 bool valid_forward(const char *text, struct forward *forward, struct why *why)
 {
     struct forward out = {0};
@@ -305,13 +331,15 @@ bool valid_forward(const char *text, struct forward *forward, struct why *why)
             return fail(why, "\"%.64s\" ends in neither /tcp nor /udp; write HOSTPORT:PORT/udp",
                         text);
     }
+    if (text[0] == '[' && !take_host6(&text, &len, &out, why))
+        return false;
     const char *colon = memchr(text, ':', len);
     if (colon == NULL)
         return fail(why, "forward \"%.64s\" has no colon; write HOSTPORT:PORT, as in 8080:80",
                     text);
     const char *second = memchr(colon + 1, ':', len - (size_t)(colon + 1 - text));
     const char *host_port = text;
-    if (second != NULL) {
+    if (second != NULL && !out.is_v6) {
         char address[20] = "";
         size_t address_len = (size_t)(colon - text);
         memcpy(address, text, address_len < 19 ? address_len : 19);
@@ -455,15 +483,14 @@ static void check_forwards(const struct manifest *m, size_t index, struct diag *
         if (!valid_forward(seen.item[i], &a, NULL))
             continue;
         for (size_t k = 0; k < i; k++)
-            is_twice = is_twice || (valid_forward(seen.item[k], &b, NULL) && a.is_udp == b.is_udp &&
-                                    a.host_port == b.host_port && (a.host_addr == b.host_addr));
+            is_twice =
+                is_twice || (valid_forward(seen.item[k], &b, NULL) && same_host_port(&a, &b));
         for (size_t n = 0; n < index; n++) {
             const char *at = m->net[n].forward.text;
             while (at != NULL && *at != '\0' && !is_twice) {
                 size_t len = strcspn(at, ",");
                 char *word = need_text(at, len);
-                is_twice = valid_forward(word, &b, NULL) && a.is_udp == b.is_udp &&
-                           a.host_port == b.host_port && a.host_addr == b.host_addr;
+                is_twice = valid_forward(word, &b, NULL) && same_host_port(&a, &b);
                 free(word);
                 at += len + (at[len] == ',');
             }

@@ -137,7 +137,9 @@ struct cidr {
     unsigned len;
 };
 struct forward {
-    uint32_t host_addr; /**< 0 = not given */
+    uint32_t host_addr;     /**< 0 = not given, or of IPv6 */
+    uint8_t host_addr6[16]; /**< zeros = not given, or of IPv4 */
+    bool is_v6;
     uint16_t host_port, port;
     bool is_udp;
 };

@@ -204,10 +204,31 @@ static bool parse_port(struct text t, uint16_t *port)
     return true;
 }
 
+/* The address in front of HOSTPORT:PORT, if there is one: 127.0.0.1: or [::1]:. */
+static bool take_host(struct text *value, struct mir_ip *ip)
+{
+    if (value->len > 0 && value->at[0] == '[') {
+        size_t end = find(*value, ']');
+        struct text after = rest(*value, end + 1);
+        if (end == value->len || mir_ip_parse(value->at + 1, end - 1, ip) < 0 || mir_ip_is_v4(ip) ||
+            after.len == 0 || after.at[0] != ':')
+            return false;
+        *value = rest(after, 1);
+        return true;
+    }
+    size_t first = find(*value, ':');
+    struct text after = rest(*value, first + 1);
+    if (find(after, ':') == after.len)
+        return true;
+    if (mir_ip_parse(value->at, first, ip) < 0 || !mir_ip_is_v4(ip))
+        return false;
+    *value = after;
+    return true;
+}
+
 /* [HOSTADDR:]HOSTPORT:PORT[/udp|/tcp] */
 static bool parse_forward(struct text value, struct mir__app_forward *forward)
 {
-    struct mir_ip ip;
     size_t slash = find(value, '/');
     if (slash < value.len) {
         struct text protocol = rest(value, slash + 1);
@@ -216,16 +237,10 @@ static bool parse_forward(struct text value, struct mir__app_forward *forward)
             return false;
         value.len = slash;
     }
-    forward->host_ip = 0x7f000001;
+    forward->host_ip = mir_ip_from_v4(0x7f000001);
+    if (!take_host(&value, &forward->host_ip))
+        return false;
     size_t first = find(value, ':');
-    struct text after = rest(value, first + 1);
-    if (find(after, ':') < after.len) {
-        if (mir_ip_parse(value.at, first, &ip) < 0 || !mir_ip_is_v4(&ip))
-            return false;
-        forward->host_ip = mir_ip_to_v4(&ip);
-        value = after;
-        first = find(value, ':');
-    }
     return parse_port((struct text){value.at, first}, &forward->host_port) &&
            parse_port(rest(value, first + 1), &forward->port);
 }
@@ -235,7 +250,8 @@ static int add_forward(const struct source *source, uint32_t net, struct text va
     struct mir__app_options *o = source->options;
     struct mir__app_forward forward = {.net = net};
     if (!parse_forward(value, &forward))
-        return refuse(source, value, "[HOSTADDR:]HOSTPORT:PORT[/udp] such as 8080:80");
+        return refuse(source, value,
+                      "[HOSTADDR:]HOSTPORT:PORT[/udp] such as 8080:80 or [::1]:8080:80");
     if (o->forward_count == MIR__APP_FORWARDS_MAX)
         return refuse(source, value, "possible: there are 32 forwarded ports already");
     o->forward[o->forward_count++] = forward;

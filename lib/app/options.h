@@ -16,8 +16,8 @@ enum { MIR__APP_IP4 = 1, MIR__APP_IP6 = 2, MIR__APP_ROUTES = 4 };
 
 /** A port of the host that leads to a port of the appliance. */
 struct mir__app_forward {
-    uint32_t net;     /**< index of the network */
-    uint32_t host_ip; /**< IPv4, host order; 127.0.0.1 if not given */
+    uint32_t net;          /**< index of the network */
+    struct mir_ip host_ip; /**< 127.0.0.1 if not given; of IPv6: to the appliance by IPv6 */
     uint16_t host_port;
     uint16_t port; /**< of the appliance */
     bool is_udp;

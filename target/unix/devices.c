@@ -398,11 +398,18 @@ static int add_forwards(struct mir__unix *u, uint32_t index, char error[MIR__ERR
             continue;
         }
         struct mir_user_forward forward = {f->is_udp, f->host_ip, f->host_port, f->port};
-        struct mir_ip ip = mir_ip_from_v4(f->host_ip);
+        bool is_v4 = mir_ip_is_v4(&f->host_ip);
+        if (!is_v4 && net->config.ip6 == MIR_IP6_OFF) {
+            snprintf(error, MIR__ERROR_MAX,
+                     "--forward: [%s]:%u needs IPv6, which is off (--ip6 auto)",
+                     mir_ip_text(&f->host_ip, text), f->host_port);
+            return -MIR_EINVAL;
+        }
         int r = mir_user_add_forward(net->dev, &forward);
         if (r < 0) {
-            snprintf(error, MIR__ERROR_MAX, "--forward: %s:%u: %s", mir_ip_text(&ip, text),
-                     f->host_port, mir_strerror(r));
+            snprintf(error, MIR__ERROR_MAX,
+                     is_v4 ? "--forward: %s:%u: %s" : "--forward: [%s]:%u: %s",
+                     mir_ip_text(&f->host_ip, text), f->host_port, mir_strerror(r));
             return r;
         }
         if (forward.host_port != f->host_port)
@@ -479,24 +486,34 @@ static void announce_net(struct mir__unix *u, const struct mir__unix_net *net)
                       net->host_name != NULL ? net->host_name : "");
 }
 
-void mir__devices_announce(struct mir__unix *u)
+/* Over IPv6 the appliance makes its address by itself later, so the network stands for it. */
+static void announce_forward(struct mir__unix *u, const struct mir__app_forward *f)
 {
     char host[MIR_IP_TEXT_MAX], guest[MIR_IP_TEXT_MAX];
+    const struct mir__unix_net *net = &u->nets[f->net];
+    bool is_v4 = mir_ip_is_v4(&f->host_ip), is_any = mir_ip_is_any(&f->host_ip);
+    struct mir_ip ip = net->config.use_dhcp ? mir_ip_from_v4(0x0a00020f) : net->config.ip;
+    mir_ip_text(&f->host_ip, host);
+    mir_app_print(&u->app,
+                  is_v4 ? "forward: %s:%u -> %s:%u/%s\n" : "forward: [%s]:%u -> [%s]:%u/%s\n", host,
+                  f->host_port, is_v4 ? mir_ip_text(&ip, guest) : "fd00::/64", f->port,
+                  f->is_udp ? "udp" : "tcp");
+    if (f->port != 80 || f->is_udp)
+        return;
+    if (is_v4)
+        mir_app_print(&u->app, "http://%s:%u/\n", is_any ? "127.0.0.1" : host, f->host_port);
+    else
+        mir_app_print(&u->app, "http://[%s]:%u/\n", is_any ? "::1" : host, f->host_port);
+}
+
+void mir__devices_announce(struct mir__unix *u)
+{
     for (uint32_t i = 0; i < u->options.net_count; i++)
         announce_net(u, &u->nets[i]);
     for (uint32_t i = 0; i < u->options.forward_count; i++) {
         const struct mir__app_forward *f = &u->options.forward[i];
-        const struct mir__unix_net *net = &u->nets[f->net];
-        struct mir_ip host_ip = mir_ip_from_v4(f->host_ip), ip = net->config.ip;
-        if (strcmp(net->kind, "user") != 0)
-            continue;
-        if (net->config.use_dhcp)
-            ip = mir_ip_from_v4(0x0a00020f);
-        mir_app_print(&u->app, "forward: %s:%u -> %s:%u/%s\n", mir_ip_text(&host_ip, host),
-                      f->host_port, mir_ip_text(&ip, guest), f->port, f->is_udp ? "udp" : "tcp");
-        if (f->port == 80 && !f->is_udp)
-            mir_app_print(&u->app, "http://%s:%u/\n", f->host_ip == 0 ? "127.0.0.1" : host,
-                          f->host_port);
+        if (strcmp(u->nets[f->net].kind, "user") == 0)
+            announce_forward(u, f);
     }
 }
 

@@ -37,7 +37,7 @@ while True:
             udp.sendto(data, sender)
 ECHO
 PIDS+=($!)
-wait_until 10 grep -q udp "$WORK/echo.out"
+wait_until 10 grep -qs udp "$WORK/echo.out"
 ok $? 'a server on ::1'
 port() { sed -n "s/^$1 //p" "$WORK/echo.out"; }
 client() {
@@ -54,4 +54,37 @@ is "$(sed -nE 's/^tcp: sent ([0-9]+ [0-9a-f]+) received .*/\1/p' "$WORK/client.o
 is_like "$(cat "$WORK/client.out")" 'sent 3000000 .*ended in order' 'all of it, ended in order'
 client --udp "[fd00::2]:$(port udp)" --send 50
 ok $? 'datagrams come back'
+
+# The other way round: a port of ::1 and one of ::, TCP and UDP, to an appliance that makes its address by itself.
+tcp_port=$(free_port) udp_port=$(free_port)
+timeout 60 setpriv --reuid 65534 --regid 65534 --clear-groups "$APP_BINARY" --net user -p "[::1]:$tcp_port:7" \
+    -p "[::1]:$udp_port:8/udp" -p "127.0.0.1:$tcp_port:7" --relay "7=[fd00::2]:$(port tcp),8=[fd00::2]:$(port udp)" >"$WORK/served.out" 2>&1 &
+served=$!
+PIDS+=("$served")
+wait_until 10 grep -qs "^forward:" "$WORK/served.out"
+is_like "$(cat "$WORK/served.out")" "forward: \[::1\]:$tcp_port -> .*:7/tcp" 'the forward is printed'
+cat >"$WORK/ask.py" <<'ASK'
+import socket, sys, threading
+kind, port = sys.argv[1], int(sys.argv[2])
+s = socket.socket(socket.AF_INET6, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+s.settimeout(5)
+s.connect(("::1", port))
+size = 3000000 if kind == "tcp" else 1000
+data = bytes(i % 251 for i in range(size))
+threading.Thread(target=s.sendall, args=(data,), daemon=True).start()
+got = b""
+while len(got) < size:
+    more = s.recv(65536)
+    if not more: break
+    got += more
+sys.exit(got != data)
+ASK
+# Until it has an address (a second or two) clients are refused.
+wait_until 15 python3 "$WORK/ask.py" tcp "$tcp_port" 2>/dev/null
+ok $? 'a client of ::1 is served, 3 MB both ways unchanged'
+timeout 20 python3 "$WORK/ask.py" udp "$udp_port"
+ok $? 'a datagram of ::1 comes back'
+kill -0 "$served"
+ok $? 'the appliance goes on'
+kill "$served"
 done_testing

@@ -112,15 +112,28 @@ static void test_forwards(void)
     tap_case("forwards of the command line replace those of the manifest");
     check_int(parse("-p 9000:80 --forward 0.0.0.0:53:53/udp -p=9001:81/tcp"), ==, 0);
     check_int(o.forward_count, ==, 3);
-    check_int(o.forward[0].host_ip, ==, 0x7f000001);
-    check_int(o.forward[1].host_ip, ==, 0);
+    check_int(mir_ip_to_v4(&o.forward[0].host_ip), ==, 0x7f000001);
+    check(mir_ip_is_v4(&o.forward[1].host_ip) && mir_ip_is_any(&o.forward[1].host_ip));
     check(o.forward[1].is_udp && !o.forward[2].is_udp);
+    tap_case("addresses of IPv6 stand in brackets");
+    check_int(parse("-p [::1]:9000:80 -p [::]:9001:53/udp"), ==, 0);
+    check(!mir_ip_is_v4(&o.forward[0].host_ip) && o.forward[0].host_ip.bytes[15] == 1);
+    check_int(o.forward[0].host_port, ==, 9000);
+    check_int(o.forward[0].port, ==, 80);
+    check(!mir_ip_is_v4(&o.forward[1].host_ip) && mir_ip_is_any(&o.forward[1].host_ip));
+    check(o.forward[1].is_udp);
     tap_case("those of another network stay");
     check_int(parse("-p back=9000:80"), ==, 0);
     check_int(o.forward_count, ==, 3);
     tap_case("forwards that make no sense are refused");
-    const char *const wrong[] = {"80",      "80:",     ":80",        "0:80",    "80:65536",
-                                 "a:80:80", "80:80/x", "1.2.3.4:80", "80:80:80"};
+    const char *const wrong[] = {"80",         "80:",
+                                 ":80",        "0:80",
+                                 "80:65536",   "a:80:80",
+                                 "80:80/x",    "1.2.3.4:80",
+                                 "80:80:80",   "::1:80:80",
+                                 "[::1]80:80", "[::1]:80",
+                                 "[::1:80:80", "[1.2.3.4]:80:80",
+                                 "[]:80:80"};
     for (size_t i = 0; i < MIR_ARRAY_LEN(wrong); i++) {
         char line[64];
         snprintf(line, sizeof line, "-p %s", wrong[i]);

@@ -193,9 +193,15 @@ static void test_values(void)
           forward.port == 80 && !forward.is_udp && forward.host_addr == 0);
     check(valid_forward("127.0.0.1:5:6/udp", &forward, &why) && forward.host_addr == 0x7f000001 &&
           forward.host_port == 5 && forward.port == 6 && forward.is_udp);
+    check(valid_forward("[::1]:5:6", &forward, &why) && forward.is_v6 &&
+          forward.host_addr6[15] == 1 && forward.host_port == 5 && forward.port == 6);
     static const char *const bad_forward[] = {
-        "",     ":",   "1:",        ":1",   "0:1",  "1:65536", "1:2:3:4",    "1:2/icmp",
-        "1:2/", "a:1", "1.2.3:1:2", "1 :2", "-1:2", "08:1",    "1:2/udp/udp"};
+        "[::1]:5",    "[::1]5:6",    "[::1:5:6", "[1.2.3.4]:5:6",
+        "[]:5:6",     "[::1]:5:6:7", "",         ":",
+        "1:",         ":1",          "0:1",      "1:65536",
+        "1:2:3:4",    "1:2/icmp",    "1:2/",     "a:1",
+        "1.2.3:1:2",  "1 :2",        "-1:2",     "08:1",
+        "1:2/udp/udp"};
     for (size_t i = 0; i < LEN(bad_forward); i++)
         if (!check(!valid_forward(bad_forward[i], NULL, &why)))
             tap_note("%s was taken", bad_forward[i]);

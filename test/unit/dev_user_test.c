@@ -125,7 +125,7 @@ static void test_forward(void)
         .ip = mir_ip_from_v4(0x0a00020f), .prefix_len = 24, .gateway = mir_ip_from_v4(0x0a000202)};
     struct mir_tcp_listen_config listen_config = {.local.port = 80, .on_accept = on_accept};
     struct mir_tcp_listener *listener;
-    struct mir_user_forward forward = {.host_ip = 0x7f000001, .port = 80};
+    struct mir_user_forward forward = {.host_ip = mir_ip_from_v4(0x7f000001), .port = 80};
     uint16_t taken;
     open_all(&interface);
     tap_case("a port that is taken gives the next free one");
@@ -161,6 +161,50 @@ static void test_forward(void)
     close_all();
 }
 
+static void test_forward6(void)
+{
+    struct mir_net_prefix address = {{{0xfd, [15] = 0x15}}, 64};
+    struct mir_net_if_config interface = {
+        .ip6 = MIR_IP6_STATIC, .ip6_no_dad = true, .addresses = &address, .address_count = 1};
+    struct mir_tcp_listen_config listen_config = {.local.port = 80, .on_accept = on_accept};
+    struct mir_tcp_listener *listener;
+    struct mir_user_forward forward = {.host_ip = {{[15] = 1}}, .port = 80};
+    struct sockaddr_in6 addr = {.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback};
+    socklen_t len = sizeof addr;
+    char text[8] = "";
+    size_t queued = 0;
+    tap_case("a port of ::1 leads to the appliance's IPv6 address");
+    int taken = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (taken < 0 || bind(taken, (struct sockaddr *)&addr, sizeof addr) < 0) {
+        tap_skip("this host has no ::1");
+        return;
+    }
+    check_int(listen(taken, 1), ==, 0);
+    check_int(getsockname(taken, (struct sockaddr *)&addr, &len), ==, 0);
+    forward.host_port = ntohs(addr.sin6_port);
+    open_all(&interface);
+    check_int(mir_user_add_forward(dev, &forward), ==, 0);
+    check_int(forward.host_port, !=, ntohs(addr.sin6_port)); /* that one was taken */
+    close(taken);
+    check_int(mir_tcp_listen(mir_net_stack(net), &listen_config, &listener), ==, 0);
+    addr.sin6_port = htons(forward.host_port);
+    is_accepted = false;
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_int(connect(fd, (struct sockaddr *)&addr, sizeof addr), ==, 0);
+    run_until(is_accepted);
+    if (is_accepted) {
+        struct mir_endpoint local, remote;
+        mir_tcp_get_endpoints(accepted, &local, &remote);
+        check(!mir_ip_is_v4(&remote.ip));
+        check_int(mir_tcp_send(accepted, "pong", 4, &queued), ==, 0);
+        run_until(recv(fd, text, 4, MSG_DONTWAIT | MSG_PEEK) == 4);
+        check_mem(text, "pong", 4);
+        mir_tcp_abort(accepted);
+    }
+    close(fd);
+    close_all();
+}
+
 static void test_config(void)
 {
     static const struct {
@@ -186,6 +230,7 @@ int main(void)
     tap_begin("dev_user");
     test_dhcp();
     test_forward();
+    test_forward6();
     test_config();
     return tap_done();
 }

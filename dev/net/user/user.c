@@ -24,12 +24,15 @@
  * fails: its limit is the number of descriptors.
  *
  * IPv6 has the prefix fd00::/64, gateway and router fd00::2; the appliance makes its address by
- * itself from the advertisements. Forwarded ports are IPv4 alone.
+ * itself from the advertisements. slirp does not know it before it hears from it, which it does
+ * when the stack announces the address (RFC 9131): a port forwarded by IPv6 leads to the first one
+ * heard of.
  */
 #include "dev/net/user/user.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -320,18 +323,27 @@ int mir_user_open(const struct mir_user_config *config, struct mir_net_dev **dev
 #define PRIVILEGED    1024u
 #define LISTEN_QUEUE  1024
 
+static uint16_t port_of(const struct sockaddr_storage *addr)
+{
+    uint16_t port;
+    memcpy(&port, (const char *)addr + offsetof(struct sockaddr_in, sin_port), sizeof port);
+    return ntohs(port);
+}
+_Static_assert(offsetof(struct sockaddr_in, sin_port) == offsetof(struct sockaddr_in6, sin6_port),
+               "the port is at one place in both");
+
 /* slirp listens with a queue of one, so a few clients at once would wait a second for the kernel to
  * take their SYN again. It does not tell the descriptor: the one that listens at the port is it. */
-static void lengthen_queue(struct mir__user *user, uint16_t port)
+static void lengthen_queue(struct mir__user *user, sa_family_t family, uint16_t port)
 {
     for (int fd = 0; fd < MIR__USER_LISTENER_MAX; fd++) {
-        struct sockaddr_in addr = {0};
+        struct sockaddr_storage addr = {0};
         int is_listening = 0;
         socklen_t len = sizeof is_listening, addr_len = sizeof addr;
         if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &len) < 0 || !is_listening)
             continue;
-        if (getsockname(fd, (struct sockaddr *)&addr, &addr_len) < 0 ||
-            addr.sin_family != AF_INET || ntohs(addr.sin_port) != port)
+        if (getsockname(fd, (struct sockaddr *)&addr, &addr_len) < 0 || addr.ss_family != family ||
+            port_of(&addr) != port)
             continue;
         user->is_listener[fd] = true;
         if (listen(fd, LISTEN_QUEUE) < 0)
@@ -339,19 +351,38 @@ static void lengthen_queue(struct mir__user *user, uint16_t port)
     }
 }
 
+static int add_forward4(struct mir__user *user, const struct mir_user_forward *forward, int port)
+{
+    return slirp_add_hostfwd(user->slirp, forward->is_udp,
+                             in_addr_of(mir_ip_to_v4(&forward->host_ip)), port,
+                             in_addr_of(user->ip), forward->port);
+}
+
+/* To the address :: of the guest, which slirp replaces for each client by the one it heard of. */
+static int add_forward6(struct mir__user *user, const struct mir_user_forward *forward, int port)
+{
+    struct sockaddr_in6 host = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+    struct sockaddr_in6 guest = {.sin6_family = AF_INET6, .sin6_port = htons(forward->port)};
+    memcpy(&host.sin6_addr, forward->host_ip.bytes, 16);
+    return slirp_add_hostxfwd(user->slirp, (const struct sockaddr *)&host, sizeof host,
+                              (const struct sockaddr *)&guest, sizeof guest,
+                              SLIRP_HOSTFWD_V6ONLY | (forward->is_udp ? SLIRP_HOSTFWD_UDP : 0));
+}
+
 /* Port 80 that needs privileges becomes 8080; a taken one the next free above it. */
 int mir_user_add_forward(struct mir_net_dev *dev, struct mir_user_forward *forward)
 {
     struct mir__user *user = of_dev(dev);
-    struct in_addr host = in_addr_of(forward->host_ip);
+    bool is_v4 = mir_ip_is_v4(&forward->host_ip);
     uint32_t port = forward->host_port;
     int err = 0;
     for (uint32_t i = 0; i < FORWARD_TRIES && port <= 65535; i++, port++) {
-        if (slirp_add_hostfwd(user->slirp, forward->is_udp, host, (int)port, in_addr_of(user->ip),
-                              forward->port) == 0) {
+        int r =
+            is_v4 ? add_forward4(user, forward, (int)port) : add_forward6(user, forward, (int)port);
+        if (r == 0) {
             forward->host_port = (uint16_t)port;
             if (!forward->is_udp)
-                lengthen_queue(user, forward->host_port);
+                lengthen_queue(user, is_v4 ? AF_INET : AF_INET6, forward->host_port);
             user->is_stale = true;
             return 0;
         }

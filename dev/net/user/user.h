@@ -6,13 +6,15 @@
 #include <mirari/dev_clock.h>
 #include <mirari/dev_net.h>
 #include <mirari/host.h>
+#include <mirari/net.h>
 #include <mirari/run.h>
 
 #define MIR_USER_ERROR_MAX 200u
 
 struct mir_user_forward {
     bool is_udp;
-    uint32_t host_ip; /**< IPv4, host order; 127.0.0.1 for this machine only */
+    struct mir_ip host_ip; /**< 127.0.0.1 or ::1 for this machine only; of IPv6: the appliance is
+                                reached by IPv6 */
     uint16_t host_port;
     uint16_t port; /**< of the appliance */
 };
@@ -46,6 +48,9 @@ int mir_user_open(const struct mir_user_config *config, struct mir_net_dev **dev
  *
  * @forward  host_port is changed to the port that was taken: the next free one when it is in use
  *           or needs privileges
+ *
+ * Over IPv6 the appliance is the first address of the network that slirp heard from; clients that
+ * come before it has one are refused.
  *
  * Returns 0, or -MIR_EADDRINUSE (no free port near), -MIR_EADDRNOTAVAIL (not a host's address).
  * Source  none
