@@ -79,6 +79,12 @@ static const struct command commands[] = {
     {"logs", cmd_logs, "NAME|PID [-f] [-n LINES]", "show what an appliance printed",
      "  -f, --follow        and what it will print, until it ends\n"
      "  -n, --lines LINES   the last lines only\n"},
+    {"size", cmd_size, "[-C DIR] [-t TARGET] [--by LEVEL] [-n ROWS] [FOLDER|FILE]",
+     "say where the bytes of an image go",
+     HELP_FOLDER HELP_FILE HELP_TARGET HELP_OUT
+     "      --by LEVEL      library, module (default), file, section or symbol\n"
+     "  -n, --rows ROWS     the largest only\n"
+     "  FOLDER|FILE         an appliance, or any ELF file of 64 bits\n"},
     {"doctor", cmd_doctor, "", "check this machine, and say how to mend it", ""},
 };
 

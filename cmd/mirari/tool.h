@@ -10,6 +10,7 @@
  *   build.c      compile and link what changed
  *   run.c        start an appliance, forward signals, keep its log
  *   state.c      the folder of running appliances: ps, stop, logs
+ *   elf.c dwarf.c size.c   where the bytes of an image go
  *   new.c describe.c doctor.c main.c   the remaining subcommands
  *
  * The tool is a short-lived process: memory is taken with need() functions that end it when there
@@ -286,6 +287,7 @@ int cmd_doctor(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_stop(int argc, char **argv);
 int cmd_logs(int argc, char **argv);
+int cmd_size(int argc, char **argv);
 
 /** "unknown option" with the nearest of @names; returns EXIT_USAGE. */
 int usage_error(const char *command, const char *option, const char *const *names, size_t count);
