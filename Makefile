@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := all
 include tools/mk/variants.mk
 include tools/mk/lib.mk
+include tools/mk/virt.mk
 include tools/mk/tool.mk
 include tools/mk/sim.mk
 include tools/mk/packetdrill.mk
