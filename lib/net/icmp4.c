@@ -46,7 +46,7 @@ static bool may_answer(const struct mir__ip_meta *meta, const uint8_t *ip, size_
     uint32_t header_len = mir__ip4_header_len(ip);
     if (meta->is_broadcast || mir__ip4_offset(ip) != 0)
         return false;
-    if (!mir__ip4_is_host(mir__ip4_src(ip)))
+    if (!mir__ip4_is_host(mir__ip4_src(ip)) && !mir__self_is(meta->iface->net, &meta->src))
         return false;
     if (mir__ip4_protocol(ip) == MIR__PROTO_ICMP)
         return len > header_len && !mir__icmp4_type_is_error(ip[header_len]);

@@ -54,6 +54,11 @@ static void send_back(struct mir_net *net, const struct mir__ip_meta *meta,
     (void)mir__ip_output(net, &route, &params, buf_given);
 }
 
+static bool is_one_host(const struct mir__ip_meta *meta)
+{
+    return mir__ip6_is_host(&meta->src) || mir__self_is(meta->iface->net, &meta->src);
+}
+
 /* ---- errors of ours ------------------------------------------------------------------------ */
 
 /* Where the headers of the IPv6 packet [ip, ip+len) end and what follows; false if that is not
@@ -85,7 +90,7 @@ static bool may_answer(const struct mir__ip_meta *meta, const uint8_t *ip, size_
     uint8_t protocol;
     size_t at;
     bool is_asked_for = type == MIR__ICMP6_PARAMETER_PROBLEM && code == MIR__ICMP6_BAD_OPTION;
-    if ((meta->is_broadcast && !is_asked_for) || !mir__ip6_is_host(&meta->src))
+    if ((meta->is_broadcast && !is_asked_for) || !is_one_host(meta))
         return false;
     if (!find_transport(ip, len, &protocol, &at))
         return true;
@@ -128,7 +133,7 @@ static void answer_echo(struct mir_net *net, const struct mir__ip_meta *meta,
                         const struct mir_buf *buf)
 {
     bool is_group = mir__ip6_is_multicast(&meta->dst);
-    if (!mir__ip6_is_host(&meta->src) || (meta->is_broadcast && !mir__icmp_take_token(net)))
+    if (!is_one_host(meta) || (meta->is_broadcast && !mir__icmp_take_token(net)))
         return;
     struct mir_buf *out = mir__icmp_echo_reply(net, buf, MIR__ICMP6_ECHO_REPLY);
     if (out == NULL)

@@ -117,6 +117,8 @@ enum { MIR__PROTO_ICMP = 1, MIR__PROTO_IGMP = 2, MIR__PROTO_TCP = 6, MIR__PROTO_
     X(udp_no_member)                                                                               \
     X(udp_error_in)                                                                                \
     X(udp_error_ignored)                                                                           \
+    X(self_packets)                                                                                \
+    X(self_dropped)                                                                                \
     X(udp_loop_dropped)                                                                            \
     X(dhcp_in)                                                                                     \
     X(dhcp_malformed)                                                                              \
@@ -172,6 +174,8 @@ struct mir__ip_meta {
 
 /* ---- ip.c --------------------------------------------------------------------------------- */
 
+/** Can a socket have the address @ip: one of ours, or one that only we can reach ourselves by? */
+bool mir__ip_is_bindable(const struct mir_net *net, const struct mir_ip *ip);
 /** Look up @dst; fills @route and, if @src is any, the source address. 0 or -MIR_ENETUNREACH. */
 int mir__ip_route(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *src,
                   struct mir__route *route) MIR_CHECK;
@@ -196,7 +200,7 @@ bool mir__ip_transport_checksum_ok(const struct mir__ip_meta *meta, uint8_t prot
  *  link-local messages, groups and broadcasts. */
 void mir__ip_route_on_link(struct mir__iface *iface, const struct mir_ip *dst,
                            struct mir__route *route);
-/** Is @ip one of ours and usable (not broadcast)? */
+/** Is @ip one of ours and usable (not broadcast, not 127.0.0.1 or ::1)? */
 bool mir__ip_is_local(const struct mir_net *net, const struct mir_ip *ip);
 /** Nobody listens on the port of a datagram (its IP header still at buf->start + network_offset):
  *  say so, in its family. Borrowed. */

@@ -12,7 +12,8 @@
  * metric. A source address that is not ours, or not usable yet, gives no route. Groups and the
  * limited broadcast leave over the owner of the source address, else over the first interface.
  *
- * A packet to ourselves has no route: there is no loopback interface.
+ * A packet to ourselves goes over an interface that nobody sees (self.c), and so do 127.0.0.0/8 and
+ * ::1, which nothing else can reach.
  *
  * Source: RFC 1122 section 3.3.1; RFC 791; RFC 919 and 922 for broadcasts; RFC 4861 section 5.2;
  * RFC 4007 section 9.
@@ -27,6 +28,11 @@ bool mir__ip_is_local(const struct mir_net *net, const struct mir_ip *ip)
 {
     const struct mir__ifaddr *addr = mir__ifaddr_find(net, ip);
     return addr != NULL && mir__ifaddr_is_usable(addr);
+}
+
+bool mir__ip_is_bindable(const struct mir_net *net, const struct mir_ip *ip)
+{
+    return mir__self_is(net, ip);
 }
 
 static void use_iface(struct mir__route *route, struct mir__iface *iface, uint8_t header_len)
@@ -58,7 +64,9 @@ static void set_next_hop4(struct mir__route *route, uint32_t next_hop)
 void mir__ip_route_on_link(struct mir__iface *iface, const struct mir_ip *dst,
                            struct mir__route *route)
 {
-    if (mir_ip_is_v4(dst)) {
+    if (MIR_UNLIKELY(iface == &iface->net->self.iface)) {
+        mir__self_route(iface->net, dst, route);
+    } else if (mir_ip_is_v4(dst)) {
         use_iface(route, iface, MIR__IP4_HEADER_LEN);
         set_next_hop4(route, mir_ip_to_v4(dst));
     } else {
@@ -98,7 +106,7 @@ static int route4(struct mir_net *net, const struct mir_ip *dst, struct mir__ifa
 {
     uint32_t to = mir_ip_to_v4(dst);
     struct mir__iface *src_iface = from != NULL ? from->iface : NULL;
-    if (to >> 24 == 0 || mir__ip4_is_loopback(to))
+    if (to >> 24 == 0)
         return -MIR_ENETUNREACH;
     if (to == UINT32_MAX || mir__ip4_is_multicast(to)) {
         struct mir__iface *iface = iface_for_group(net, true, src_iface);
@@ -107,7 +115,7 @@ static int route4(struct mir_net *net, const struct mir_ip *dst, struct mir__ifa
         mir__ip_route_on_link(iface, dst, route);
     } else {
         const struct mir__route_entry *entry = mir__route_find(net, dst, src_iface);
-        if (entry == NULL || mir__ip_is_local(net, dst))
+        if (entry == NULL)
             return -MIR_ENETUNREACH;
         use_iface(route, entry->iface, MIR__IP4_HEADER_LEN);
         /* Never to a router what is of this link only (RFC 3927 section 2.6.2). */
@@ -131,7 +139,7 @@ static int route6(struct mir_net *net, const struct mir_ip *dst, struct mir__ifa
         mir__ip_route_on_link(iface, dst, route);
     } else {
         const struct mir__route_entry *entry = mir__route_find(net, dst, src_iface);
-        if (entry == NULL || !mir__ip6_is_host(dst) || mir__ip_is_local(net, dst))
+        if (entry == NULL || !mir__ip6_is_host(dst))
             return -MIR_ENETUNREACH;
         /* A link-local address means another host on every link (RFC 4007 section 9). */
         if (from != NULL && mir__ip6_is_link_local(&from->ip) && entry->iface != src_iface)
@@ -149,20 +157,38 @@ static int route6(struct mir_net *net, const struct mir_ip *dst, struct mir__ifa
     return is_routed && mir__ip6_is_link_local(src) ? -MIR_ENETUNREACH : 0;
 }
 
-int mir__ip_route(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *src,
-                  struct mir__route *route)
+/* Between addresses of ours, whatever interface they are of. */
+static int route_self(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *src,
+                      struct mir__route *route)
+{
+    if (mir_ip_is_any(src))
+        mir__self_source(dst, src);
+    else if (mir_ip_is_v4(src) != mir_ip_is_v4(dst) || !mir__self_is(net, src))
+        return -MIR_ENETUNREACH;
+    mir__self_route(net, dst, route);
+    return 0;
+}
+
+/* To others, from @src if it is one of ours that they could answer to. */
+static int route_out(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *src,
+                     struct mir__route *route)
 {
     struct mir__ifaddr *from = NULL;
-    int r = 0;
-    route->iface = NULL;
     if (!mir_ip_is_any(src)) {
         from = mir__ifaddr_find(net, src);
         if (from == NULL || !mir__ifaddr_is_usable(from) || from->is_v4 != mir_ip_is_v4(dst))
-            r = -MIR_ENETUNREACH;
+            return -MIR_ENETUNREACH;
     }
-    if (r == 0)
-        r = mir_ip_is_v4(dst) ? route4(net, dst, from, src, route)
-                              : route6(net, dst, from, src, route);
+    return mir_ip_is_v4(dst) ? route4(net, dst, from, src, route)
+                             : route6(net, dst, from, src, route);
+}
+
+int mir__ip_route(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *src,
+                  struct mir__route *route)
+{
+    route->iface = NULL;
+    int r = MIR_UNLIKELY(mir__self_is(net, dst)) ? route_self(net, dst, src, route)
+                                                 : route_out(net, dst, src, route);
     if (r < 0) {
         route->iface = NULL;
         net->counters.ip_no_route++;

@@ -125,7 +125,7 @@ static enum destination classify(const struct mir_net *net, const struct mir__if
         return FOR_GROUP;
     if (mir__ip4_is_multicast(dst))
         return is_joined(iface, dst) ? FOR_GROUP : NOT_FOR_US;
-    if (is_ours(net, dst))
+    if (is_ours(net, dst) || iface == &net->self.iface)
         return FOR_US;
     if (net->ifaddr.v4_count > 1 && mir__ifaddr_is_broadcast(iface, dst))
         return FOR_GROUP;
@@ -134,10 +134,19 @@ static enum destination classify(const struct mir_net *net, const struct mir__if
     return NOT_FOR_US;
 }
 
+/* From ourselves to ourselves; an address may be gone since. */
+static bool is_own(const struct mir_net *net, uint32_t src, uint32_t dst)
+{
+    struct mir_ip from = mir_ip_from_v4(src), to = mir_ip_from_v4(dst);
+    return mir__self_is(net, &from) && mir__self_is(net, &to);
+}
+
 /* Addresses that no packet on a wire may have (RFC 1122 section 3.2.1.3, RFC 6890). */
 static bool is_martian(const struct mir_net *net, const struct mir__iface *iface, uint32_t src,
                        uint32_t dst)
 {
+    if (MIR_UNLIKELY(iface == &net->self.iface))
+        return !is_own(net, src, dst);
     /* The source is one host, not us, and not the network's broadcast address. */
     if (!mir__ip4_is_host(src) || (iface->broadcast != 0 && src == iface->broadcast))
         return true;
@@ -162,7 +171,8 @@ static bool header_ok(struct mir_net *net, struct mir__iface *iface, const uint8
         counters->ip_malformed++;
         return false;
     }
-    if (is_martian(net, iface, mir__ip4_src(ip), mir__ip4_dst(ip))) {
+    uint32_t src = mir__ip4_src(ip), dst = mir__ip4_dst(ip);
+    if (is_martian(net, iface, src, dst)) {
         counters->ip_martian++;
         return false;
     }

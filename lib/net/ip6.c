@@ -77,9 +77,11 @@ int mir__ip6_output(struct mir_net *net, struct mir__route *route,
 
 /* ---- input: addresses ---------------------------------------------------------------------- */
 
-static bool is_martian(const struct mir_net *net, const uint8_t *ip, const struct mir_ip *src,
-                       const struct mir_ip *dst)
+static bool is_martian(const struct mir_net *net, const struct mir__iface *iface, const uint8_t *ip,
+                       const struct mir_ip *src, const struct mir_ip *dst)
 {
+    if (MIR_UNLIKELY(iface == &net->self.iface))
+        return !mir__self_is(net, src) || !mir__self_is(net, dst);
     /* Scopes 0 and 1 never leave a host (RFC 4291 section 2.7). */
     if (mir__ip6_is_multicast(dst) ? mir__ip6_multicast_scope(dst) <= 1 : !mir__ip6_is_host(dst))
         return true;
@@ -90,6 +92,8 @@ static bool is_martian(const struct mir_net *net, const uint8_t *ip, const struc
 
 static bool is_for_us(struct mir_net *net, const struct mir__iface *iface, const struct mir_ip *dst)
 {
+    if (MIR_UNLIKELY(iface == &net->self.iface))
+        return true;
     if (mir__ip6_is_multicast(dst)) {
         if (mir__group_find(iface, dst) != NULL)
             return true;
@@ -349,7 +353,7 @@ static bool fill_meta(struct mir_net *net, struct mir__iface *iface, const struc
         .iface = iface,
     };
     meta->is_broadcast = is_link_group || mir__ip6_is_multicast(&meta->dst);
-    if (is_martian(net, ip, &meta->src, &meta->dst)) {
+    if (is_martian(net, iface, ip, &meta->src, &meta->dst)) {
         net->counters.ip_martian++;
         return false;
     }

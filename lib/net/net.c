@@ -208,6 +208,7 @@ static void init_fields(struct mir_net *net, const struct mir_net_config *config
     net->flush_hook.arg = net;
     mir_wait_init(&net->stack.address_ready);
     mir_work_init(&net->flush_work, on_flush_work, net);
+    mir__self_init(net);
 }
 
 static uint32_t or_default(uint32_t value, uint32_t otherwise)
@@ -302,6 +303,7 @@ void mir_net_close(struct mir_net *net)
     mir__iface_flush_all(net);
     for (uint32_t i = 0; i < net->iface_count; i++)
         mir__iface_stop(&net->ifaces[i]);
+    mir__self_fini(net);
     mir__reass_fini(net);
     mir__neigh_fini(net);
     mir__pmtu_fini(net);

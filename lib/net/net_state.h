@@ -12,6 +12,7 @@
  *        ├── reass   datagrams being put together
  *        ├── icmp    token bucket for errors
  *        ├── udp     bound sockets
+ *        ├── self    packets to ourselves
  *        └── tcp     TCP's own state, opaque here
  */
 #ifndef LIB_NET_NET_STATE_H
@@ -178,6 +179,28 @@ static inline bool mir__iface_is_on_link(const struct mir__iface *iface, uint32_
     return iface->ip != 0 && ((ip ^ iface->ip) & iface->mask) == 0;
 }
 
+/* ---- self.c ------------------------------------------------------------------------------- */
+
+/** The interface of packets to ourselves; it is not one of net->ifaces. */
+struct mir__self {
+    struct mir_net *net;
+    struct mir_net_dev dev;
+    struct mir__iface iface;
+    struct mir__neigh neigh4, neigh6; /* always fresh */
+    struct mir_buf_queue queue;
+    struct mir_work work;
+    bool was_full; /* somebody was told that there is no room */
+};
+
+void mir__self_init(struct mir_net *net);
+void mir__self_fini(struct mir_net *net);
+/** Does a packet to @ip come to ourselves: an address of ours in use, 127.0.0.0/8, ::1? */
+bool mir__self_is(const struct mir_net *net, const struct mir_ip *ip);
+/** The route to such an address. */
+void mir__self_route(struct mir_net *net, const struct mir_ip *dst, struct mir__route *route);
+/** The address to speak to it from, if none was chosen. */
+void mir__self_source(const struct mir_ip *dst, struct mir_ip *src);
+
 /* ---- ahead.c ------------------------------------------------------------------------------ */
 
 /** Keep the frame for now. True: take them all. */
@@ -343,6 +366,7 @@ struct mir_net {
     struct mir_rng *rng;
     struct mir_io_page *page; /* this structure's own */
     struct mir__iface ifaces[MIR__IFACES_MAX];
+    struct mir__self self;
     uint32_t iface_count;
     uint32_t route_generation; /* never 0 */
     uint16_t ip_id;

@@ -65,7 +65,8 @@ int mir__udp_route(struct mir__udp_socket *s, const struct mir_ip *dst, const st
     int r = mir__ip_route(net, dst, &src, &s->route);
     if (r < 0)
         return r;
-    if (if_index != 0 && s->route.iface->index + 1 != if_index) {
+    bool is_to_self = s->route.iface == &net->self.iface;
+    if (if_index != 0 && !is_to_self && s->route.iface->index + 1 != if_index) {
         s->route.iface = NULL;
         return -MIR_ENETUNREACH;
     }
@@ -101,7 +102,7 @@ static int find_route(struct mir__udp_socket *s, const struct mir_ip *dst,
         s->is_plain = is_plain;
         return 0;
     }
-    if (from != &s->local && !mir__ip_is_local(s->net, from))
+    if (from != &s->local && !mir__ip_is_bindable(s->net, from))
         return -MIR_EADDRNOTAVAIL;
     s->is_plain = is_plain;
     return mir__udp_route(s, dst, from, if_index);

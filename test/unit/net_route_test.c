@@ -85,9 +85,9 @@ static void test_choice(void)
     check_str(next_hop("192.0.2.1", NULL), "10.0.0.1");
     check_str(next_hop("fd00::9", NULL), "fd00::9");
     check_str(next_hop("2001:db8::1", NULL), "fd00::1");
-    check_str(next_hop("10.0.0.2", NULL), "none"); /* ourselves */
-    check_str(next_hop("fd00::2", NULL), "none");
-    check_str(next_hop("::1", NULL), "none");
+    check_str(next_hop("10.0.0.2", NULL), "10.0.0.2"); /* ourselves */
+    check_str(next_hop("fd00::2", NULL), "fd00::2");
+    check_str(next_hop("::1", NULL), "::1");
     tap_case("the longest prefix wins, whatever the order and metric");
     check_int(add_route("192.0.2.0/24", "10.0.0.3", 900), ==, 0);
     check_int(add_route("192.0.2.128/25", "10.0.0.4", 1000), ==, 0);

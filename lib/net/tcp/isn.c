@@ -46,7 +46,9 @@ int mir__tcp_choose_port(struct mir__tcp_state *host, struct mir__tcp_tuple *tup
     uint32_t start = mir_rng_below(host->rng, PORT_COUNT);
     for (uint32_t i = 0; i < PORT_COUNT; i++) {
         tuple->local_port = (uint16_t)(PORT_FIRST + (start + i) % PORT_COUNT);
-        if (mir__tcp_table_find(&host->table, tuple) == NULL &&
+        /* A connection to ourselves must not be one with itself. */
+        if (tuple->local_port != tuple->remote_port &&
+            mir__tcp_table_find(&host->table, tuple) == NULL &&
             !mir__tcp_port_has_listener(host, tuple->local_port))
             return 0;
     }

@@ -94,7 +94,7 @@ int mir__tcp_listen(struct mir_stack *stack, const struct mir_tcp_listen_config 
     struct mir__tcp_state *host = mir__net_tcp(net);
     struct mir_endpoint local = config->local;
     MIR_ASSERT(config->on_accept != NULL);
-    if (!mir_ip_is_any(&local.ip) && !mir__ip_is_local(net, &local.ip))
+    if (!mir_ip_is_any(&local.ip) && !mir__ip_is_bindable(net, &local.ip))
         return -MIR_EADDRNOTAVAIL;
     if (local.port == 0) {
         int r = choose_listen_port(host, &local);

@@ -244,14 +244,16 @@ static int choose_local(struct mir__tcp_state *host, struct mir__tcp_tuple *tupl
                         struct mir_ip *local)
 {
     struct mir__route route = {0};
-    if (!mir_ip_is_any(local) && !mir__ip_is_local(host->net, local))
+    if (!mir_ip_is_any(local) && !mir__ip_is_bindable(host->net, local))
         return -MIR_EADDRNOTAVAIL;
     int r = mir__ip_route(host->net, tuple->remote, local, &route);
     if (r < 0)
         return r;
     if (tuple->local_port == 0)
         return mir__tcp_choose_port(host, tuple);
-    return mir__tcp_table_find(&host->table, tuple) != NULL ? -MIR_EADDRINUSE : 0;
+    /* One end cannot be both. */
+    bool is_both = tuple->local_port == tuple->remote_port && mir_ip_equal(local, tuple->remote);
+    return is_both || mir__tcp_table_find(&host->table, tuple) != NULL ? -MIR_EADDRINUSE : 0;
 }
 
 int mir__tcp_connect_from(struct mir_stack *stack, const struct mir_endpoint *from,
