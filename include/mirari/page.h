@@ -282,6 +282,8 @@ enum mir_buf_flags {
     MIR_BUF_GSO_TCP6 = 8,
     MIR_BUF_BROADCAST = 16, /**< in: link-layer broadcast */
     MIR_BUF_MULTICAST = 32, /**< in: link-layer multicast */
+    /** Several UDP datagrams of gso_size payload each: inside devices only. */
+    MIR_BUF_GSO_UDP = 64,
 };
 
 struct mir_buf_pool;

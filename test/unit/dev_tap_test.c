@@ -217,6 +217,7 @@ static void test_send(struct mir_net_dev *dev, int sock)
                           : "linear: the host completes the checksum");
         struct mir_buf *buf = make_partial(ntohs(local.sin_port), "partial", 7, is_split);
         check_int(mir_net_dev_tx(dev, buf), ==, 0);
+        mir_net_dev_flush(dev);
         check_int(recv(sock, text, sizeof text, 0), ==, 7);
         check_mem(text, "partial", 7);
     }

@@ -22,13 +22,14 @@
  * after a timer, which a request would wait for.
  *
  * Send. Frames are held back until flush, or until HOLD are there, and leave in one sendmmsg, each
- * with its header and views as an iovec. A ring outwards (PACKET_TX_RING) was slower by a tenth:
- * each frame is copied into it, and a buffer is made around that. What is oversize is cut by the
- * host if the interface cannot. Sending has a socket of its own, which is watched only while it is
- * full: on a watched one each frame that has gone wakes the poll to say so. Frames go through the
- * queue discipline of the interface like the host's own: without it (PACKET_QDISC_BYPASS, worth
- * about 5 %) nothing could cut segments, and the host's own traffic would be pushed aside. No room
- * (EAGAIN) drops and counts the rest of the batch and watches for room.
+ * with its header and views as an iovec. Datagrams of one flow become one frame
+ * (dev/net/vnet/bundle.c). A ring outwards (PACKET_TX_RING) was slower by a tenth: each frame is
+ * copied into it, and a buffer is made around that. What is oversize is cut by the host if the
+ * interface cannot. Sending has a socket of its own, which is watched only while it is full: on a
+ * watched one each frame that has gone wakes the poll to say so. Frames go through the queue
+ * discipline of the interface like the host's own: without it (PACKET_QDISC_BYPASS, worth about 5
+ * %) nothing could cut segments, and the host's own traffic would be pushed aside. No room (EAGAIN)
+ * drops and counts the rest of the batch and watches for room.
  *
  * Link. link.c tells when the interface goes down, comes up or is removed. Down and up again is
  * nothing the socket minds; removed is for good.
@@ -48,6 +49,7 @@
 #include <mirari/log.h>
 
 #include "dev/net/packet/open.h"
+#include "dev/net/vnet/bundle.h"
 #include "dev/net/vnet/landing.h"
 
 #define BATCH       64u
@@ -70,6 +72,7 @@ struct packet {
     bool is_full;
     bool is_up;
     bool is_gone; /* the interface does not exist any more */
+    bool joins;   /* datagrams to bundles */
     /* frames held back */
     uint32_t held;
     struct mir_buf *held_buf[HOLD];
@@ -148,6 +151,27 @@ static struct mir_buf *take_slot(struct packet *packet, const struct tpacket2_hd
     return buf;
 }
 
+static void hand_up(struct packet *packet, struct mir_buf *buf_given)
+{
+    packet->stats.rx_frames++;
+    packet->stats.rx_bytes += buf_given->len;
+    packet->upper.rx(packet->upper.arg, buf_given);
+}
+
+/* Each datagram of a bundle, as if they had come one by one. */
+static void take_apart(struct packet *packet, struct mir_buf *all_given)
+{
+    struct mir__bundle bundle;
+    struct mir_buf *buf;
+    bool is_good = mir__bundle_open(&bundle, all_given);
+    packet->stats.rx_errors += !is_good;
+    while (is_good && packet->is_started &&
+           (buf = mir__bundle_next(&bundle, packet->landing.bufs)) != NULL)
+        hand_up(packet, buf);
+    packet->stats.rx_dropped += is_good && bundle.at < all_given->len;
+    mir_buf_release(all_given);
+}
+
 static void receive(struct packet *packet)
 {
     uint32_t count = 0;
@@ -162,11 +186,10 @@ static void receive(struct packet *packet)
         struct mir_buf *buf = take_slot(packet, slot, status);
         give_slot(packet, slot);
         count++;
-        if (buf == NULL)
-            continue;
-        packet->stats.rx_frames++;
-        packet->stats.rx_bytes += buf->len;
-        packet->upper.rx(packet->upper.arg, buf);
+        if (MIR_UNLIKELY(buf != NULL && mir__bundle_is(buf)))
+            take_apart(packet, buf);
+        else if (buf != NULL)
+            hand_up(packet, buf);
     }
     packet->watch.found = count > 0;
     if (count > 0 && packet->is_started && packet->upper.rx_end != NULL)
@@ -257,11 +280,13 @@ static void on_link(void *arg, unsigned events)
 
 /* ---- send --------------------------------------------------------------------------------- */
 
-static void hold(struct packet *packet, struct mir_buf *buf)
+/* What sendmmsg needs to know of the frame @at. */
+static void describe(struct packet *packet, uint32_t at)
 {
-    struct iovec *iov = packet->iov[packet->held];
+    struct mir_buf *buf = packet->held_buf[at];
+    struct iovec *iov = packet->iov[at];
     uint32_t count = 0;
-    uint8_t *hdr = packet->held_hdr[packet->held];
+    uint8_t *hdr = packet->held_hdr[at];
     if (mir_buf_headroom(buf) >= MIR__VNET_LEN) {
         hdr = buf->data - MIR__VNET_LEN;
         iov[count++] = (struct iovec){hdr, MIR__VNET_LEN + buf->len};
@@ -275,9 +300,19 @@ static void hold(struct packet *packet, struct mir_buf *buf)
         void *data = (void *)(uintptr_t)buf->frag[i].data;
         iov[count++] = (struct iovec){data, buf->frag[i].len};
     }
-    packet->message[packet->held].msg_hdr.msg_iov = iov;
-    packet->message[packet->held].msg_hdr.msg_iovlen = count;
-    packet->held_buf[packet->held++] = buf;
+    packet->message[at].msg_hdr.msg_iov = iov;
+    packet->message[at].msg_hdr.msg_iovlen = count;
+}
+
+static void hold(struct packet *packet, struct mir_buf *buf_given)
+{
+    uint32_t last = packet->held - 1;
+    if (packet->joins && mir__bundle_may(buf_given) && packet->held > 0 &&
+        mir__bundle_join(packet->landing.bufs, &packet->held_buf[last], buf_given)) {
+        mir_buf_release(buf_given);
+        return;
+    }
+    packet->held_buf[packet->held++] = buf_given;
 }
 
 static void on_room(void *arg, unsigned events)
@@ -308,6 +343,10 @@ static uint32_t count_failure(struct packet *packet, uint32_t at, int err)
     case ENXIO:
         packet->stats.tx_errors += packet->held - at;
         return packet->held;
+    case EINVAL:
+        /* Linux before 6.2 does not know bundles. */
+        packet->joins &= !mir__bundle_is(packet->held_buf[at]);
+        /* fallthrough */
     default:
         packet->stats.tx_errors++;
         return at + 1;
@@ -318,15 +357,18 @@ static void packet_flush(struct mir_net_dev *dev)
 {
     struct packet *packet = of_dev(dev);
     uint32_t at = 0;
+    for (uint32_t i = 0; i < packet->held; i++)
+        describe(packet, i);
     while (at < packet->held) {
         int n = sendmmsg(packet->host.tx_fd, packet->message + at, packet->held - at, MSG_DONTWAIT);
         if (n <= 0) {
             at = count_failure(packet, at, n < 0 ? errno : EIO);
             continue;
         }
-        packet->stats.tx_frames += (uint32_t)n;
-        for (uint32_t end = at + (uint32_t)n; at < end; at++)
+        for (uint32_t end = at + (uint32_t)n; at < end; at++) {
+            packet->stats.tx_frames += mir__bundle_count(packet->held_buf[at]);
             packet->stats.tx_bytes += mir_buf_total(packet->held_buf[at]);
+        }
     }
     for (uint32_t i = 0; i < packet->held; i++)
         mir_buf_release(packet->held_buf[i]);
@@ -463,6 +505,7 @@ int mir_packet_open(const struct mir_packet_config *config, struct mir_net_dev *
     if (!config->is_plain) {
         packet->dev.info.caps |= MIR_NET_TX_CSUM | MIR_NET_TX_TSO4 | MIR_NET_TX_TSO6;
         packet->dev.info.gso_max = MIR__VNET_FRAME_MAX;
+        packet->joins = true;
     }
     *dev = &packet->dev;
     return 0;

@@ -25,6 +25,12 @@
 
 #define VNET_HEADER_LEN 10
 
+/* Newer than the headers of Debian 12. */
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
 static const char hint_privilege[] =
     "making a tap needs CAP_NET_ADMIN: run with sudo, or use --net user";
 
@@ -75,7 +81,10 @@ static int set_header(int fd, bool is_plain, struct mir__tap_host *host, char *e
     unsigned offloads = is_plain ? 0 : TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
     if (ioctl(fd, TUNSETVNETHDRSZ, &len) < 0)
         return fail(error, -MIR_ENOTSUP, host->ifname, "the tap driver has no vnet header");
-    host->has_offloads = !is_plain && ioctl(fd, TUNSETOFFLOAD, offloads) == 0;
+    host->has_bundles =
+        !is_plain && ioctl(fd, TUNSETOFFLOAD, offloads | TUN_F_USO4 | TUN_F_USO6) == 0;
+    host->has_offloads =
+        host->has_bundles || (!is_plain && ioctl(fd, TUNSETOFFLOAD, offloads) == 0);
     if (!host->has_offloads && ioctl(fd, TUNSETOFFLOAD, 0) < 0)
         return fail(error, -MIR_EIO, host->ifname, strerror(errno));
     return 0;

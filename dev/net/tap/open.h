@@ -12,6 +12,7 @@ struct mir__tap_host {
     char ifname[IFNAMSIZ];
     uint16_t mtu;
     bool has_offloads;
+    bool has_bundles; /* several datagrams in one frame, both ways; Linux 6.2 */
 };
 
 /** Open, configure if new. Returns 0 or an error with a text. */

@@ -10,9 +10,10 @@
  * it, which is worth a third of the rate of bulk data.
  *
  * Send. A linear frame with head room gets its header pushed in front and is one write; anything
- * else is one writev. Nothing is held back: the kernel takes the frame through its whole stack
- * during the call, so batching would gain nothing. A full queue (EAGAIN) drops and counts the frame
- * and watches for room.
+ * else is one writev. The kernel takes the frame through its whole stack during the call, so
+ * batching would gain nothing: only datagrams are held back, until flush or the next frame of
+ * another flow, because several of one flow can be one frame (dev/net/vnet/bundle.c). A full queue
+ * (EAGAIN) drops and counts the frame and watches for room.
  *
  * Nothing is allocated but buffers and pages, and the set of watched events changes only when the
  * tap is full. The host is trusted not to lie about lengths, but its fields are checked all the
@@ -29,6 +30,7 @@
 #include <mirari/log.h>
 
 #include "dev/net/tap/open.h"
+#include "dev/net/vnet/bundle.h"
 #include "dev/net/vnet/landing.h"
 
 #define BATCH       64u
@@ -44,7 +46,9 @@ struct tap {
     struct mir__landing landing;
     bool is_started;
     bool is_full;
-    bool is_gone; /* the host's interface does not exist any more */
+    bool is_gone;         /* the host's interface does not exist any more */
+    bool joins;           /* datagrams to bundles */
+    struct mir_buf *held; /* a datagram, or a bundle that may still grow; NULL: none */
     char ifname[IFNAMSIZ];
     uint8_t gather[MIR__VNET_LEN + GATHER_MAX];
 };
@@ -56,16 +60,36 @@ static struct tap *of_dev(struct mir_net_dev *dev)
 
 /* ---- receive ------------------------------------------------------------------------------ */
 
+static void hand_up(struct tap *tap, struct mir_buf *buf_given)
+{
+    tap->stats.rx_frames++;
+    tap->stats.rx_bytes += buf_given->len;
+    tap->upper.rx(tap->upper.arg, buf_given);
+}
+
+/* Each datagram of a bundle, as if they had come one by one. */
+static void take_apart(struct tap *tap, struct mir_buf *all_given)
+{
+    struct mir__bundle bundle;
+    struct mir_buf *buf;
+    bool is_good = mir__bundle_open(&bundle, all_given);
+    tap->stats.rx_errors += !is_good;
+    while (is_good && tap->is_started &&
+           (buf = mir__bundle_next(&bundle, tap->landing.bufs)) != NULL)
+        hand_up(tap, buf);
+    tap->stats.rx_dropped += is_good && bundle.at < all_given->len;
+    mir_buf_release(all_given);
+}
+
 static void take_frame(struct tap *tap, uint32_t len)
 {
     struct mir_buf *buf = mir__landing_take(&tap->landing, len);
-    if (MIR_UNLIKELY(buf == NULL)) {
+    if (MIR_UNLIKELY(buf == NULL))
         tap->stats.rx_dropped++;
-        return;
-    }
-    tap->stats.rx_frames++;
-    tap->stats.rx_bytes += len;
-    tap->upper.rx(tap->upper.arg, buf);
+    else if (MIR_UNLIKELY(mir__bundle_is(buf)))
+        take_apart(tap, buf);
+    else
+        hand_up(tap, buf);
 }
 
 static bool is_gone(int error)
@@ -169,34 +193,61 @@ static ssize_t write_frame(struct tap *tap, struct mir_buf *buf)
     return writev(tap->watch.fd, iov, count);
 }
 
-static int tap_tx(struct mir_net_dev *dev, struct mir_buf *buf_given)
+/* Write one frame and count it. */
+static int write_out(struct tap *tap, struct mir_buf *buf_given)
 {
-    struct tap *tap = of_dev(dev);
-    int r = tap->is_started && !tap->is_gone ? mir__vnet_check(&dev->info, buf_given) : -MIR_EIO;
-    if (r == 0) {
-        ssize_t n;
-        do
-            n = write_frame(tap, buf_given);
-        while (n < 0 && errno == EINTR);
-        if (n >= 0)
-            r = 0;
-        else
-            r = errno == EAGAIN || errno == ENOBUFS ? -MIR_EAGAIN : -MIR_EIO;
-    }
-    if (r == 0) {
-        tap->stats.tx_frames++;
+    ssize_t n;
+    int r = 0;
+    do
+        n = write_frame(tap, buf_given);
+    while (n < 0 && errno == EINTR);
+    if (n >= 0) {
+        tap->stats.tx_frames += mir__bundle_count(buf_given);
         tap->stats.tx_bytes += mir_buf_total(buf_given);
-    } else if (r == -MIR_EAGAIN) {
-        tap->stats.tx_dropped++;
+    } else if (errno == EAGAIN || errno == ENOBUFS) {
+        r = -MIR_EAGAIN;
+        tap->stats.tx_dropped += mir__bundle_count(buf_given);
         if (!tap->is_full) {
             tap->is_full = true;
             tap->poll->ops->set(tap->poll, &tap->watch, MIR_HOST_IN | MIR_HOST_OUT);
         }
     } else {
-        tap->stats.tx_errors++;
+        r = -MIR_EIO;
+        tap->stats.tx_errors += mir__bundle_count(buf_given);
     }
     mir_buf_release(buf_given);
     return r;
+}
+
+static void tap_flush(struct mir_net_dev *dev)
+{
+    struct tap *tap = of_dev(dev);
+    struct mir_buf *held = tap->held;
+    tap->held = NULL;
+    if (held != NULL)
+        (void)write_out(tap, held);
+}
+
+static int tap_tx(struct mir_net_dev *dev, struct mir_buf *buf_given)
+{
+    struct tap *tap = of_dev(dev);
+    int r = tap->is_started && !tap->is_gone ? mir__vnet_check(&dev->info, buf_given) : -MIR_EIO;
+    if (MIR_UNLIKELY(r < 0)) {
+        tap->stats.tx_errors++;
+        mir_buf_release(buf_given);
+        return r;
+    }
+    bool may_join = tap->joins && mir__bundle_may(buf_given);
+    if (may_join && tap->held != NULL &&
+        mir__bundle_join(tap->landing.bufs, &tap->held, buf_given)) {
+        mir_buf_release(buf_given);
+        return 0;
+    }
+    tap_flush(dev); /* what was held goes first */
+    if (!may_join)
+        return write_out(tap, buf_given);
+    tap->held = buf_given;
+    return 0;
 }
 
 static uint32_t tap_tx_room(struct mir_net_dev *dev)
@@ -235,6 +286,8 @@ static void tap_stop(struct mir_net_dev *dev)
     tap->is_started = false;
     if (!tap->is_gone)
         tap->poll->ops->remove(tap->poll, &tap->watch);
+    mir_buf_release(tap->held);
+    tap->held = NULL;
     mir__landing_release(&tap->landing);
 }
 
@@ -255,6 +308,7 @@ static const struct mir_net_dev_ops tap_ops = {
     .start = tap_start,
     .stop = tap_stop,
     .tx = tap_tx,
+    .flush = tap_flush,
     .tx_room = tap_tx_room,
     .stats = tap_stats,
     .close = tap_close,
@@ -286,6 +340,7 @@ int mir_tap_open(const struct mir_tap_config *config, struct mir_net_dev **dev, 
         tap->dev.info.caps |=
             MIR_NET_TX_CSUM | MIR_NET_TX_TSO4 | MIR_NET_TX_TSO6 | MIR_NET_RX_CSUM | MIR_NET_RX_GRO;
         tap->dev.info.gso_max = MIR__VNET_FRAME_MAX;
+        tap->joins = host.has_bundles;
     }
     *dev = &tap->dev;
     return 0;

@@ -21,7 +21,13 @@
 #define MIR__VNET_FRAME_MAX (65535u + MIR__VNET_ETH)
 
 enum { MIR__VNET_NEEDS_CSUM = 1, MIR__VNET_DATA_VALID = 2 };
-enum { MIR__VNET_NONE = 0, MIR__VNET_TCPV4 = 1, MIR__VNET_TCPV6 = 4, MIR__VNET_ECN = 0x80 };
+enum {
+    MIR__VNET_NONE = 0,
+    MIR__VNET_TCPV4 = 1,
+    MIR__VNET_TCPV6 = 4,
+    MIR__VNET_UDP = 5, /* several datagrams: dev/net/vnet/bundle.h */
+    MIR__VNET_ECN = 0x80
+};
 
 /** What the header of a received frame says becomes flags of @buf; an impossible offset means no
  *  help with the checksum. */
@@ -43,6 +49,8 @@ static inline void mir__vnet_apply(struct mir_buf *buf, const uint8_t hdr[MIR__V
         buf->flags |= MIR_BUF_GSO_TCP4;
     else if (gso_type == MIR__VNET_TCPV6)
         buf->flags |= MIR_BUF_GSO_TCP6;
+    else if (gso_type == MIR__VNET_UDP)
+        buf->flags |= MIR_BUF_GSO_UDP;
 }
 
 /** The header of a frame to send that mir__vnet_check() let through. */
@@ -54,13 +62,18 @@ static inline void mir__vnet_fill(uint8_t hdr[MIR__VNET_LEN], const struct mir_b
     hdr[0] = MIR__VNET_NEEDS_CSUM;
     mir_put_le16(hdr + 6, buf->csum_start);
     mir_put_le16(hdr + 8, buf->csum_offset);
-    if (!(buf->flags & (MIR_BUF_GSO_TCP4 | MIR_BUF_GSO_TCP6)))
+    if (!(buf->flags & (MIR_BUF_GSO_TCP4 | MIR_BUF_GSO_TCP6 | MIR_BUF_GSO_UDP)))
         return;
+    mir_put_le16(hdr + 4, buf->gso_size);
+    if (buf->flags & MIR_BUF_GSO_UDP) {
+        hdr[1] = MIR__VNET_UDP;
+        mir_put_le16(hdr + 2, (uint16_t)(buf->csum_start + 8));
+        return;
+    }
     hdr[1] = buf->flags & MIR_BUF_GSO_TCP4 ? MIR__VNET_TCPV4 : MIR__VNET_TCPV6;
     /* Link, IP and TCP headers together: the data offset is in the TCP header. */
     uint32_t tcp_len = (uint32_t)(buf->data[buf->csum_start + 12] >> 4) * 4;
     mir_put_le16(hdr + 2, (uint16_t)(buf->csum_start + tcp_len));
-    mir_put_le16(hdr + 4, buf->gso_size);
 }
 
 /** May a device with @info send @buf? Returns 0, -MIR_EINVAL or -MIR_ETOOBIG. */
