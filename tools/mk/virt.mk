@@ -2,34 +2,47 @@
 #
 #   $(B)/virt/libmirari.a        lib/ and the portable devices
 #   $(B)/virt/libmirari-virt.a   target/virt and target/virt/$(ARCH)
+#   $(B)/virt-aarch64/...        the same for aarch64, by Debian's cross compiler
 #
-# The C library is Debian's musl: its headers instead of the host's, and the pure functions of its libc.a.
+# The C library is Debian's musl: its headers instead of the host's, and the pure functions of its libc.a. That of
+# aarch64 is a package of an architecture that this system need not know: tools/musl-cross takes it apart into
+# $(B)/musl-aarch64. Without it images link as well, if their application needs no C library.
+#
 # Position-independent, because the image moves itself to a random address. Interrupts use the stack
 # they find, so nothing may be kept below the stack pointer. target/virt/README.md has the link line.
 
 MUSL_INCLUDE ?= /usr/include/$(ARCH)-linux-musl
 MUSL_LIB     ?= /usr/lib/$(ARCH)-linux-musl
+CROSS_aarch64 ?= $(if $(filter aarch64,$(ARCH)),,aarch64-linux-gnu-)
 CFLAGS_virt_x86_64  := -mno-red-zone -fcf-protection=none
-CFLAGS_virt_aarch64 := -mstack-protector-guard=global
-CFLAGS_virt := -O2 $(CFLAGS_ALL) -fPIE -ffreestanding -nostdinc \
-               -isystem $(shell $(CC) -print-file-name=include 2>/dev/null) -isystem $(MUSL_INCLUDE) \
-               -fstack-protector-strong -ffunction-sections -fdata-sections $(CFLAGS_virt_$(ARCH))
-CC_virt := $(CC)
-$(eval $(call variant_rules,virt))
-$(B)/virt/%.o: %.S $(B)/virt/.flags
-	@mkdir -p $(@D)
-	@$(if $(V),,echo "  AS virt $<")
-	$(Q)$(CC_virt) $(CPPFLAGS_ALL) $(CFLAGS_virt) -MMD -MP -c -o $@ $<
+CFLAGS_virt_aarch64 := -mstack-protector-guard=global -mno-outline-atomics
 
-VIRT_C := $(sort $(wildcard target/virt/*.c target/virt/$(ARCH)/*.c))
-VIRT_S := $(sort $(wildcard target/virt/$(ARCH)/*.S))
+# $(1) variant, $(2) architecture, $(3) compiler, $(4) archiver, $(5) headers of the C library
+define virt_rules
+CFLAGS_$(1) := -O2 $(CFLAGS_ALL) -fPIE -ffreestanding -nostdinc \
+               -isystem $(shell $(3) -print-file-name=include 2>/dev/null) -isystem $(5) \
+               -fstack-protector-strong -ffunction-sections -fdata-sections $(CFLAGS_virt_$(2))
+CC_$(1) := $(3)
+$$(eval $$(call variant_rules,$(1)))
+$(B)/$(1)/%.o: %.S $(B)/$(1)/.flags
+	@mkdir -p $$(@D)
+	@$$(if $$(V),,echo "  AS $(1) $$<")
+	$$(Q)$$(CC_$(1)) $$(CPPFLAGS_ALL) $$(CFLAGS_$(1)) -MMD -MP -c -o $$@ $$<
 
-$(call objs,virt,$(DEV_P_C)): EXTRA_CFLAGS += -fno-builtin
+$$(call objs,$(1),$(DEV_P_C)): EXTRA_CFLAGS += -fno-builtin
 # It sets the canary up.
-$(B)/virt/target/virt/$(ARCH)/boot.o: EXTRA_CFLAGS += -fno-stack-protector
-$(B)/virt/libmirari.a: $(call objs,virt,$(LIB_C) $(LIB_S) $(DEV_P_C))
-$(B)/virt/libmirari-virt.a: $(call objs,virt,$(VIRT_C) $(VIRT_S))
-LIBS_virt := $(B)/virt/libmirari-virt.a $(B)/virt/libmirari.a
+$(B)/$(1)/target/virt/$(2)/boot.o: EXTRA_CFLAGS += -fno-stack-protector
+$(B)/$(1)/libmirari.a $(B)/$(1)/libmirari-virt.a: AR := $(4)
+$(B)/$(1)/libmirari.a: $$(call objs,$(1),$(LIB_C) $(filter %_$(2).S,$(wildcard lib/*/*.S)) $(DEV_P_C))
+$(B)/$(1)/libmirari-virt.a: $$(call objs,$(1),$(sort $(wildcard target/virt/*.c target/virt/$(2)/*.c target/virt/$(2)/*.S)))
+LIBS_$(1) := $(B)/$(1)/libmirari-virt.a $(B)/$(1)/libmirari.a
+endef
+$(eval $(call virt_rules,virt,$(ARCH),$(CC),$(AR),$(MUSL_INCLUDE)))
+$(eval $(call virt_rules,virt-aarch64,aarch64,$(CROSS_aarch64)gcc,$(CROSS_aarch64)ar,$(B)/musl-aarch64/include))
 
-.PHONY: virt
+.PHONY: virt virt-aarch64 musl-aarch64
 virt: $(LIBS_virt) ## The libraries of target virt
+virt-aarch64: $(LIBS_virt-aarch64) ## The same for aarch64 (cross compiler)
+
+musl-aarch64: ## musl for aarch64, from Debian's package, into the build folder
+	@tools/musl-cross arm64 $(B)/musl-aarch64
