@@ -346,6 +346,12 @@ struct mir_buf *mir_buf_alloc_page(struct mir_buf_pool *pool, size_t size_bytes,
 struct mir_buf *mir_buf_from_view(struct mir_buf_pool *pool,
                                   MIR_GIVE struct mir_view view_given) MIR_CHECK;
 
+/** A buffer whose linear part is [offset, offset+len) of @page, of which nobody else holds a
+ *  reference (given): what lies before and behind is head room and tail room. NULL as above. */
+struct mir_buf *mir_buf_from_page(struct mir_buf_pool *pool,
+                                  MIR_GIVE struct mir_io_page *page_given, uint32_t offset,
+                                  uint32_t len) MIR_CHECK;
+
 /** Release the buffer and every page it refers to. NULL is fine. */
 void mir_buf_release(MIR_GIVE struct mir_buf *buf_given);
 

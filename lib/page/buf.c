@@ -81,6 +81,25 @@ struct mir_buf *mir_buf_from_view(struct mir_buf_pool *pool, struct mir_view vie
     return buf;
 }
 
+struct mir_buf *mir_buf_from_page(struct mir_buf_pool *pool, struct mir_io_page *page_given,
+                                  uint32_t offset, uint32_t len)
+{
+    MIR_ASSERT_OP(offset, <=, page_given->size_bytes);
+    MIR_ASSERT_OP(len, <=, page_given->size_bytes - offset);
+    struct mir_buf *buf = mir_pool_alloc(&pool->pool);
+    if (buf == NULL) {
+        mir_page_release(page_given);
+        return NULL;
+    }
+    reset(buf, pool);
+    buf->page = page_given;
+    buf->start = page_given->base;
+    buf->end = page_given->base + page_given->size_bytes;
+    buf->data = buf->start + offset;
+    buf->len = len;
+    return buf;
+}
+
 void mir_buf_release(struct mir_buf *buf)
 {
     if (buf == NULL)

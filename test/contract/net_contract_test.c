@@ -30,6 +30,7 @@
 #include "dev/net/user/user.h"
 #include "target/unix/internal.h"
 #include "test/harness/tap.h"
+#include "test/harness/virtdev_net.h"
 
 #define ARENA     ((size_t)16 << 20)
 #define WAIT_US   (2 * MIR_US_PER_S)
@@ -371,6 +372,83 @@ static uint32_t seen_user(struct fixture *f)
     return UINT32_MAX;
 }
 
+/* ---- virtio
+ * ---------------------------------------------------------------------------------------
+ *
+ * The driver against a device in memory, which is served and looked at before every wait. */
+
+static struct virtdev_net the_virtio;
+static struct mir_host_hook virtio_hook;
+
+static void turn_virtio(void *arg, mir_time_us now_us, mir_time_us *deadline_us)
+{
+    struct fixture *f = arg;
+    struct mir_virtio_driver *driver = mir_virtio_net_driver(f->dev);
+    bool found = virtdev_run(&the_virtio.d);
+    found |= mir_virtio_driver_poll(driver, virtdev_events(&the_virtio.d, driver->virtio));
+    if (found || mir_virtio_driver_arm(driver))
+        *deadline_us = now_us;
+}
+
+static void on_virtio_frame(void *arg, const uint8_t *header, const uint8_t *frame, uint32_t len)
+{
+    struct fixture *f = arg;
+    (void)header;
+    f->peer_rx += len >= 14 && mir_get_be16(frame + 12) == TEST_TYPE;
+}
+
+static const char *open_virtio_on(struct fixture *f, enum virtdev_transport transport)
+{
+    int r;
+    virtdev_net_init(&the_virtio, transport, VIRTDEV_NET_ALL, 256);
+    the_virtio.on_frame = on_virtio_frame;
+    the_virtio.arg = f;
+    struct mir_virtio_net_config config = {
+        .virtio = virtdev_attach(&the_virtio.d, f->clock, &f->pages, &r),
+        .loop = &f->loop,
+        .bufs = &f->bufs,
+    };
+    check_int(r, ==, 0);
+    check_int(mir_virtio_net_open(&config, &f->dev), ==, 0);
+    virtio_hook = (struct mir_host_hook){.before_wait = turn_virtio, .arg = f};
+    f->poll.base.ops->add_hook(&f->poll.base, &virtio_hook);
+    return NULL;
+}
+
+static const char *open_virtio_mmio(struct fixture *f)
+{
+    return open_virtio_on(f, VIRTDEV_MMIO);
+}
+static const char *open_virtio_mmio_legacy(struct fixture *f)
+{
+    return open_virtio_on(f, VIRTDEV_MMIO_LEGACY);
+}
+static const char *open_virtio_pci(struct fixture *f)
+{
+    return open_virtio_on(f, VIRTDEV_PCI);
+}
+static const char *open_virtio_pci_legacy(struct fixture *f)
+{
+    return open_virtio_on(f, VIRTDEV_PCI_LEGACY);
+}
+
+static void provoke_virtio(struct fixture *f, uint32_t count)
+{
+    uint8_t frame[FRAME_LEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9};
+    (void)f;
+    mir_put_be16(frame + 12, TEST_TYPE);
+    for (uint32_t i = 0; i < count; i++)
+        (void)virtdev_net_send(&the_virtio, NULL, frame, sizeof frame);
+}
+
+static uint32_t seen_virtio(struct fixture *f)
+{
+    check_int(the_virtio.d.violations, ==, 0);
+    if (the_virtio.d.violations != 0)
+        tap_note("the driver: %s", the_virtio.d.violation);
+    return f->peer_rx;
+}
+
 /* ---- the contract
  * ----------------------------------------------------------------------------------- */
 
@@ -382,6 +460,10 @@ static const struct subject subjects[] = {
     {"tap", open_tap, provoke_tap, seen_tap},
     {"packet", open_packet, provoke_tap, seen_tap},
     {"user", open_user, provoke_user, seen_user},
+    {"virtio(mmio)", open_virtio_mmio, provoke_virtio, seen_virtio},
+    {"virtio(mmio, legacy)", open_virtio_mmio_legacy, provoke_virtio, seen_virtio},
+    {"virtio(pci)", open_virtio_pci, provoke_virtio, seen_virtio},
+    {"virtio(pci, legacy)", open_virtio_pci_legacy, provoke_virtio, seen_virtio},
 };
 
 static void check_info(struct fixture *f)
