@@ -111,6 +111,7 @@ static void copy_primary(struct mir__iface *iface)
 static void tell(struct mir_net *net)
 {
     mir__net_routes_changed(net);
+    mir__tcp_addresses_changed(net);
     mir_wait_wake_all(&net->stack.address_ready);
 }
 

@@ -71,6 +71,7 @@ enum { MIR__PROTO_ICMP = 1, MIR__PROTO_IGMP = 2, MIR__PROTO_TCP = 6, MIR__PROTO_
     X(nd_looped)                                                                                   \
     X(mld_queries_in)                                                                              \
     X(mld_reports_out)                                                                             \
+    X(mld_ignored)                                                                                 \
     X(mld_malformed)                                                                               \
     X(neigh_rate_limited)                                                                          \
     X(nd_table_full)                                                                               \
@@ -179,6 +180,11 @@ bool mir__ip_is_bindable(const struct mir_net *net, const struct mir_ip *ip);
 /** Look up @dst; fills @route and, if @src is any, the source address. 0 or -MIR_ENETUNREACH. */
 int mir__ip_route(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *src,
                   struct mir__route *route) MIR_CHECK;
+/** Where mir__ip_route() finds nothing: would it if an IPv6 address of ours that is being tested
+ * were in use? @src any: chosen, as then. The route holds no more than sizes, and is looked up
+ * again before it is used. 0 or -MIR_ENETUNREACH. */
+int mir__ip_route_soon(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *src,
+                       struct mir__route *route) MIR_CHECK;
 /** Make a kept route valid again if anything changed. 0 or -MIR_ENETUNREACH. */
 int mir__ip_route_refresh(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *src,
                           struct mir__route *route) MIR_CHECK;
@@ -229,6 +235,8 @@ uint32_t mir__tcp_ahead_bucket(struct mir_net *net, const struct mir_endpoint *h
                                const struct mir_endpoint *there);
 void mir__tcp_ahead_object(struct mir_net *net, uint32_t hash);
 void mir__tcp_ahead_block(struct mir_net *net, uint32_t hash);
+/** Addresses of ours came or went. */
+void mir__tcp_addresses_changed(struct mir_net *net);
 /** End of a device's batch. */
 void mir__tcp_input_end(struct mir_net *net);
 /** The device has room again. */

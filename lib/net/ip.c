@@ -187,13 +187,40 @@ int mir__ip_route(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *
                   struct mir__route *route)
 {
     route->iface = NULL;
-    int r = MIR_UNLIKELY(mir__self_is(net, dst)) ? route_self(net, dst, src, route)
-                                                 : route_out(net, dst, src, route);
+    struct mir_ip chosen = *src;
+    int r = MIR_UNLIKELY(mir__self_is(net, dst)) ? route_self(net, dst, &chosen, route)
+                                                 : route_out(net, dst, &chosen, route);
     if (r < 0) {
         route->iface = NULL;
         net->counters.ip_no_route++;
+        return r;
     }
-    return r;
+    *src = chosen;
+    return 0;
+}
+
+int mir__ip_route_soon(struct mir_net *net, const struct mir_ip *dst, struct mir_ip *src,
+                       struct mir__route *route)
+{
+    const struct mir__ifaddr *from = mir_ip_is_any(src) ? NULL : mir__ifaddr_find(net, src);
+    const struct mir__iface *iface = from != NULL ? from->iface : NULL;
+    bool is_possible = !mir_ip_is_v4(dst) && mir__ip6_is_host(dst);
+    route->iface = NULL;
+    if (mir_ip_is_any(src) != (from == NULL))
+        is_possible = false; /* it is gone */
+    const struct mir__route_entry *entry = is_possible ? mir__route_find(net, dst, iface) : NULL;
+    if (entry == NULL || (from != NULL && from->state != MIR__IFADDR_TENTATIVE))
+        return -MIR_ENETUNREACH;
+    if (from == NULL && !mir__ip6_select_soon(entry->iface, dst, src))
+        return -MIR_ENETUNREACH;
+    if (mir__ip6_is_link_local(src) &&
+        (!mir_ip_is_any(&entry->gateway) || (iface != NULL && iface != entry->iface)))
+        return -MIR_ENETUNREACH;
+    use_iface(route, entry->iface, MIR__IP6_HEADER_LEN);
+    route->next_hop6 = *dst;
+    lower_mtu(net, dst, entry->mtu, route);
+    route->generation = 0; /* which never is the present one */
+    return 0;
 }
 
 void mir__ip_refuse_port(struct mir_net *net, const struct mir__ip_meta *meta,

@@ -12,7 +12,11 @@
  * those that stay on the host are never reported (section 6).
  *
  * With a router of version 1: reports and "done" of that version, and a report that somebody else
- * sends spares ours. The time for which that lasts is counted from its last query.
+ * sends spares ours. The time for which that lasts is counted from its last query, and is never
+ * longer than 400 s whatever was said about intervals: anybody on the link can forge a query
+ * (section 10.1). Of version 1 only a router that would win the election of queriers is believed
+ * while one of version 2 is heard: where they are mixed all of them speak version 1
+ * (section 8.3.1), and the one with the higher address is silent.
  *
  * A query counts only from a link-local address, with a hop limit of 1 and a router alert (section
  * 6.2). A flood of queries costs one report for each response time: a query while an answer is
@@ -22,6 +26,7 @@
 #include "lib/net/net_state.h"
 #include "lib/wire/mld6.h"
 
+#define V1_MAX_US      (400 * MIR_US_PER_S)
 #define UNSOLICITED_US (1 * MIR_US_PER_S) /* RFC 3810 section 9.11 */
 enum { ROBUSTNESS = 2, ROBUSTNESS_MAX = 7, INTERVAL_S = 125 };
 
@@ -226,25 +231,37 @@ static void set_sooner(struct mir__iface *iface, struct mir_timer *timer, mir_ti
         mir_timer_set(iface->net->loop, timer, at_us);
 }
 
-static void take_version(struct mir__iface *iface, const struct mir__mld6_query *query)
+static void take_version(struct mir__iface *iface, const struct mir_ip *from,
+                         const struct mir__mld6_query *query)
 {
     struct mir__mld6 *mld = &iface->mld6;
+    /* RFC 3810 sections 9.12 and 9.5: queries that may be lost, and the time of the answer. */
+    mir_time_us lasts_us = (mir_time_us)mld->robustness * mld->interval_s * MIR_US_PER_S +
+                           query->response_ms * MIR_US_PER_MS;
+    lasts_us = MIR_MIN(lasts_us, V1_MAX_US);
     if (query->version == 1) {
-        /* RFC 3810 section 9.12. */
-        mir_time_us lasts_us = (mir_time_us)mld->robustness * mld->interval_s * MIR_US_PER_S +
-                               query->response_ms * MIR_US_PER_MS;
-        mld->v1_until_us = now_of(iface) + lasts_us;
+        if (now_of(iface) < mld->v2_until_us &&
+            mir_memcmp(from->bytes, mld->querier.bytes, sizeof from->bytes) > 0)
+            iface->net->counters.mld_ignored++;
+        else
+            mld->v1_until_us = now_of(iface) + lasts_us;
         return;
+    }
+    if (now_of(iface) >= mld->v2_until_us ||
+        mir_memcmp(from->bytes, mld->querier.bytes, sizeof from->bytes) <= 0) {
+        mld->querier = *from;
+        mld->v2_until_us = now_of(iface) + lasts_us;
     }
     mld->robustness = query->robustness != 0 ? query->robustness : ROBUSTNESS;
     mld->interval_s = query->interval_s != 0 ? query->interval_s : INTERVAL_S;
 }
 
-static void input_query(struct mir__iface *iface, const struct mir__mld6_query *query)
+static void input_query(struct mir__iface *iface, const struct mir_ip *from,
+                        const struct mir__mld6_query *query)
 {
     struct mir__mld6 *mld = &iface->mld6;
     mir_time_us at_us = soon(iface, query->response_ms * MIR_US_PER_MS);
-    take_version(iface, query);
+    take_version(iface, from, query);
     iface->net->counters.mld_queries_in++;
     if (mir_ip_is_any(&query->group)) {
         set_sooner(iface, &mld->timer, at_us);
@@ -298,7 +315,7 @@ void mir__mld6_input(struct mir_net *net, const struct mir__ip_meta *meta,
         if (mir__mld6_parse_query(buf->data, buf->len, &query) < 0)
             net->counters.mld_malformed++;
         else if (meta->iface->nd6.is_running)
-            input_query(meta->iface, &query);
+            input_query(meta->iface, &meta->src, &query);
     }
     mir_buf_release(buf);
 }

@@ -84,6 +84,8 @@ struct mir__mld6_leaving {
 
 struct mir__mld6 {
     mir_time_us v1_until_us; /* a router of version 1 is there */
+    mir_time_us v2_until_us; /* the querier of version 2 is */
+    struct mir_ip querier;   /* of version 2 */
     uint8_t robustness;
     uint32_t interval_s;    /* between queries, as last told */
     struct mir_timer timer; /* the answer to a general query */

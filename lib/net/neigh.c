@@ -27,9 +27,12 @@
  * table is at most three quarters full. Entries without an answer - a flood of made-up sources
  * that we would reply to, a scan of our own - hold at most half of the table: beyond that the
  * oldest of them gives way, never a neighbour that answers. When the table is full of answering
- * ones, a clock hand finds one that was not used lately (second chance). At most four packets
- * wait for each answer; the oldest gives way. Questions for new hosts have a limit in time, so
- * that nobody makes us flood the link. The hash has a secret key.
+ * ones, a clock hand finds one that was not used lately (second chance). Questions for new hosts
+ * have a limit in time, so that nobody makes us flood the link. The hash has a secret key.
+ *
+ * A large datagram to a new host is many fragments, so as much as 64 packets may wait for one
+ * answer, if they are not more than 64 KiB and those of all hosts together not more than a MiB.
+ * Four may wait whatever their size. The oldest gives way.
  *
  * Routes keep pointers to entries whose address is known. Removing such an entry changes the route
  * generation; removing one that no route has seen does not, so a flood costs connections nothing.
@@ -158,8 +161,17 @@ static void set_state(struct mir_net *net, struct mir__neigh *neigh, enum mir__n
         neigh->family->changed(neigh, is_resolved);
 }
 
+static struct mir_buf *pop_waiting(struct mir_net *net, struct mir__neigh *neigh)
+{
+    struct mir_buf *buf = mir_buf_queue_pop(&neigh->queue);
+    if (buf != NULL)
+        net->neigh.waiting_bytes -= mir_buf_total(buf);
+    return buf;
+}
+
 static void drop_queue(struct mir_net *net, struct mir__neigh *neigh)
 {
+    net->neigh.waiting_bytes -= (uint32_t)neigh->queue.bytes;
     COUNT(net, neigh->family, unresolved_dropped, neigh->queue.count);
     mir_buf_queue_release(&neigh->queue);
 }
@@ -311,7 +323,8 @@ static void prepend_header(const struct mir__neigh *neigh, struct mir_buf *buf)
 
 static void send_queue(struct mir__neigh *neigh)
 {
-    for (struct mir_buf *buf; (buf = mir_buf_queue_pop(&neigh->queue)) != NULL;) {
+    struct mir_net *net = neigh->iface->net;
+    for (struct mir_buf *buf; (buf = pop_waiting(net, neigh)) != NULL;) {
         prepend_header(neigh, buf);
         (void)mir__iface_tx(neigh->iface, buf);
     }
@@ -370,12 +383,24 @@ void mir__neigh_warm(struct mir__iface *iface, const struct mir__neigh_family *f
         begin_asking(iface->net, neigh, MIR__NEIGH_INCOMPLETE);
 }
 
+/* May one more packet wait? */
+static bool has_room(const struct mir_net *net, const struct mir__neigh *neigh, uint32_t len)
+{
+    if (neigh->queue.count < MIR__NEIGH_QUEUE_SURE)
+        return true;
+    return neigh->queue.count < MIR__NEIGH_QUEUE_MAX &&
+           neigh->queue.bytes + len <= MIR__NEIGH_QUEUE_BYTES &&
+           net->neigh.waiting_bytes + len <= MIR__NEIGH_ALL_BYTES;
+}
+
 static void queue_packet(struct mir_net *net, struct mir__neigh *neigh, struct mir_buf *buf)
 {
-    if (neigh->queue.count == MIR__NEIGH_QUEUE_MAX) {
-        mir_buf_release(mir_buf_queue_pop(&neigh->queue));
+    uint32_t len = mir_buf_total(buf);
+    while (!has_room(net, neigh, len)) {
+        mir_buf_release(pop_waiting(net, neigh));
         COUNT(net, neigh->family, unresolved_dropped, 1);
     }
+    net->neigh.waiting_bytes += len;
     mir_buf_queue_push(&neigh->queue, buf);
 }
 
@@ -435,6 +460,7 @@ static void fail(struct mir_net *net, struct mir__neigh *neigh)
     const struct mir__neigh_family *family = neigh->family;
     struct mir_buf_queue queue = neigh->queue;
     neigh->queue = (struct mir_buf_queue){0};
+    net->neigh.waiting_bytes -= (uint32_t)queue.bytes;
     set_state(net, neigh, MIR__NEIGH_FAILED);
     neigh->fresh_until_us = 0;
     neigh->deadline_us = mir_loop_now(net->loop) + MIR__NEIGH_FAILED_US;

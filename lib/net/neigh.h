@@ -12,10 +12,14 @@
 #include <mirari/page.h>
 #include <mirari/run.h>
 
-#define MIR__NEIGH_BUCKETS   256u
-#define MIR__NEIGH_QUEUE_MAX 4u
-#define MIR__NEIGH_TRIES     3u
-#define MIR__NEIGH_FAILED_US (5 * MIR_US_PER_S)
+#define MIR__NEIGH_BUCKETS 256u
+/* Packets that wait for one answer; beyond the first four, bytes of them and of all that wait. */
+#define MIR__NEIGH_QUEUE_MAX   64u
+#define MIR__NEIGH_QUEUE_SURE  4u
+#define MIR__NEIGH_QUEUE_BYTES (64u << 10)
+#define MIR__NEIGH_ALL_BYTES   (1u << 20)
+#define MIR__NEIGH_TRIES       3u
+#define MIR__NEIGH_FAILED_US   (5 * MIR_US_PER_S)
 /* Hosts newly asked for, by all: so many at once, and so many in a second. */
 #define MIR__NEIGH_NEW_BURST      256u
 #define MIR__NEIGH_NEW_PER_SECOND 1000u
@@ -84,6 +88,7 @@ struct mir__neigh_table {
     uint32_t unresolved_count;
     uint32_t unconfirmed_count; /* DELAY and PROBE: transports' hints are of use */
     uint32_t v6_count;
+    uint32_t waiting_bytes; /* in the queues of all */
     uint32_t new_tokens;
     mir_time_us tokens_filled_us;
     struct mir_timer timer;

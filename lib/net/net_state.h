@@ -229,6 +229,10 @@ void mir__ip6_push_header(struct mir_buf *buf, const struct mir__route *route,
 bool mir__ip6_select_source(const struct mir__iface *iface, const struct mir_ip *dst,
                             struct mir_ip *src);
 
+/** The same with addresses that are still being tested among them. */
+bool mir__ip6_select_soon(const struct mir__iface *iface, const struct mir_ip *dst,
+                          struct mir_ip *src);
+
 /* ---- nd6.c, mld6.c ------------------------------------------------------------------------- */
 
 /** IPv6 begins on @iface: it makes its link-local address and asks for routers. */

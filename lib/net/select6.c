@@ -73,8 +73,10 @@ static bool is_better(const struct mir__ifaddr *a, const struct mir__ifaddr *b,
         return scope_a >= scope_dst;
     if (scope_b < scope_a)
         return scope_b < scope_dst;
-    if (a->state != b->state)
-        return a->state == MIR__IFADDR_PREFERRED;
+    bool is_old_a = a->state == MIR__IFADDR_DEPRECATED,
+         is_old_b = b->state == MIR__IFADDR_DEPRECATED;
+    if (is_old_a != is_old_b)
+        return is_old_b;
     bool fits_a = label_of(&a->ip) == label_of(dst), fits_b = label_of(&b->ip) == label_of(dst);
     if (fits_a != fits_b)
         return fits_a;
@@ -83,13 +85,15 @@ static bool is_better(const struct mir__ifaddr *a, const struct mir__ifaddr *b,
     return common_len(&a->ip, dst, a->prefix_len) > common_len(&b->ip, dst, b->prefix_len);
 }
 
-bool mir__ip6_select_source(const struct mir__iface *iface, const struct mir_ip *dst,
-                            struct mir_ip *src)
+static bool select_among(const struct mir__iface *iface, const struct mir_ip *dst,
+                         bool with_tentative, struct mir_ip *src)
 {
     const struct mir__ifaddr *best = NULL;
     mir_list_for_each (node, &iface->addresses) {
         const struct mir__ifaddr *addr = MIR_CONTAINER_OF(node, struct mir__ifaddr, link);
-        if (addr->is_v4 || !mir__ifaddr_is_usable(addr))
+        bool may_use =
+            mir__ifaddr_is_usable(addr) || (with_tentative && addr->state == MIR__IFADDR_TENTATIVE);
+        if (addr->is_v4 || !may_use)
             continue;
         if (best == NULL || is_better(addr, best, dst))
             best = addr;
@@ -97,4 +101,16 @@ bool mir__ip6_select_source(const struct mir__iface *iface, const struct mir_ip 
     if (best != NULL)
         *src = best->ip;
     return best != NULL;
+}
+
+bool mir__ip6_select_source(const struct mir__iface *iface, const struct mir_ip *dst,
+                            struct mir_ip *src)
+{
+    return select_among(iface, dst, false, src);
+}
+
+bool mir__ip6_select_soon(const struct mir__iface *iface, const struct mir_ip *dst,
+                          struct mir_ip *src)
+{
+    return select_among(iface, dst, true, src);
 }

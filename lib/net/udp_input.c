@@ -216,11 +216,14 @@ void mir__udp_icmp_error(struct mir_net *net, const struct mir_ip *local,
         .mtu = err == -MIR_ETOOBIG ? mtu : 0,
     };
     struct mir__udp_socket *s = mir__udp_find(net, local, mir__udp_src(segment), &error.to);
-    /* It has really sent there: the path's MTU is known from now on. */
-    if (error.mtu != 0 && s != NULL && s->route.iface != NULL && mir_ip_equal(&s->peer, remote) &&
-        error.mtu < s->route.mtu) {
-        error.mtu = mir__pmtu_update(net, remote, mtu);
-        s->route.iface = NULL;
+    /* It has really sent there: the path's MTU is known from now on. A kept route of others is
+     * found anew only where it is this one. */
+    if (error.mtu != 0 && s != NULL && mir__udp_has_sent_to(s, remote)) {
+        bool is_kept = s->route.iface != NULL && mir_ip_equal(&s->peer, remote);
+        if (!is_kept || error.mtu < s->route.mtu)
+            error.mtu = mir__pmtu_update(net, remote, mtu);
+        if (is_kept && error.mtu < s->route.mtu)
+            s->route.iface = NULL;
     }
     if (s == NULL || (s->udp.on_error == NULL && s->remote.port == 0)) {
         net->counters.udp_error_ignored++;

@@ -44,6 +44,38 @@ static uint32_t flow_label(const struct mir__udp_socket *s, uint16_t port)
     return (s->flow_key ^ port * 0x9e3779b1u) >> 12;
 }
 
+/* 0 is no destination. */
+static uint32_t hash_of(const struct mir__udp_socket *s, const struct mir_ip *dst)
+{
+    return (uint32_t)mir_siphash(s->net->neigh.hash_key, dst->bytes, sizeof dst->bytes) | 1;
+}
+
+bool mir__udp_has_sent_to(const struct mir__udp_socket *s, const struct mir_ip *dst)
+{
+    uint32_t hash = hash_of(s, dst);
+    if (mir_ip_equal(&s->peer, dst))
+        return true;
+    for (uint32_t i = 0; i < MIR__UDP_RECENT; i++) {
+        if (s->recent[i] == hash)
+            return true;
+    }
+    return false;
+}
+
+/* The destination changes: keep a trace of the one before. */
+static void remember_peer(struct mir__udp_socket *s)
+{
+    if (mir_ip_is_any(&s->peer) || s->is_to_group)
+        return;
+    uint32_t hash = hash_of(s, &s->peer);
+    for (uint32_t i = 0; i < MIR__UDP_RECENT; i++) {
+        if (s->recent[i] == hash)
+            return;
+    }
+    s->recent[s->recent_at] = hash;
+    s->recent_at = (uint8_t)((s->recent_at + 1) % MIR__UDP_RECENT);
+}
+
 int mir__udp_route(struct mir__udp_socket *s, const struct mir_ip *dst, const struct mir_ip *from,
                    uint32_t if_index)
 {
@@ -70,6 +102,8 @@ int mir__udp_route(struct mir__udp_socket *s, const struct mir_ip *dst, const st
         s->route.iface = NULL;
         return -MIR_ENETUNREACH;
     }
+    if (!mir_ip_equal(&s->peer, dst))
+        remember_peer(s);
     s->peer = *dst;
     s->peer_from = *from;
     s->peer_if = if_index;

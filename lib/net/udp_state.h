@@ -10,6 +10,8 @@ struct mir__group;
 
 #define MIR__UDP_BUCKETS_MAX 4096u
 #define MIR__UDP_LOOP_MAX    64u
+/* Destinations that a socket remembers to have sent to. */
+#define MIR__UDP_RECENT 16u
 
 struct mir__udp_socket {
     struct mir_udp udp;     /* first: the API's object */
@@ -36,6 +38,9 @@ struct mir__udp_socket {
     struct mir_ip peer_src;
     uint32_t flow_key; /* IPv6: of the addresses and our port, not to be guessed */
     struct mir__route route;
+    /* Hashes of destinations before this one, so that ICMP about them can be believed. */
+    uint32_t recent[MIR__UDP_RECENT];
+    uint8_t recent_at;
 };
 
 /* One socket's membership of one group on one interface. */
@@ -89,6 +94,8 @@ bool mir__udp_flow_exists(struct mir__udp_socket *s, const struct mir_ip *local,
 uint32_t mir__udp_deliver_group(struct mir_net *net, const struct mir__ip_meta *meta,
                                 MIR_GIVE struct mir_buf *buf_given);
 void mir__udp_loop_run(void *net);
+/** Has the socket sent to @dst lately? */
+bool mir__udp_has_sent_to(const struct mir__udp_socket *s, const struct mir_ip *dst);
 /** The senders that sockets want of a group, each once, into [max]; negative: every sender, or
  *  more than @max. */
 int mir__udp_group_sources(const struct mir__group *group, uint32_t *out, uint32_t max);

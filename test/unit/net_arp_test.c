@@ -16,7 +16,7 @@ static void open_bed(uint32_t arp_entries_max)
 {
     struct mir_net_config config = {.arp_entries_max = arp_entries_max};
     struct mir_endpoint any = {.ip = mir_ip_from_v4(0), .port = 1000};
-    testbed_init(&bed, 1, 4 << 20, 0);
+    testbed_init(&bed, 1, 16 << 20, 0);
     testbed_open(&bed, &config);
     check_int(mir_udp_open(bed.stack, &any, NULL, NULL, &udp), ==, 0);
 }
@@ -76,14 +76,14 @@ static void test_resolve(void)
     next_udp(mac_a, "two");
     check(testdev_next(&bed.dev) == NULL);
 
-    tap_case("four packets wait in order, the oldest gives way");
-    for (int i = 0; i < 6; i++)
+    tap_case("64 packets wait in order, the oldest gives way");
+    for (int i = 0; i < 66; i++)
         check_int(send_to(0x0a000006, i < 2 ? "x" : (const char[]){(char)('0' + i), 0}), ==, 0);
     check_request(0x0a000006, mac_all);
     check(testdev_next(&bed.dev) == NULL);
     check_int(testbed_stat(&bed, "arp_unresolved_dropped"), ==, 2);
     testbed_inject_arp(&bed, MIR__ARP_REPLY, 0x0a000006, mac_b, TESTBED_IP);
-    for (int i = 2; i < 6; i++)
+    for (int i = 2; i < 66; i++)
         next_udp(mac_b, (const char[]){(char)('0' + i), 0});
 
     tap_case("a host that does not answer is asked three times, a second apart, then refused");
@@ -112,6 +112,42 @@ static void test_resolve(void)
     next_udp(testbed_peer_mac, "far");
     tap_case("everything is given back, waiting packets too");
     check_int(send_to(0x0a000009, "waits"), ==, 0);
+    testbed_close(&bed);
+}
+
+static uint32_t frames_waiting(void)
+{
+    uint32_t count = 0;
+    for (const struct testdev_frame *frame; (frame = testdev_next(&bed.dev)) != NULL;)
+        count += mir__eth_type(frame->data) == MIR__ETH_TYPE_IP4;
+    return count;
+}
+
+static void test_waiting(void)
+{
+    static char large[60001];
+    memset(large, 'x', 60000);
+    open_bed(1024);
+    tap_case("all fragments of a large datagram wait for the answer");
+    check_int(send_to(0x0a000005, large), ==, 0);
+    check_int(bed.net->neigh.waiting_bytes, >, 60000);
+    testbed_inject_arp(&bed, MIR__ARP_REPLY, 0x0a000005, mac_a, TESTBED_IP);
+    check_int(frames_waiting(), ==, (60008 + 1479) / 1480);
+    check_int(bed.net->neigh.waiting_bytes, ==, 0);
+    tap_case("for one host not more than 64 KiB wait, the oldest give way");
+    for (int i = 0; i < 3; i++)
+        check_int(send_to(0x0a000006, large), ==, 0);
+    check_int(bed.net->neigh.waiting_bytes, <=, 65536);
+    check_int(bed.net->neigh.waiting_bytes, >, 60000);
+    tap_case("for all hosts together a MiB, and four packets each");
+    for (uint32_t i = 0; i < 60; i++)
+        check_int(send_to(0x0a000010 + i, large), ==, 0);
+    check_int(bed.net->neigh.waiting_bytes, >, 1 << 19);
+    check_int(bed.net->neigh.waiting_bytes, <=, (1 << 20) + 61 * 4 * 1500);
+    tap_case("those of hosts that do not answer are given back");
+    testbed_advance(&bed, 5 * MIR_US_PER_S);
+    check_int(bed.net->neigh.waiting_bytes, ==, 0);
+    check_int(send_to(0x0a000008, large), ==, 0);
     testbed_close(&bed);
 }
 
@@ -296,6 +332,7 @@ int main(void)
 {
     tap_begin("net_arp");
     test_resolve();
+    test_waiting();
     test_stale();
     test_answers();
     test_conflict();

@@ -48,6 +48,8 @@ static bool has_record(uint8_t type, const char *group)
     return false;
 }
 
+static uint8_t interval_code = 125;
+
 static void query(const char *src, uint8_t hops, const char *group, uint32_t response_ms,
                   bool is_v1)
 {
@@ -56,7 +58,7 @@ static void query(const char *src, uint8_t hops, const char *group, uint32_t res
     mir_put_be16(msg + 4, (uint16_t)response_ms);
     memcpy(msg + 8, ip.bytes, 16);
     msg[24] = 2;
-    msg[25] = 125;
+    msg[25] = interval_code;
     bed6_inject_alert(&bed, src, mir_ip_is_any(&ip) ? BED6_ALL_NODES : group, hops, msg,
                       is_v1 ? 24 : 28);
 }
@@ -227,11 +229,50 @@ static void test_v1(void)
     testbed_close(&bed);
 }
 
+/* How long reports of version 1 go on after such a query, in seconds. */
+static unsigned v1_lasts(void)
+{
+    unsigned seconds = 0;
+    for (;; seconds++) {
+        testdev_clear(&bed.dev);
+        join(GROUP);
+        bool is_v1 = next() && message.data[0] == MIR__MLD6_REPORT1;
+        leave(GROUP);
+        if (!is_v1 || seconds > 4000)
+            return seconds;
+        testbed_advance(&bed, MIR_US_PER_S);
+    }
+}
+
+static void test_forged(void)
+{
+    open_bed();
+    tap_case("a query of version 1 with lies about intervals does not last for ever");
+    interval_code = 0xff; /* 31,744 s */
+    query("fe80::9", 1, "::", 0, false);
+    interval_code = 125;
+    testbed_advance(&bed, 401 * MIR_US_PER_S); /* that router is not heard any more */
+    query("fe80::a", 1, "::", 65535, true);
+    unsigned seconds = v1_lasts();
+    check_int(seconds, >, 300);
+    check_int(seconds, <=, 401);
+    tap_case("beside a router of version 2 one that would not be the querier is not believed");
+    query("fe80::9", 1, "::", 1000, false);
+    query("fe80::a", 1, "::", 1000, true);
+    check_int(v1_lasts(), ==, 0);
+    check_int(testbed_stat(&bed, "mld_ignored"), ==, 1);
+    tap_case("one that would be is");
+    query("fe80::8", 1, "::", 1000, true);
+    check_int(v1_lasts(), >, 200);
+    testbed_close(&bed);
+}
+
 int main(void)
 {
     tap_begin("net_mld6");
     test_changes();
     test_queries();
     test_v1();
+    test_forged();
     return tap_done();
 }

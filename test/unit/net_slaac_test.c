@@ -592,6 +592,75 @@ static void test_many_routes(void)
     testbed_close(&bed);
 }
 
+/* ---- a connection before the address is free ------------------------------------------------- */
+
+static unsigned tcp_events;
+
+static void on_tcp(struct mir_tcp *tcp, unsigned events, void *arg)
+{
+    (void)tcp;
+    (void)arg;
+    tcp_events |= events;
+}
+
+static void test_connect_early(void)
+{
+    struct mir_endpoint far = {.ip = bed6_ip("2001:db8:99::1"), .port = 80}, local, remote;
+    struct mir_net_address address;
+    struct mir_tcp *tcp;
+    char target[MIR_IP_TEXT_MAX];
+    for (unsigned is_taken = 0; is_taken < 2; is_taken++) {
+        open_bed(false);
+        tcp_events = 0;
+        tap_case(is_taken ? "a connection from an address that turns out to be taken fails"
+                          : "a connection while the address is tested: the SYN follows the test");
+        check_int(mir_tcp_connect(bed.stack, &far, on_tcp, NULL, &tcp), ==, -MIR_ENETUNREACH);
+        bed6_ra_begin(&ra, 1800);
+        bed6_ra_mac(&ra, testbed_peer_mac);
+        bed6_ra_prefix(&ra, "2001:db8:1::", 64, "LA", 7200, 3600);
+        bed6_ra_send(&bed, &ra);
+        testbed_run(&bed);
+        check_int(mir_tcp_connect(bed.stack, &far, on_tcp, NULL, &tcp), ==, 0);
+        mir_tcp_get_endpoints(tcp, &local, &remote);
+        check_int(addresses(MIR_NET_ADDRESS_SLAAC, "2001:db8:1::", &address), ==, 1);
+        check(mir_ip_equal(&address.ip, &local.ip));
+        check_int(address.state, ==, MIR_NET_ADDRESS_TENTATIVE);
+        testbed_advance(&bed, 600 * MIR_US_PER_MS);
+        testdev_clear(&bed.dev);
+        if (is_taken) {
+            mir_ip_text(&local.ip, target);
+            bed6_advert(&bed, target, BED6_ALL_NODES, target, "O", mac_2);
+            testbed_run(&bed);
+            check_int(tcp_events & MIR_TCP_FAILED, !=, 0);
+            check_int(mir_tcp_error(tcp), ==, -MIR_ENETUNREACH);
+            mir_tcp_close(tcp);
+        } else {
+            bool is_syn = false;
+            for (int i = 0; i < 20 && !is_syn; i++) {
+                testbed_advance(&bed, 100 * MIR_US_PER_MS);
+                while (bed6_next(&bed, BED6_ANY, &message))
+                    is_syn |= message.protocol == 6 && message.data[13] == 2 &&
+                              mir_ip_equal(&message.src, &local.ip);
+                if (is_syn)
+                    break;
+            }
+            check(is_syn);
+            check_int(testbed_stat(&bed, "tcp_timeouts"), ==, 0);
+            check(addresses(MIR_NET_ADDRESS_SLAAC, "2001:db8:1::", &address) == 1 &&
+                  address.state == MIR_NET_ADDRESS_PREFERRED);
+            mir_tcp_abort(tcp);
+        }
+        testbed_close(&bed);
+    }
+    tap_case("one that is given up while it waits leaves nothing behind");
+    open_bed(false);
+    bed6_ra_send(&bed, &ra);
+    check_int(mir_tcp_connect(bed.stack, &far, on_tcp, NULL, &tcp), ==, 0);
+    mir_tcp_abort(tcp);
+    testbed_advance(&bed, 3 * MIR_US_PER_S);
+    testbed_close(&bed);
+}
+
 int main(void)
 {
     tap_begin("net_slaac");
@@ -606,5 +675,6 @@ int main(void)
     test_names();
     test_configured();
     test_many_routes();
+    test_connect_early();
     return tap_done();
 }

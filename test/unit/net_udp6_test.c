@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* UDP sockets over IPv6: meta data, checksums, ICMPv6 errors, groups (lib/net/udp*.c). */
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/net/net_state.h"
@@ -142,6 +143,54 @@ static void test_errors(void)
     testbed_close(&bed);
 }
 
+/* Packet too big about the datagram in @frame. */
+static void too_big(const uint8_t *packet, uint16_t mtu)
+{
+    uint8_t icmp[8 + 48] = {2, 0};
+    mir_put_be32(icmp + 4, mtu);
+    memcpy(icmp + 8, packet, 48);
+    bed6_inject(&bed, testbed_peer_mac, PEER, OWN, 64, 58, icmp, sizeof icmp);
+    testbed_run(&bed);
+}
+
+static void test_path_mtu(void)
+{
+    struct mir_udp *udp = open_bed((struct mir_udp_config){0});
+    uint8_t sent[20][48];
+    struct mir_ip ip;
+    tap_case("a socket that speaks to many learns the path of each");
+    struct mir_net_route route = {.gateway = bed6_ip(PEER)};
+    check_int(mir_net_add_route(bed.net, &route), ==, 0);
+    bed6_solicit(&bed, PEER, OWN, OWN, testbed_peer_mac);
+    testbed_run(&bed);
+    for (unsigned i = 0; i < 20; i++) {
+        char text[40];
+        snprintf(text, sizeof text, "2001:db8:1::%x", i + 1);
+        struct mir_endpoint to = {.ip = bed6_ip(text), .port = 99};
+        testdev_clear(&bed.dev);
+        check_int(mir_udp_send(udp, &to, "x", 1), ==, 0);
+        const struct testdev_frame *frame = testdev_next(&bed.dev);
+        while (frame != NULL && frame->data[20] != MIR__PROTO_UDP)
+            frame = testdev_next(&bed.dev);
+        if (!check(frame != NULL))
+            break;
+        memcpy(sent[i], frame->data + 14, 48);
+    }
+    too_big(sent[10], 1300);
+    ip = bed6_ip("2001:db8:1::b");
+    check_int(mir__pmtu_find(bed.net, &ip), ==, 1300);
+    too_big(sent[19], 1400);
+    ip = bed6_ip("2001:db8:1::14");
+    check_int(mir__pmtu_find(bed.net, &ip), ==, 1400);
+    tap_case("what it does not remember to have sent to is not believed");
+    too_big(sent[0], 1300);
+    check_int(bed.net->pmtu.count, ==, 2);
+    sent[10][24 + 8] ^= 1;
+    too_big(sent[10], 1300);
+    check_int(bed.net->pmtu.count, ==, 2);
+    testbed_close(&bed);
+}
+
 static void test_groups(void)
 {
     struct mir_udp *udp = open_bed((struct mir_udp_config){0});
@@ -205,6 +254,7 @@ int main(void)
     tap_begin("net_udp6");
     test_meta();
     test_errors();
+    test_path_mtu();
     test_groups();
     test_flow_labels();
     return tap_done();

@@ -42,6 +42,17 @@ static void fetch_cookie(void)
     s.peer_isn += 100000;
 }
 
+static uint32_t others;
+static struct mir_tcp *other_tcp;
+
+static void on_other(struct mir_tcp_listener *listener, struct mir_tcp *tcp_given, void *arg)
+{
+    (void)listener;
+    (void)arg;
+    others++;
+    other_tcp = tcp_given;
+}
+
 static void test_server(void)
 {
     tap_case("server: no option without the listener's consent");
@@ -230,6 +241,39 @@ static void test_server_limits(void)
     out(&s, "SA", 0, 1, 0);
     check_int(s.accepts, ==, 3);
     script_close(&s);
+
+    tap_case("server: each listener counts its own");
+    open_server(1);
+    fetch_cookie();
+    struct mir_tcp_listen_config other = {
+        .local.port = 81, .on_accept = on_other, .fastopen_max = 1};
+    struct mir_tcp_listener *listener;
+    check_int(mir_tcp_listen(s.bed.stack, &other, &listener), ==, 0);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    check_int(s.accepts, ==, 1);
+    s.our_port = 81;
+    s.peer_port++;
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    check_int(others, ==, 1);
+    check_int(script_stat(&s, "fastopen_limit"), ==, 0);
+    uint32_t isn = s.our_isn;
+    s.peer_port++;
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    check_int(others, ==, 1);
+    check_int(script_stat(&s, "fastopen_limit"), ==, 1);
+    tap_case("server: one that ends leaves its unfinished ones alone");
+    s.peer_port--;
+    s.our_isn = isn;
+    mir_tcp_unlisten(listener);
+    in(&s, "A", 1, 1, 0);
+    in(&s, "FA", 1, 1, 0);
+    out(&s, "A", 1, 2, 0);
+    mir_tcp_abort(other_tcp);
+    script_close(&s);
+    s.our_port = 80;
 
     tap_case("server: the end of the handshake does not end the wait of a close that lingers");
     open_server(4);

@@ -104,10 +104,12 @@ bool mir__tcp_fast_check(struct mir__tcp_state *host, const struct mir__tcp_tupl
     return true;
 }
 
-void mir__tcp_fast_begin(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *syn)
+void mir__tcp_fast_begin(struct mir__tcp_pcb *pcb, struct mir__tcp_listener *listener,
+                         struct mir__tcp_segment *syn)
 {
     MIR__TCP_COUNT(pcb->host, fastopen_accepted);
-    pcb->host->fast_pending++;
+    pcb->busy->fast_listener = listener;
+    listener->fast_pending++;
     pcb->is_fast_open = true;
     pcb->syn_due = true;
     pcb->snd_una = pcb->iss + 1;
@@ -154,28 +156,46 @@ void mir__tcp_fast_over(struct mir__tcp_pcb *pcb)
 {
     if (!pcb->is_fast_open)
         return;
-    MIR_ASSERT_OP(pcb->host->fast_pending, >, 0);
-    pcb->host->fast_pending--;
+    struct mir__tcp_listener *listener = pcb->busy->fast_listener;
     pcb->is_fast_open = false;
+    if (listener == NULL)
+        return; /* it is gone */
+    MIR_ASSERT_OP(listener->fast_pending, >, 0);
+    listener->fast_pending--;
+    pcb->busy->fast_listener = NULL;
 }
 
-uint32_t mir__tcp_fast_pending(struct mir__tcp_state *host)
+void mir__tcp_fast_unlisten(struct mir__tcp_listener *listener)
 {
-    uint32_t period = (uint32_t)(now_of(host) / PERIOD_US);
-    if (period != host->fast_period) {
-        host->fast_resets[1] = period == host->fast_period + 1 ? host->fast_resets[0] : 0;
-        host->fast_resets[0] = 0;
-        host->fast_period = period;
+    mir_list_for_each (node, &listener->host->all) {
+        struct mir__tcp_pcb *pcb = MIR_CONTAINER_OF(node, struct mir__tcp_pcb, all);
+        if (listener->fast_pending == 0)
+            return;
+        if (!pcb->is_fast_open || pcb->busy->fast_listener != listener)
+            continue;
+        pcb->busy->fast_listener = NULL;
+        listener->fast_pending--;
     }
-    return host->fast_pending + host->fast_resets[0] + host->fast_resets[1];
+}
+
+uint32_t mir__tcp_fast_pending(struct mir__tcp_listener *listener)
+{
+    uint32_t period = (uint32_t)(now_of(listener->host) / PERIOD_US);
+    if (period != listener->fast_period) {
+        bool is_next = period == listener->fast_period + 1;
+        listener->fast_resets[1] = is_next ? listener->fast_resets[0] : 0;
+        listener->fast_resets[0] = 0;
+        listener->fast_period = period;
+    }
+    return listener->fast_pending + listener->fast_resets[0] + listener->fast_resets[1];
 }
 
 void mir__tcp_fast_reset(struct mir__tcp_pcb *pcb)
 {
-    if (!pcb->is_fast_open)
+    if (!pcb->is_fast_open || pcb->busy->fast_listener == NULL)
         return;
-    (void)mir__tcp_fast_pending(pcb->host);
-    pcb->host->fast_resets[0]++;
+    (void)mir__tcp_fast_pending(pcb->busy->fast_listener);
+    pcb->busy->fast_listener->fast_resets[0]++;
 }
 
 /* ---- client ------------------------------------------------------------------------------------

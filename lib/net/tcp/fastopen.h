@@ -6,6 +6,7 @@
 #include <mirari/base.h>
 
 struct mir_ip;
+struct mir__tcp_listener;
 struct mir__tcp_options;
 struct mir__tcp_pcb;
 struct mir__tcp_segment;
@@ -20,14 +21,17 @@ void mir__tcp_fast_cookie(struct mir__tcp_state *host, const struct mir__tcp_tup
 /** Is it ours, and not too old? */
 bool mir__tcp_fast_check(struct mir__tcp_state *host, const struct mir__tcp_tuple *tuple,
                          const struct mir__tcp_options *opt) MIR_CHECK;
-/** @pcb was made for a SYN with a good cookie: take its data. */
-void mir__tcp_fast_begin(struct mir__tcp_pcb *pcb, struct mir__tcp_segment *syn);
+/** @pcb was made for a SYN with a good cookie, sent to @listener: take its data. */
+void mir__tcp_fast_begin(struct mir__tcp_pcb *pcb, struct mir__tcp_listener *listener,
+                         struct mir__tcp_segment *syn);
 /** Its handshake is complete. */
 void mir__tcp_fast_completed(struct mir__tcp_pcb *pcb);
 /** It does not count as pending any more; a reset one does for a while. */
 void mir__tcp_fast_over(struct mir__tcp_pcb *pcb);
 void mir__tcp_fast_reset(struct mir__tcp_pcb *pcb);
-uint32_t mir__tcp_fast_pending(struct mir__tcp_state *host);
+uint32_t mir__tcp_fast_pending(struct mir__tcp_listener *listener);
+/** The listener ends, those of its connections that are pending go on. */
+void mir__tcp_fast_unlisten(struct mir__tcp_listener *listener);
 /** Our SYN: add the option; returns how many bytes of the queue may go with it. */
 uint32_t mir__tcp_fast_ask(struct mir__tcp_pcb *pcb, struct mir__tcp_options *opt);
 /** How many bytes that would be. */

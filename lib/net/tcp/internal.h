@@ -120,10 +120,11 @@ struct mir__tcp_busy {
         struct mir__tcp_cubic cubic;
     } cc_state;
     mir_time_us rtt_start_us;
-    mir_time_us full_us;     /* pacing: when the bucket is full again */
-    mir_time_us sent_us;     /* last data segment; 0: none since it was at rest */
-    mir_time_us progress_us; /* data became outstanding, or was acknowledged */
-    uint32_t used;           /* largest flight until used_end is acknowledged */
+    mir_time_us full_us;                     /* pacing: when the bucket is full again */
+    mir_time_us sent_us;                     /* last data segment; 0: none since it was at rest */
+    mir_time_us progress_us;                 /* data became outstanding, or was acknowledged */
+    struct mir__tcp_listener *fast_listener; /* while is_fast_open: what it counts towards */
+    uint32_t used;                           /* largest flight until used_end is acknowledged */
     uint32_t used_end;
 };
 _Static_assert(sizeof(((struct mir__tcp_busy *)0)->cc_state) <= 64, "algorithms share this room");
@@ -183,9 +184,10 @@ struct mir__tcp_pcb {
     bool snd_tuned : 1; /* snd_limit is only where it begins */
     bool rcv_tuned : 1;
     bool mtu_probe_failed : 1;
-    bool is_fast_open : 1;    /* SYN_RECEIVED, but the application has it already (fastopen.c) */
-    bool had_syn_data : 1;    /* a SYN brought data, and it was taken */
-    bool wants_fast_open : 1; /* our SYN shall bring data, or ask for the cookie */
+    bool is_fast_open : 1;      /* SYN_RECEIVED, but the application has it already (fastopen.c) */
+    bool had_syn_data : 1;      /* a SYN brought data, and it was taken */
+    bool waits_for_address : 1; /* its own is being tested; the SYN follows */
+    bool wants_fast_open : 1;   /* our SYN shall bring data, or ask for the cookie */
 
     /* Sending (RFC 9293 section 3.3.1). snd_max is the highest snd_nxt ever was. */
     uint32_t iss;
@@ -286,8 +288,11 @@ struct mir__tcp_listener {
     struct mir__tcp_state *host;
     uint32_t backlog;
     uint32_t half_open;
-    uint32_t rcvbuf;       /* of its connections */
-    uint32_t fastopen_max; /* 0: Fast Open is off */
+    uint32_t rcvbuf;         /* of its connections */
+    uint32_t fastopen_max;   /* 0: Fast Open is off */
+    uint32_t fast_pending;   /* connections with is_fast_open */
+    uint32_t fast_resets[2]; /* such that were reset, in fast_period and before it */
+    uint32_t fast_period;
     bool rcv_tuned;
     bool v6_only;
     uint16_t mss_max;      /* 0 = none */
@@ -322,6 +327,7 @@ struct mir__tcp_state {
     struct mir_list blocked; /* connections that wait for room in a device */
     struct mir_work flush_work;
     bool is_flushing;
+    bool has_waiting; /* perhaps there are connections with waits_for_address */
 
     struct mir_list half_open[MIR__TCP_R2_SYN_ACK + 1]; /* by retries: each in order of time */
     struct mir_timer half_open_timer;
@@ -331,11 +337,8 @@ struct mir__tcp_state {
     uint8_t isn_key[16];
     uint8_t cookie_key[16];
     uint8_t ts_key[16];
-    uint8_t fast_key[2][16]; /* of Fast Open cookies: present one, the one before */
-    mir_time_us fast_key_us; /* 0: none yet */
-    uint32_t fast_pending;   /* connections with is_fast_open */
-    uint32_t fast_resets[2]; /* such that were reset, in fast_period and before it */
-    uint32_t fast_period;
+    uint8_t fast_key[2][16];        /* of Fast Open cookies: present one, the one before */
+    mir_time_us fast_key_us;        /* 0: none yet */
     struct mir_io_page *fast_cache; /* cookies of others; NULL until there is one */
 
     const struct mir__tcp_cc *cc; /* of new connections */

@@ -248,6 +248,8 @@ void mir__tcp_unlisten(struct mir_tcp_listener *pub)
             if (half_of(link)->listener == listener)
                 forget(host, half_of(link));
     MIR_ASSERT_OP(listener->half_open, ==, 0);
+    mir__tcp_fast_unlisten(listener);
+    MIR_ASSERT_OP(listener->fast_pending, ==, 0);
     mir_list_remove(&listener->link);
     mir_pool_free(&host->listeners, listener);
 }
@@ -397,7 +399,7 @@ static bool open_fast(struct mir__tcp_listener *listener, const struct mir__tcp_
     struct mir__tcp_state *host = listener->host;
     if (!half->wants_cookie || !mir__tcp_fast_check(host, tuple, &syn->opt))
         return false;
-    if (mir__tcp_fast_pending(host) >= listener->fastopen_max) {
+    if (mir__tcp_fast_pending(listener) >= listener->fastopen_max) {
         MIR__TCP_COUNT(host, fastopen_limit);
         return false;
     }
@@ -405,7 +407,7 @@ static bool open_fast(struct mir__tcp_listener *listener, const struct mir__tcp_
     if (pcb == NULL)
         return false;
     mir__tcp_hold(pcb);
-    mir__tcp_fast_begin(pcb, syn);
+    mir__tcp_fast_begin(pcb, listener, syn);
     give_to_application(listener, pcb);
     mir__tcp_drop(pcb);
     return true;

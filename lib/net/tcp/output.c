@@ -31,6 +31,8 @@
  */
 #include "lib/net/tcp/loss.h"
 
+#define ADDRESS_WAIT_US (5 * MIR_US_PER_S)
+
 static struct mir__ip_params ip_params_of(const struct mir__tcp_pcb *pcb)
 {
     return (struct mir__ip_params){
@@ -411,6 +413,20 @@ static void judge_use(struct mir__tcp_pcb *pcb)
     }
 }
 
+/* Is it still being tested? The end of the test marks the connection; the timer is for whatever
+ * could go wrong meanwhile. */
+static void wait_for_address(struct mir__tcp_pcb *pcb)
+{
+    struct mir__route route;
+    if (mir__ip_route_soon(pcb->host->net, &pcb->node.remote, &pcb->node.local, &route) == 0) {
+        if (mir__tcp_is_busy(pcb))
+            mir__tcp_timer_set(pcb, MIR__TCP_T_REXMT, now_of(pcb->host) + ADDRESS_WAIT_US);
+        return;
+    }
+    MIR__TCP_COUNT(pcb->host, connect_failed);
+    mir__tcp_finish(pcb, -MIR_ENETUNREACH);
+}
+
 /* SYN, or SYN-ACK of a simultaneous open. */
 static void send_syn(struct mir__tcp_pcb *pcb)
 {
@@ -419,10 +435,13 @@ static void send_syn(struct mir__tcp_pcb *pcb)
     struct mir__tcp_tuple tuple = tuple_of(&pcb->node);
     uint32_t wnd = MIR_MIN(pcb->rcv_limit, 65535u);
     if (!refresh_route(pcb)) {
-        if (mir__tcp_is_busy(pcb))
+        if (pcb->waits_for_address)
+            wait_for_address(pcb);
+        else if (mir__tcp_is_busy(pcb))
             mir__tcp_timer_rexmt(pcb);
         return;
     }
+    pcb->waits_for_address = false;
     mir__tcp_syn_options(pcb, &opt);
     uint32_t data_len = is_answer ? 0 : mir__tcp_fast_ask(pcb, &opt);
     if (is_answer)

@@ -18,6 +18,9 @@
  * read. A handler may call anything, closing this or any other connection included; the lists are
  * walked so that any member may vanish meanwhile.
  *
+ * A connection over IPv6 may be asked for while our address is still tested for duplicates, in the
+ * first second: its SYN leaves when the address is free, and if it is not the connection fails.
+ *
  * Memory. An idle connection is this object, less than half a KiB, and one pointer of the table;
  * it holds no page, and what only a busy one needs is apart (busy.c). All queued bytes of all
  * connections count towards memory_max: above it, windows stop opening, early segments are dropped
@@ -38,7 +41,8 @@ struct mir__tcp_pcb *mir__tcp_pcb_new(struct mir__tcp_state *host,
 {
     struct mir__route route = {0};
     struct mir_ip local = *tuple->local;
-    if (mir__ip_route(host->net, tuple->remote, &local, &route) < 0) {
+    if (mir__ip_route(host->net, tuple->remote, &local, &route) < 0 &&
+        mir__ip_route_soon(host->net, tuple->remote, &local, &route) < 0) {
         MIR__TCP_COUNT(host, output_failed);
         return NULL;
     }
@@ -231,6 +235,21 @@ void mir__tcp_flush(struct mir__tcp_state *host)
         mir_loop_post(host->loop, &host->flush_work);
 }
 
+void mir__tcp_addresses_changed(struct mir_net *net)
+{
+    struct mir__tcp_state *host = mir__net_tcp(net);
+    if (host == NULL || !host->has_waiting)
+        return;
+    host->has_waiting = false;
+    mir_list_for_each (node, &host->all) {
+        struct mir__tcp_pcb *pcb = MIR_CONTAINER_OF(node, struct mir__tcp_pcb, all);
+        if (!pcb->waits_for_address || pcb->state != MIR_TCP_S_SYN_SENT)
+            continue;
+        host->has_waiting = true;
+        mir__tcp_mark(pcb);
+    }
+}
+
 static void flush_posted(void *arg)
 {
     mir__tcp_flush(arg);
@@ -247,6 +266,8 @@ static int choose_local(struct mir__tcp_state *host, struct mir__tcp_tuple *tupl
     if (!mir_ip_is_any(local) && !mir__ip_is_bindable(host->net, local))
         return -MIR_EADDRNOTAVAIL;
     int r = mir__ip_route(host->net, tuple->remote, local, &route);
+    if (r < 0)
+        r = mir__ip_route_soon(host->net, tuple->remote, local, &route);
     if (r < 0)
         return r;
     if (tuple->local_port == 0)
@@ -277,6 +298,8 @@ int mir__tcp_connect_from(struct mir_stack *stack, const struct mir_endpoint *fr
     pcb->recover = pcb->iss;
     pcb->snd_first = pcb->iss + 1;
     pcb->syn_due = true;
+    pcb->waits_for_address = pcb->busy->route.generation == 0;
+    host->has_waiting |= pcb->waits_for_address;
     MIR__TCP_COUNT(host, active_opens);
     mir__tcp_mark(pcb);
     *tcp = &pcb->tcp;
