@@ -71,6 +71,7 @@ static inline mir_time_us mir_timer_deadline(const struct mir_timer *timer)
 struct mir_loop {
     /* private: */
     mir_time_us now_us;
+    mir_time_us looked_us; /* timers due later wait for the next look at the devices */
     struct mir_list ready;
     struct mir_list expired;
     struct mir_list mark; /* divides a list into what was there and what came meanwhile */
@@ -100,6 +101,12 @@ static inline mir_time_us mir_loop_now(const struct mir_loop *loop)
  *  it has slept: what runs then must not see the time of the last step. Runs nothing; an earlier
  *  time is ignored. */
 void mir_loop_set_now(struct mir_loop *loop, mir_time_us now_us);
+
+/** Tell the loop when the devices were last asked: what had arrived by @looked_us has been
+ *  delivered. Timers due later do not go off in the next step, however late it is by then: after a
+ *  stall of the whole process the acknowledgement that a timer waits for may lie in a device. A
+ *  driver that never calls this has timers go off by the time of the step alone. */
+void mir_loop_set_looked(struct mir_loop *loop, mir_time_us looked_us);
 
 /** Called at the end of every step in which something ran: flush batches here. */
 struct mir_step_hook {

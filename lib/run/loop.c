@@ -2,9 +2,9 @@
 /* The loop: one step fires timers, runs ready work, runs the hooks and says when it wants to be
  * called again.
  *
- *   mir_loop_step(now)    wheel -> expired -> fire()      timers due at `now`
- *                         ready -> run()                  work, and tasks that can go on
- *                         step_end hooks                  flush what the step has collected
+ *   mir_loop_step(now)    wheel -> expired -> fire()      timers due at `now`, and not after the
+ * last look at the devices, if that is told ready -> run()                  work, and tasks that
+ * can go on step_end hooks                  flush what the step has collected
  *                         -> next deadline
  *
  * Everything runs to completion in the caller's thread. A step ends: a timer set to the past while
@@ -41,6 +41,7 @@ void mir_loop_init(struct mir_loop *loop, mir_time_us now_us)
 {
     mir_memset(loop, 0, sizeof *loop);
     loop->now_us = now_us;
+    loop->looked_us = MIR_TIME_NEVER;
     mir_list_init(&loop->ready);
     mir_list_init(&loop->step_end);
     mir__wheel_init(loop, now_us);
@@ -49,6 +50,11 @@ void mir_loop_init(struct mir_loop *loop, mir_time_us now_us)
 void mir_loop_set_now(struct mir_loop *loop, mir_time_us now_us)
 {
     loop->now_us = MIR_MAX(loop->now_us, now_us);
+}
+
+void mir_loop_set_looked(struct mir_loop *loop, mir_time_us looked_us)
+{
+    loop->looked_us = looked_us;
 }
 
 void mir_loop_add_step_hook(struct mir_loop *loop, struct mir_step_hook *hook)
@@ -90,7 +96,7 @@ bool mir_loop_step(struct mir_loop *loop, mir_time_us now_us, mir_time_us *next_
     loop->in_step = true;
     loop->steps++;
     mir_loop_set_now(loop, now_us);
-    mir__wheel_advance(loop, loop->now_us);
+    mir__wheel_advance(loop, MIR_MIN(loop->now_us, loop->looked_us));
     uint32_t ran = mir__timers_fire(loop);
     ran += run_ready(loop);
     if (ran > 0) {

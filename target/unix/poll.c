@@ -13,6 +13,10 @@
  * eighth. So a slow trickle of events costs an eighth of US each, and an idle appliance, or one
  * that only has timers, sleeps as always. A spin ends at the deadline of the next timer.
  *
+ * The loop is told when it was that everything had been looked at: a timer due after that moment
+ * waits one turn more. Else a process that got no CPU for a while would find its retransmission
+ * timers due before it reads the acknowledgements that came meanwhile.
+ *
  * Watches are level-triggered. One that is removed while a batch of events is being called is
  * crossed out of the rest of the batch, so ready() is never called for it again.
  */
@@ -222,28 +226,44 @@ static bool spin(struct mir__poll *poll, struct epoll_event *events, mir_time_us
     return false;
 }
 
+/* What had come before @looked_us is delivered when the wait is over; timers due since then must
+ * not go off before the next one. */
+static void tell_looked(struct mir__poll *poll, mir_time_us looked_us)
+{
+    if (poll->loop != NULL)
+        mir_loop_set_looked(poll->loop, looked_us);
+}
+
 void mir__poll_wait(void *arg, mir_time_us deadline_us)
 {
     struct mir__poll *poll = arg;
     struct epoll_event events[BATCH];
-    mir_time_us now_us = poll->clock->monotonic(poll->clock);
+    mir_time_us now_us = poll->clock->monotonic(poll->clock), looked_us = now_us;
     int count = 0;
     mir_list_for_each (node, &poll->hooks) {
         struct mir_host_hook *hook = MIR_CONTAINER_OF(node, struct mir_host_hook, link);
         hook->before_wait(hook->arg, now_us, &deadline_us);
     }
     poll->waits++;
-    if (mir_list_is_empty(&poll->hooks) && look_again(poll, now_us))
+    if (mir_list_is_empty(&poll->hooks) && look_again(poll, now_us)) {
+        tell_looked(poll, now_us);
         return;
-    if (poll->spin_us > 0 && spin(poll, events, deadline_us, &now_us, &count))
+    }
+    if (poll->spin_us > 0 && spin(poll, events, deadline_us, &now_us, &count)) {
+        tell_looked(poll, now_us);
         return;
+    }
     if (count <= 0) {
         mir_time_us timeout_us = deadline_us;
         if (deadline_us != MIR_TIME_NEVER)
             timeout_us = deadline_us > now_us ? deadline_us - now_us : 0;
         poll->sleeps += timeout_us > 0;
+        looked_us = now_us;
         count = wait_events(poll, events, timeout_us);
+        if (count == 0 && timeout_us > 0)
+            looked_us = deadline_us; /* the host looked once more before it gave up */
     }
+    tell_looked(poll, looked_us);
     /* After a long sleep, what runs below must not count its timers from the step before it. */
     if (count > 0 || !mir_list_is_empty(&poll->hooks)) {
         now_us = poll->clock->monotonic(poll->clock);

@@ -50,6 +50,78 @@ static mir_time_us read_clock(void *arg)
     return monotonic(NULL);
 }
 
+/* ---- a stall --------------------------------------------------------------------------------- */
+
+static mir_time_us skipped_us; /* what the process slept through */
+static int reads, pipe_fds[2];
+static bool was_read_first;
+
+static mir_time_us stalled(struct mir_clock *clock)
+{
+    return monotonic(clock) + skipped_us;
+}
+
+static void on_byte(void *arg, unsigned events)
+{
+    char byte;
+    (void)arg;
+    (void)events;
+    reads += (int)read(pipe_fds[0], &byte, 1);
+}
+
+static void on_late(void *arg)
+{
+    (void)arg;
+    was_read_first = reads == 2;
+    fired_at = 1;
+}
+
+static void test_stall(void)
+{
+    struct mir_clock clock = {.monotonic = stalled};
+    struct mir_host_watch watch = {.events = MIR_HOST_IN, .ready = on_byte};
+    struct mir_timer late;
+    mir_time_us deadline;
+    tap_case("after a stall the devices are read before timers that are due by now go off");
+    check_int(pipe(pipe_fds), ==, 0);
+    check_int(mir__poll_open(&poll_set, &clock, 0), ==, 0);
+    mir_loop_init(&loop, stalled(NULL));
+    poll_set.loop = &loop;
+    watch.fd = pipe_fds[0];
+    check_int(poll_set.base.ops->add(&poll_set.base, &watch), ==, 0);
+    mir_timer_init(&late, on_late, NULL);
+    fired_at = 0;
+    mir_timer_set(&loop, &late, stalled(NULL) + 200 * MIR_US_PER_MS);
+    check_int(write(pipe_fds[1], "1", 1), ==, 1);
+    mir__poll_wait(&poll_set, stalled(NULL) + 200 * MIR_US_PER_MS);
+    check_int(reads, ==, 1);
+    /* Here it stops for a second, and what the timer waits for arrives. */
+    skipped_us = MIR_US_PER_S;
+    check_int(write(pipe_fds[1], "2", 1), ==, 1);
+    mir_loop_step(&loop, stalled(NULL), &deadline);
+    check_int(fired_at, ==, 0);
+    check_int(deadline, <=, (long long)mir_loop_now(&loop));
+    mir__poll_wait(&poll_set, deadline);
+    mir_loop_step(&loop, stalled(NULL), &deadline);
+    check_int(fired_at, ==, 1);
+    check(was_read_first);
+    tap_case("a wait that ends by itself at a deadline lets the timer go off in the next step");
+    fired_at = 0;
+    mir_timer_set(&loop, &late, stalled(NULL) + 5 * MIR_US_PER_MS);
+    mir_loop_step(&loop, stalled(NULL), &deadline);
+    uint64_t waits = poll_set.waits;
+    for (int i = 0; i < 50 && fired_at == 0; i++) {
+        mir__poll_wait(&poll_set, deadline);
+        mir_loop_step(&loop, stalled(NULL), &deadline);
+    }
+    check_int(fired_at, ==, 1);
+    check_int(poll_set.waits - waits, <=, 3);
+    poll_set.base.ops->remove(&poll_set.base, &watch);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+    mir__poll_close(&poll_set);
+}
+
 int main(void)
 {
     struct mir_host_watch watch = {.events = MIR_HOST_IN, .ready = on_event};
@@ -76,5 +148,6 @@ int main(void)
     poll_set.base.ops->remove(&poll_set.base, &watch);
     close(fd);
     mir__poll_close(&poll_set);
+    test_stall();
     return tap_done();
 }
