@@ -81,17 +81,17 @@ int mir__arch_irq_open(void) MIR_CHECK;
  * @is_low   active low
  * @slot     out: number of the source, below MIR__SLOTS_MAX; lines that are shared share a slot
  *
- * Returns 0, -MIR_EINVAL (no such line), -MIR_ENOSPC (no slot left). The line is unmasked.
+ * Returns 0, -MIR_EINVAL (no such line), -MIR_ELIMIT (no slot left). The line is unmasked.
  * Source  none
  */
 int mir__arch_irq_line(uint32_t gsi, bool is_level, bool is_low, unsigned *slot) MIR_CHECK;
 
 /** What a device must write where to raise the interrupt of @slot (MSI, MSI-X): each call takes a
- *  new slot. Returns 0, -MIR_ENOSPC (no slot left), -MIR_ENOTSUP. */
+ *  new slot. Returns 0, -MIR_ELIMIT (no slot left), -MIR_ENOTSUP. */
 int mir__arch_irq_msi(uint64_t *address, uint32_t *data, unsigned *slot) MIR_CHECK;
 
-/** Was the interrupt raised since the last call? */
-bool mir__arch_irq_take(unsigned slot);
+/** The slots, as bits, whose interrupts were raised since the last call. */
+uint64_t mir__arch_irq_take(void);
 /** Let a level-triggered line in again; nothing for others. */
 void mir__arch_irq_unmask(unsigned slot);
 /** Interrupts taken on @slot since boot. */
@@ -144,11 +144,15 @@ void mir__arch_use_pool(struct mir_page_pool *pages);
 
 /** Virtual addresses for stacks: [size] bytes with nothing behind them. Once; page-aligned. */
 void *mir__arch_stack_space(size_t size_bytes);
-/** Put page @page, of the page pool, read-write behind the virtual page @at of the space for
- *  stacks. Returns 0 or -MIR_ENOMEM (page tables). */
-int mir__arch_map_page(void *at, void *page) MIR_CHECK;
-/** Take it away again. Returns the page that was behind @at. */
+/** Make the page tables for [size] bytes at @at of it. Returns 0 or -MIR_ENOMEM. */
+int mir__arch_stack_tables(void *at, size_t size_bytes) MIR_CHECK;
+/** Put @page, of the page pool, read-write behind the virtual page @at. The tables are there, so it
+ *  takes no memory: it is called in the middle of anything, when a stack grows. */
+void mir__arch_map_page(void *at, void *page);
+/** Take it away again. Returns the page that was behind @at, or NULL. */
 void *mir__arch_unmap_page(void *at);
+/** Is there a page behind @at? */
+bool mir__arch_is_mapped(const void *at);
 /** The stack the loop runs on, and whether an address is in the guard page below it (or below one
  *  of those for exceptions). */
 void mir__arch_loop_stack(uintptr_t *low, uintptr_t *high);
@@ -185,9 +189,10 @@ bool mir__arch_virtio_mmio(unsigned index, uint64_t *physical, size_t *size, uns
 
 /* ---- power ---------------------------------------------------------------------------------- */
 
-/** Find the power button and the way to power off. What is not there is not used. */
-void mir__arch_power_open(void);
-/** Was the power button pressed (or an end asked for) since the last call? */
+/** Find the power button and the way to power off. What is not there is not used. Returns the slot
+ *  of the button's interrupt, MIR__SLOTS_MAX if there is none. */
+unsigned mir__arch_power_open(void);
+/** Its interrupt came: was the button pressed? */
 bool mir__arch_power_pressed(void);
 /** Tell the host the exit status (isa-debug-exit, semihosting), then power off; if there is no way
  *  to do that, reset; if that does nothing, stop the CPU. */
@@ -212,7 +217,7 @@ struct mir__frame {
 struct mir__frame mir__arch_frame(void);
 /** Next outer frame; false at the end. @low and @high bound the stack. */
 bool mir__arch_unwind(struct mir__frame *frame, uintptr_t low, uintptr_t high);
-/** Offset of an address in the image, as the linker had it; 0 if it is not of the image. */
+/** An address in the code of the image, as the linker had it; 0 if it is not there. */
 uintptr_t mir__arch_image_address(uintptr_t pc);
 
 /** The target's part (crash.c): an exception of the CPU. @registers is text, complete lines.

@@ -1,29 +1,360 @@
 /* SPDX-License-Identifier: ISC */
-/* First form: says hello and ends. */
-#include <mirari/platform.h>
+/* From a machine that has just started to the appliance's exit status.
+ *
+ *   boot information (the architecture) -> clock, log, command line -> interrupts, memory, stacks
+ *     -> devices found, random numbers -> networks, network stack
+ *     -> task "main" runs mir_app_main() -> loop until it returns
+ *     -> what closed connections have yet to send goes out (a second at most)
+ *     -> everything closed in reverse, a line of statistics, exit status, power off
+ *
+ * The same order and the same lines as target unix, without what a host would give. The page pool
+ * is all memory that is left; --memory only counts on unix.
+ *
+ * Networks are code that an image without them does not have: everything about devices and the
+ * network stack is reached through mir__devices, a weak reference.
+ *
+ * Exit status: what mir_app_main() returned (0 .. 63), 64 wrong command line, 69 something the
+ * machine does not have, 70 a crash, 75 forced.
+ */
+#include <mirari/format.h>
 
+#include "lib/wire/csum.h"
 #include "target/virt/internal.h"
 
-static void print(const char *text)
+#define MAIN_STACK_BYTES ((size_t)1 << 20)
+#define BUFS_PER_MIB     256u
+#define SEED_BYTES       32u
+
+/* Not on the stack: it is large, and a debugger finds it. */
+static struct mir__virt the_machine;
+
+static void write_console(struct mir_console *console, const char *data, size_t len)
 {
-    mir__arch_console_write(text, mir_str_len(text));
+    (void)console;
+    mir__arch_console_write(data, len);
 }
 
-void mir_platform_abort(const char *text)
+static mir_time_us read_monotonic(struct mir_clock *clock)
 {
-    print(text);
-    mir__arch_exit(MIR__EXIT_CRASH);
+    (void)clock;
+    return mir__arch_monotonic_us();
+}
+
+static mir_time_us read_wall(struct mir_clock *clock)
+{
+    (void)clock;
+    return mir__arch_wall_us();
+}
+
+static struct mir_console the_console = {.write = write_console};
+static struct mir_clock the_clock = {.monotonic = read_monotonic, .wall = read_wall};
+
+static void print(const char *fmt, ...) MIR_PRINTF(1, 2);
+static void print(const char *fmt, ...)
+{
+    char line[600];
+    va_list args;
+    va_start(args, fmt);
+    size_t len = mir_vformat(line, sizeof line, fmt, args);
+    va_end(args);
+    mir__arch_console_write(line, MIR_MIN(len, sizeof line - 1));
+}
+
+MIR_NORETURN static void refuse(int status, const char *text)
+{
+    print("%s: %s\n", mir_manifest.name, text);
+    mir__arch_exit(status);
+}
+
+/* ---- command line ---------------------------------------------------------------------------- */
+
+static const char *after(const char *text, const char *prefix)
+{
+    while (*prefix != '\0') {
+        if (*text++ != *prefix++)
+            return NULL;
+    }
+    return text;
+}
+
+/* Words that tell where devices are come from the machine, not from the user. */
+static int take_devices(struct mir__virt *v, const char **words, int count)
+{
+    int kept = 0;
+    for (int i = 0; i < count; i++) {
+        const char *device = after(words[i], "virtio_mmio.device=");
+        if (device == NULL)
+            words[kept++] = words[i];
+        else if (v->virtio_mmio_count < MIR_ARRAY_LEN(v->virtio_mmio))
+            v->virtio_mmio[v->virtio_mmio_count++] = device;
+    }
+    return kept;
+}
+
+static void set_log_levels(const struct mir__app_options *options)
+{
+    char text[200];
+    size_t bad_at = 0;
+    if (options->log == NULL || mir_log_set_levels(options->log, &bad_at) == 0)
+        return;
+    mir_format(text, sizeof text,
+               "--log: \"%.80s\" is neither a level (error warn info debug trace) nor "
+               "MODULE=LEVEL of a known module",
+               options->log + bad_at);
+    refuse(MIR__EXIT_USAGE, text);
+}
+
+static void read_command_line(struct mir__virt *v)
+{
+    static const char *words[MIR__WORDS_MAX];
+    static char help[16384];
+    words[0] = mir_manifest.name;
+    if (mir__boot.is_command_line_cut)
+        refuse(MIR__EXIT_USAGE, "the command line is longer than 4,095 bytes");
+    int count = mir__words_split(mir__boot.command_line, words + 1, MIR__WORDS_MAX - 1);
+    if (count < 0)
+        refuse(MIR__EXIT_USAGE, "command line: a quote that does not end, or more than 255 words");
+    count = take_devices(v, words, count + 1);
+    if (mir__app_options_parse(&v->options, &mir_manifest, count, words) < 0)
+        refuse(MIR__EXIT_USAGE, v->options.error);
+    if (v->options.is_help) {
+        mir__app_options_help(&mir_manifest, help, sizeof help);
+        mir__arch_console_write(help, mir_str_len(help));
+        mir__arch_exit(0);
+    }
+    if (v->options.is_version) {
+        print("%s %s\n", mir_manifest.name, mir_manifest.version);
+        mir__arch_exit(0);
+    }
+    set_log_levels(&v->options);
+}
+
+/* ---- steps of the start ---------------------------------------------------------------------- */
+
+static void open_machine(struct mir__virt *v)
+{
+    if (mir__arch_irq_open() < 0)
+        refuse(MIR__EXIT_UNAVAILABLE, "the machine has no interrupt controller that is known here");
+    if (mir__arch_clock_open() < 0)
+        refuse(MIR__EXIT_UNAVAILABLE,
+               "nothing says how fast time goes: no kvmclock, HPET, ACPI timer or PIT");
+    v->app.clock = &the_clock;
+    v->started_us = mir__arch_monotonic_us();
+    mir__log_init(&the_clock);
+    mir_loop_init(&v->loop, v->started_us);
+    mir__crash_init(&v->loop);
+}
+
+static void open_memory(struct mir__virt *v)
+{
+    size_t size = 0;
+    void *memory = mir__arch_take_memory(&size);
+    int r = mir_page_pool_init(&v->pages, memory, size);
+    if (r == 0)
+        r = mir_buf_pool_init(&v->bufs, &v->pages,
+                              MIR_MAX(1u, (uint32_t)MIR_MIN(size >> 20, 65536u)) * BUFS_PER_MIB);
+    if (r < 0)
+        refuse(MIR__EXIT_UNAVAILABLE, "not enough memory");
+    mir__arch_use_pool(&v->pages);
+    mir__stacks_open(&v->pages);
+    mir__csum_use(mir__csum_has_simd() ? mir__csum_blocks_simd : NULL);
+}
+
+/* What the CPU and a device give, one on top of the other: whoever knows one of them does not know
+ * the sum. Time stamps are stirred in, but count for nothing. */
+static void open_random(struct mir__virt *v)
+{
+    uint64_t seed[SEED_BYTES / 8], from_device[SEED_BYTES / 8] = {0};
+    bool has_cpu = true, has_device = false;
+    for (size_t i = 0; i < MIR_ARRAY_LEN(seed); i++) {
+        uint64_t value = 0;
+        has_cpu &= mir__arch_random(&value);
+        seed[i] = value ^ mir__arch_jitter() * 0x9e3779b97f4a7c15ull;
+    }
+    if (&mir__devices != NULL)
+        has_device = mir__devices.entropy(v, from_device, sizeof from_device) == 0;
+    for (size_t i = 0; i < MIR_ARRAY_LEN(seed); i++)
+        seed[i] ^= from_device[i];
+    mir_rng_init(&v->rng, (const uint8_t *)seed);
+    v->has_entropy = has_cpu || has_device;
+    if (!v->has_entropy && v->options.net_count > 0)
+        refuse(MIR__EXIT_UNAVAILABLE,
+               "no random numbers, and a network needs them: give the machine a virtio-rng device, "
+               "or a CPU with RDRAND");
+    if (!v->has_entropy)
+        MIR_LOG(TARGET, WARN, "no source of random numbers: they can be guessed");
+}
+
+static void open_networks(struct mir__virt *v)
+{
+    char error[MIR__ERROR_MAX] = "";
+    if (v->options.net_count == 0)
+        return;
+    if (&mir__devices == NULL)
+        refuse(MIR__EXIT_UNAVAILABLE, "this image was linked without networks (-u mir__devices)");
+    int r = mir__devices.open(v, error);
+    if (r < 0) {
+        mir__devices.close(v);
+        refuse(r == -MIR_EINVAL ? MIR__EXIT_USAGE : MIR__EXIT_UNAVAILABLE, error);
+    }
+    r = mir__devices.open_stack(v);
+    if (r < 0) {
+        mir_format(error, sizeof error, "cannot start the network: %s", mir_strerror(r));
+        refuse(MIR__EXIT_UNAVAILABLE, error);
+    }
+    mir__devices.announce(v);
+}
+
+static void prepare_app(struct mir__virt *v)
+{
+    struct mir_app *app = &v->app;
+    app->manifest = &mir_manifest;
+    app->loop = &v->loop;
+    app->pages = &v->pages;
+    app->bufs = &v->bufs;
+    app->rng = &v->rng;
+    app->console = &the_console;
+    app->stacks = mir__stacks_source();
+    app->param_values = v->options.param_values;
+    app->dns = v->options.dns;
+    app->dns_count = v->options.dns_count;
+    mir_wait_init(&app->stop_asked);
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+static void run_main(void *arg)
+{
+    struct mir__virt *v = arg;
+    mir_loop_stop(&v->loop, mir_app_main(&v->app));
+}
+
+static mir_time_us read_clock(void *arg)
+{
+    (void)arg;
+    return mir__arch_monotonic_us();
+}
+
+#define DRAIN_US      MIR_US_PER_S
+#define DRAIN_STEP_US (2 * MIR_US_PER_MS)
+
+struct drain {
+    struct mir__virt *v;
+    struct mir_timer timer;
+    mir_time_us end_us;
+    uint64_t connections, closing, listeners;
+};
+
+static void take_count(void *arg, const char *name, uint64_t value)
+{
+    struct drain *drain = arg;
+    if (mir_str_equal(name, "tcp_connections"))
+        drain->connections = value;
+    else if (mir_str_equal(name, "tcp_closing"))
+        drain->closing = value;
+    else if (mir_str_equal(name, "tcp_listeners"))
+        drain->listeners = value;
+}
+
+/* Only what the application has closed: it is gone and must not be called any more. */
+static bool is_draining(struct drain *drain)
+{
+    struct mir_stack *stack = drain->v->app.stack;
+    stack->ops->stats(stack, take_count, drain);
+    return drain->closing > 0 && drain->closing == drain->connections && drain->listeners == 0 &&
+           mir_loop_now(&drain->v->loop) < drain->end_us;
+}
+
+static void look_drained(void *arg)
+{
+    struct drain *drain = arg;
+    if (is_draining(drain))
+        mir_timer_set(&drain->v->loop, &drain->timer,
+                      mir_loop_now(&drain->v->loop) + DRAIN_STEP_US);
+    else
+        mir_loop_stop(&drain->v->loop, drain->v->status);
+}
+
+/* Closed connections may have bytes to send yet: they get a second for it. */
+static void drain_connections(struct mir__virt *v, const struct mir_loop_driver *driver)
+{
+    struct drain drain = {.v = v, .end_us = mir_loop_now(&v->loop) + DRAIN_US};
+    if (v->app.stack == NULL || !is_draining(&drain))
+        return;
+    mir_timer_init(&drain.timer, look_drained, &drain);
+    mir_timer_set(&v->loop, &drain.timer, mir_loop_now(&v->loop) + DRAIN_STEP_US);
+    v->status = mir_loop_run(&v->loop, driver);
+    mir_timer_cancel(&drain.timer);
+}
+
+static void run(struct mir__virt *v)
+{
+    struct mir_loop_driver driver = {.now = read_clock, .wait = mir__poll_wait, .arg = &v->poll};
+    if (mir_task_spawn(&v->loop, v->app.stacks, "main", MAIN_STACK_BYTES, run_main, v, NULL) < 0)
+        refuse(MIR__EXIT_UNAVAILABLE, "no memory for the first task");
+    v->status = mir_loop_run(&v->loop, &driver);
+    drain_connections(v, &driver);
+}
+
+static void add_stats(struct mir_net_dev_stats *sum, const struct mir_net_dev *dev)
+{
+    struct mir_net_dev_stats stats;
+    mir_net_dev_stats(dev, &stats);
+    sum->rx_frames += stats.rx_frames;
+    sum->rx_bytes += stats.rx_bytes;
+    sum->rx_dropped += stats.rx_dropped + stats.rx_errors + stats.tx_dropped + stats.tx_errors;
+    sum->tx_frames += stats.tx_frames;
+    sum->tx_bytes += stats.tx_bytes;
+}
+
+static void print_statistics(struct mir__virt *v)
+{
+    struct mir_net_dev_stats sum = {0};
+    unsigned long long peak_kib = v->pages.peak_bytes >> 10;
+    mir_time_us ran_us = mir__arch_monotonic_us() - v->started_us;
+    for (uint32_t i = 0; i < v->options.net_count; i++) {
+        if (v->nets[i].dev != NULL)
+            add_stats(&sum, v->nets[i].dev);
+    }
+    print("ended: %llu.%03llu s, in %llu frames %llu bytes, out %llu frames %llu bytes, "
+          "dropped %llu, memory peak %llu KiB\n",
+          (unsigned long long)(ran_us / MIR_US_PER_S),
+          (unsigned long long)(ran_us / MIR_US_PER_MS % 1000), (unsigned long long)sum.rx_frames,
+          (unsigned long long)sum.rx_bytes, (unsigned long long)sum.tx_frames,
+          (unsigned long long)sum.tx_bytes, (unsigned long long)sum.rx_dropped, peak_kib);
+}
+
+static void close_all(struct mir__virt *v)
+{
+    if (v->options.net_count > 0)
+        mir__devices.close_stack(v);
+    print_statistics(v);
+    if (v->options.net_count > 0)
+        mir__devices.close(v);
+}
+
+static void log_machine(const struct mir__virt *v)
+{
+    MIR_LOG(TARGET, INFO, "loader=%s clock=\"%s\" memory_kib=%u entropy=%u", mir__boot.loader,
+            mir__arch_clock_name(), (unsigned)(mir_page_pool_free_bytes(&v->pages) >> 10),
+            v->has_entropy);
 }
 
 void mir__start(void)
 {
-    size_t size = 0;
-    void *memory = mir__arch_take_memory(&size);
-    print("mirari: started by ");
-    print(mir__boot.loader);
-    print(", command line: ");
-    print(mir__boot.command_line);
-    print(size >> 20 > 100 ? ", more than 100 MiB\n" : ", less than 100 MiB\n");
-    mir_memset(memory, 0, size);
-    mir__arch_exit(0);
+    struct mir__virt *v = &the_machine;
+    open_machine(v);
+    read_command_line(v);
+    open_memory(v);
+    mir__poll_open(&v->poll, &v->loop, v->options.spin_us);
+    if (&mir__devices != NULL)
+        mir__devices.find(v);
+    open_random(v);
+    prepare_app(v);
+    mir__stop_open(v);
+    log_machine(v);
+    open_networks(v);
+    run(v);
+    close_all(v);
+    mir__arch_exit(v->status);
 }

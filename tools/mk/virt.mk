@@ -30,8 +30,9 @@ $(B)/$(1)/%.o: %.S $(B)/$(1)/.flags
 	$$(Q)$$(CC_$(1)) $$(CPPFLAGS_ALL) $$(CFLAGS_$(1)) -MMD -MP -c -o $$@ $$<
 
 $$(call objs,$(1),$(DEV_P_C)): EXTRA_CFLAGS += -fno-builtin
-# It sets the canary up.
+# It sets the canary up; handlers of interrupts and exceptions do not save vector registers.
 $(B)/$(1)/target/virt/$(2)/boot.o: EXTRA_CFLAGS += -fno-stack-protector
+$(B)/$(1)/target/virt/$(2)/irq.o $(B)/$(1)/target/virt/$(2)/traps.o: EXTRA_CFLAGS += -mgeneral-regs-only
 $(B)/$(1)/libmirari.a $(B)/$(1)/libmirari-virt.a: AR := $(4)
 $(B)/$(1)/libmirari.a: $$(call objs,$(1),$(LIB_C) $(filter %_$(2).S,$(wildcard lib/*/*.S)) $(DEV_P_C))
 $(B)/$(1)/libmirari-virt.a: $$(call objs,$(1),$(sort $(wildcard target/virt/*.c target/virt/$(2)/*.c target/virt/$(2)/*.S)))

@@ -15,6 +15,7 @@
  */
 #include <mirari/platform.h>
 
+#include "target/virt/x86_64/acpi.h"
 #include "target/virt/x86_64/internal.h"
 
 #define PVH_MAGIC        0x336ec578u
@@ -198,6 +199,8 @@ void mir__boot_enter(void)
 {
     mir__paging_enter();
     set_up_thread();
+    mir__traps_open();
+    mir__acpi_open();
     for (void (*const *init)(void) = mir__init_start; init < mir__init_end; init++)
         (*init)();
     mir__start();

@@ -19,6 +19,10 @@
 #define MIR__STACK_TRAP_HIGH(n) (MIR__STACK_LOOP_HIGH + ((n) + 1) * (MIR__PAGE + MIR__TRAP_STACK))
 #define MIR__STACKS             MIR__STACK_TRAP_HIGH(MIR__TRAP_STACKS - 1)
 
+/* Vectors: exceptions of the CPU, then interrupts. */
+#define MIR__EXCEPTIONS 32
+#define MIR__INTERRUPTS 64
+
 #define MIR__SELECTOR_CODE 0x08
 #define MIR__SELECTOR_DATA 0x10
 #define MIR__SELECTOR_TSS  0x18

@@ -326,21 +326,40 @@ void *mir__arch_stack_space(size_t size_bytes)
     return (void *)(uintptr_t)stacks_low;
 }
 
-int mir__arch_map_page(void *at, void *page)
+int mir__arch_stack_tables(void *at, size_t size_bytes)
+{
+    uint64_t virtual = (uint64_t)(uintptr_t)at, end = virtual + size_bytes;
+    MIR_ASSERT(virtual >= stacks_low && end <= stacks_high);
+    for (; virtual < end; virtual = (virtual | (LARGE_SIZE - 1)) + 1) {
+        if (entry_of(virtual, 0, true) == NULL)
+            return -MIR_ENOMEM;
+    }
+    return 0;
+}
+
+void mir__arch_map_page(void *at, void *page)
 {
     uint64_t virtual = (uint64_t)(uintptr_t)at;
-    MIR_ASSERT(virtual >= stacks_low && virtual < stacks_high);
-    return map(virtual, (uint64_t)(uintptr_t)page - memory_base, PAGE, WRITE | no_execute);
+    uint64_t *entry = entry_of(virtual, 0, false);
+    MIR_ASSERT(virtual >= stacks_low && virtual < stacks_high && entry != NULL);
+    *entry = ((uint64_t)(uintptr_t)page - memory_base) | PRESENT | WRITE | no_execute;
 }
 
 void *mir__arch_unmap_page(void *at)
 {
     uint64_t *entry = entry_of((uint64_t)(uintptr_t)at, 0, false);
-    MIR_ASSERT(entry != NULL && (*entry & PRESENT) != 0);
+    if (entry == NULL || (*entry & PRESENT) == 0)
+        return NULL;
     void *page = (void *)(uintptr_t)((*entry & ADDRESS) + memory_base);
     *entry = 0;
     mir__invlpg(at);
     return page;
+}
+
+bool mir__arch_is_mapped(const void *at)
+{
+    const uint64_t *entry = entry_of((uint64_t)(uintptr_t)at, 0, false);
+    return entry != NULL && (*entry & PRESENT) != 0;
 }
 
 void mir__arch_loop_stack(uintptr_t *low, uintptr_t *high)

@@ -31,6 +31,7 @@ enum {
 #define INTERRUPT_RECEIVE 0x01
 #define STATUS_RECEIVED   0x01
 #define STATUS_EMPTY      0x20
+#define IRQ               4
 #define PATIENCE          100000u
 
 void mir__serial_open(void)
@@ -60,4 +61,14 @@ int mir__arch_console_read(void)
     if (status == 0xff || (status & STATUS_RECEIVED) == 0)
         return -1;
     return mir__in8(DATA);
+}
+
+int mir__arch_console_irq(unsigned *slot)
+{
+    if (mir__in8(STATUS) == 0xff)
+        return -MIR_ENOTSUP;
+    int r = mir__irq_isa(IRQ, false, slot);
+    if (r == 0)
+        mir__out8(INTERRUPTS, INTERRUPT_RECEIVE);
+    return r;
 }

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: ISC */
+/* Stacks for tasks: addresses for many, memory for what is used of them.
+ *
+ *   | guard | stack 0 | guard | stack 1 | ... | guard | large 0 | ...
+ *     nothing  64 KiB                            1 MiB
+ *
+ * A stack begins with its uppermost pages present. Touching one below is a page fault, which puts a
+ * page there out of a reserve and goes on: as on unix a stack costs what was used of it. The fault
+ * can come in the middle of anything, so nothing is allocated then; the reserve is filled up
+ * before every wait, and the page tables are there since the stack was first handed out. A fault
+ * with the reserve empty is reported as a crash that says so: it holds 1 MiB where there is memory,
+ * a 64th of the pool else.
+ *
+ * Below each stack is a page that never gets memory, so an overflow is a fault that the crash
+ * report recognises. Free stacks are kept last in, first out. One that comes back keeps its
+ * uppermost pages; what it had below goes to the reserve. Pages never go back to the page pool.
+ */
+#include "target/virt/internal.h"
+
+#define PAGE        ((size_t)MIR_PAGE_SIZE)
+#define GUARD       PAGE
+#define KEPT        (2 * PAGE)
+#define SMALL_SIZE  ((size_t)64 << 10)
+#define SMALL_COUNT 1024u
+#define LARGE_SIZE  ((size_t)1 << 20)
+#define LARGE_COUNT 16u
+#define READY_MAX   256u /* pages in the reserve: one large stack */
+#define READY_PART  64u  /* of the pool, if that is less */
+#define READY_RUN   4u
+
+struct stack_class {
+    uint8_t *base; /* of the first guard */
+    size_t size;
+    uint32_t count;
+    uint32_t free_count;
+    uint16_t *free; /* [count] indices */
+};
+
+/* A page of the reserve holds its own link. */
+struct ready_page {
+    struct ready_page *next;
+};
+
+static uint16_t small_free[SMALL_COUNT];
+static uint16_t large_free[LARGE_COUNT];
+static struct stack_class classes[] = {
+    {.size = SMALL_SIZE, .count = SMALL_COUNT, .free = small_free},
+    {.size = LARGE_SIZE, .count = LARGE_COUNT, .free = large_free},
+};
+static struct mir_page_pool *pool;
+static struct ready_page *ready;
+static uint32_t ready_count, ready_wanted;
+
+/* ---- the reserve ----------------------------------------------------------------------------- */
+
+static void put_ready(void *page)
+{
+    struct ready_page *entry = page;
+    entry->next = ready;
+    ready = entry;
+    ready_count++;
+}
+
+static void *take_ready(void)
+{
+    struct ready_page *entry = ready;
+    if (entry == NULL)
+        return NULL;
+    ready = entry->next;
+    ready_count--;
+    return entry;
+}
+
+static void fill_to(uint32_t wanted)
+{
+    struct mir_io_page *run;
+    while (ready_count < wanted) {
+        if (mir_page_alloc(pool, READY_RUN * PAGE, MIR_PAGE_OVERWRITE, &run) < 0)
+            return; /* counted by the pool; a stack that then grows is reported */
+        for (size_t i = 0; i < READY_RUN; i++)
+            put_ready(run->base + i * PAGE);
+    }
+}
+
+void mir__stacks_refill(void)
+{
+    fill_to(ready_wanted);
+}
+
+/* ---- stacks ---------------------------------------------------------------------------------- */
+
+static bool make_present(uint8_t *base, size_t size)
+{
+    if (mir__arch_stack_tables(base, size) < 0)
+        return false;
+    fill_to(ready_wanted + (uint32_t)(KEPT / PAGE));
+    for (uint8_t *at = base + size - KEPT; at < base + size; at += PAGE) {
+        if (mir__arch_is_mapped(at))
+            continue;
+        void *page = take_ready();
+        if (page == NULL)
+            return false;
+        mir__arch_map_page(at, page);
+    }
+    return true;
+}
+
+static void *stack_acquire(void *arg, size_t size, size_t *usable)
+{
+    (void)arg;
+    for (size_t i = 0; i < MIR_ARRAY_LEN(classes); i++) {
+        struct stack_class *c = &classes[i];
+        if (size > c->size || c->free_count == 0)
+            continue;
+        uint32_t index = c->free[c->free_count - 1];
+        uint8_t *base = c->base + index * (GUARD + c->size) + GUARD;
+        if (!make_present(base, c->size))
+            return NULL;
+        c->free_count--;
+        *usable = c->size;
+        return base;
+    }
+    return NULL;
+}
+
+static void stack_release(void *arg, void *base, size_t usable)
+{
+    (void)arg;
+    for (size_t i = 0; i < MIR_ARRAY_LEN(classes); i++) {
+        struct stack_class *c = &classes[i];
+        if (usable != c->size)
+            continue;
+        size_t offset = (size_t)((uint8_t *)base - c->base) - GUARD;
+        MIR_ASSERT_OP(offset % (GUARD + c->size), ==, 0);
+        MIR_ASSERT_OP(c->free_count, <, c->count);
+        for (size_t at = 0; at < c->size - KEPT; at += PAGE) {
+            void *page = mir__arch_unmap_page((uint8_t *)base + at);
+            if (page != NULL)
+                put_ready(page);
+        }
+        c->free[c->free_count++] = (uint16_t)(offset / (GUARD + c->size));
+        return;
+    }
+    mir__assert_fail(__FILE__, __LINE__, "stack comes from here", usable, 0);
+}
+
+void mir__stacks_open(struct mir_page_pool *pages)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < MIR_ARRAY_LEN(classes); i++)
+        total += classes[i].count * (GUARD + classes[i].size);
+    uint8_t *space = mir__arch_stack_space(total);
+    for (size_t i = 0; i < MIR_ARRAY_LEN(classes); i++) {
+        struct stack_class *c = &classes[i];
+        c->base = space;
+        c->free_count = c->count;
+        for (uint32_t index = 0; index < c->count; index++)
+            c->free[index] = (uint16_t)(c->count - 1 - index);
+        space += c->count * (GUARD + c->size);
+    }
+    pool = pages;
+    ready_wanted =
+        (uint32_t)MIR_MIN(READY_MAX, mir_page_pool_free_bytes(pages) / PAGE / READY_PART);
+    mir__stacks_refill();
+}
+
+const struct mir_stack_source *mir__stacks_source(void)
+{
+    static const struct mir_stack_source source = {.acquire = stack_acquire,
+                                                   .release = stack_release};
+    return &source;
+}
+
+/* ---- addresses ------------------------------------------------------------------------------- */
+
+static const struct stack_class *class_of(uintptr_t address)
+{
+    for (size_t i = 0; i < MIR_ARRAY_LEN(classes); i++) {
+        const struct stack_class *c = &classes[i];
+        uintptr_t base = (uintptr_t)c->base;
+        if (base != 0 && address >= base && address - base < c->count * (GUARD + c->size))
+            return c;
+    }
+    return NULL;
+}
+
+bool mir__stacks_is_guard(uintptr_t address)
+{
+    const struct stack_class *c = class_of(address);
+    return c != NULL && (address - (uintptr_t)c->base) % (GUARD + c->size) < GUARD;
+}
+
+uintptr_t mir__stacks_top(uintptr_t address)
+{
+    const struct stack_class *c = class_of(address);
+    if (c == NULL)
+        return 0;
+    uintptr_t step = GUARD + c->size, base = (uintptr_t)c->base;
+    return base + ((address - base) / step + 1) * step;
+}
+
+bool mir__stacks_grow(uintptr_t address)
+{
+    uint8_t *at = (uint8_t *)(address & ~(uintptr_t)(PAGE - 1));
+    uintptr_t top = mir__stacks_top(address);
+    /* One that was handed out has its uppermost pages. */
+    if (top == 0 || mir__stacks_is_guard(address) || mir__arch_is_mapped(at) ||
+        !mir__arch_is_mapped((const uint8_t *)top - PAGE))
+        return false;
+    void *page = take_ready();
+    if (page == NULL)
+        return false;
+    mir__arch_map_page(at, page);
+    return true;
+}
