@@ -43,8 +43,7 @@ enum {
 #define PM1_SLEEP        (1u << 13)
 #define SLEEP_ENABLE     (1u << 5)
 
-#define GED_POWER_DOWN (1u << 1) /* QEMU's event device: docs/specs/acpi_mem_hotplug and its like  \
-                                  */
+#define GED_POWER_DOWN (1u << 1)
 
 /* A register somewhere: generic address structure (5.2.3.2), memory or ports. */
 struct reg {
