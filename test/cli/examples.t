@@ -107,8 +107,54 @@ def ask_udp(port, text):
         return sock.recv(65536).decode()
 
 
+def read_name(msg, at):
+    labels = []
+    while msg[at] != 0:
+        if msg[at] >= 0xC0:
+            labels += read_name(msg, (msg[at] & 0x3F) << 8 | msg[at + 1])[0]
+            return labels, at + 2
+        labels.append(msg[at + 1:at + 1 + msg[at]].decode())
+        at += 1 + msg[at]
+    return labels, at + 1
+
+
+def addresses(msg):
+    """Those of the answer section, sorted."""
+    at, found = read_name(msg, 12)[1] + 4, []
+    for _ in range(int.from_bytes(msg[6:8], "big")):
+        at = read_name(msg, at)[1]
+        length = int.from_bytes(msg[at + 8:at + 10], "big")
+        if msg[at:at + 2] in (b"\0\x01", b"\0\x1c"):
+            found.append(socket.inet_ntop(socket.AF_INET if length == 4 else socket.AF_INET6, msg[at + 10:at + 10 + length]))
+        at += 10 + length
+    return sorted(found)
+
+
+def ask_dns(port, rest, where):
+    """NAME TYPE ADDRESS..., over UDP and over TCP."""
+    name, kind, *wanted = rest.split()
+    question = (b"\x12\x34\0\0\0\1\0\0\0\0\0\0" + b"".join(bytes([len(x)]) + x.encode() for x in name.split(".")) +
+                b"\0\0" + bytes([{"A": 1, "AAAA": 28}[kind]]) + b"\0\1")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(WAIT_S)
+        sock.sendto(question, ("127.0.0.1", port))
+        report(addresses(sock.recv(65536)) == wanted, f"{where}: {name} {kind} over UDP")
+    with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as conn:
+        conn.sendall(len(question).to_bytes(2, "big") + question)
+        answer = b""
+        while len(answer) < 2 or len(answer) < 2 + int.from_bytes(answer[:2], "big"):
+            piece = conn.recv(65536)
+            if not piece:
+                break
+            answer += piece
+        report(addresses(answer[2:]) == wanted, f"{where}: {name} {kind} over TCP")
+
+
 def do_request(port, verb, rest, where):
     try:
+        if verb == "dns":
+            ask_dns(port, rest, where)
+            return
         if verb == "get":
             path, status, size = rest.split()
             got, body = http("GET", f"http://127.0.0.1:{port}{path}")
@@ -139,12 +185,12 @@ def run_unix(name, steps, mode):
     where = f"{name} unix {mode}"
     binary = os.path.join(BUILD, "examples", name, "unix", name)
     args = [binary]
-    asks = [step for step in steps if step[0] in ("get", "put", "tcp", "udp")]
+    asks = [step for step in steps if step[0] in ("get", "put", "tcp", "udp", "dns")]
     port = free_port()
     for verb, rest in steps:
         if verb == "run":
             args += rest.replace("--net user", f"--net {mode}").split()
-    guest = 80 if name == "website" else 7
+    guest = {"website": 80, "dns": 53}.get(name, 7)
     if asks and mode == "user":
         args += ["-p", f"{port}:{guest}", "-p", f"{port}:{guest}/udp"]
     elif asks:
@@ -189,7 +235,7 @@ def main():
     for name in names:
         steps = read_plan(name)
         run_unix(name, steps, "user")
-        if any(verb in ("get", "tcp") for verb, _ in steps):
+        if any(verb in ("get", "tcp", "dns") for verb, _ in steps):
             run_unix(name, steps, "socket")
         run_sim(name, steps)
     print(f"1..{count}")
