@@ -73,7 +73,7 @@ check-build: all packetdrill-so examples free freebsd clang $(TESTS_host) $(TEST
 clang: ## Everything of the host variant with the second compiler, warnings as errors
 	@$(MAKE) CC=$(CLANG) B=$(B)/clang WERROR=-Werror all test-bins bench-bins
 
-BENCH_C := $(wildcard test/bench/*.c)
+BENCH_C := $(wildcard test/bench/*.c test/bench/virt/*.c)
 bench-bins: $(patsubst test/bench/%.c,$(B)/host/test/bench/%,$(BENCH_C))
 $(B)/host/test/bench/%: $(B)/host/test/bench/%.o $(LIBS_host)
 	@$(if $(V),,echo "  LD $@")
@@ -83,3 +83,10 @@ bench: ## Compare with peers in one run and print the table
 	@tools/deps test
 	@$(MAKE) -j$(shell nproc) all examples bench-bins
 	@test/bench/run $(BENCH)
+
+.PHONY: bench-virt
+bench-virt: ## Compare virtual machines, ours and Linux with lighttpd, nginx, BIND, NSD, in one run (root)
+	@tools/deps test
+	@tools/deps bench
+	@$(MAKE) -j$(shell nproc) all examples bench-bins
+	@test/bench/virt/run $(BENCH)
