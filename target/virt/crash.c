@@ -102,7 +102,7 @@ void mir__crash(const struct mir__trap *trap)
               (unsigned long long)trap->address, task_name());
     else
         print("mirari: crash: %s in task %s\n", trap->name, task_name());
-    print("%s", trap->registers);
+    mir__arch_console_write(trap->registers, mir_str_len(trap->registers));
     print_frames(trap->frame);
     end();
 }

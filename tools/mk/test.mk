@@ -7,7 +7,7 @@
 
 TEST_KINDS := unit contract sim
 TEST_C   := $(sort $(foreach k,$(TEST_KINDS),$(wildcard test/$(k)/*_test.c)))
-TEST_T   := $(sort $(wildcard test/cli/*.t) $(wildcard test/interop/*.t))
+TEST_T   := $(sort $(wildcard test/cli/*.t) $(wildcard test/interop/*.t) $(wildcard test/boot/*.t))
 FUZZ_C   := $(sort $(wildcard test/fuzz/*_fuzz.c))
 HARNESS_C := $(wildcard test/harness/*.c)
 

@@ -14,7 +14,6 @@
 #include "target/virt/aarch64/internal.h"
 
 #define CONTROL_ENABLE 1u
-#define VIRTUAL_TIMER  2u /* which of the node's interrupts */
 #define SLEEP_MAX_US   (3600 * MIR_US_PER_S)
 #define RTC_DATA       0x00
 
@@ -26,7 +25,6 @@ typedef unsigned __int128 wide;
 static uint64_t us_per_tick, ticks_per_us; /* 32 fractional bits */
 static uint64_t first_tick;
 static mir_time_us wall_offset_us; /* 0 = unknown */
-static uint32_t timer_intid;
 
 static uint64_t ticks(void)
 {
@@ -38,17 +36,12 @@ int mir__arch_clock_open(void)
 {
     struct mir__fdt_walk walk;
     volatile uint8_t *rtc;
-    bool is_level;
     uint64_t frequency = mir__read_sysreg(cntfrq_el0);
     if (frequency < 1000000 || frequency >> 32 != 0)
-        return -MIR_ENOTSUP;
-    if (mir__fdt_device("arm,armv8-timer", &walk, NULL) < 0 ||
-        mir__fdt_interrupt(&walk, VIRTUAL_TIMER, &timer_intid, &is_level) < 0)
         return -MIR_ENOTSUP;
     us_per_tick = (MIR_US_PER_S << 32) / frequency;
     ticks_per_us = (frequency << 32) / MIR_US_PER_S;
     first_tick = ticks();
-    mir__timer_clear();
     if (mir__fdt_device("arm,pl031", &walk, &rtc) == 0)
         wall_offset_us = mir__mmio_read32(rtc + RTC_DATA) * MIR_US_PER_S - EPOCH_US;
     return 0;
@@ -67,11 +60,6 @@ mir_time_us mir__arch_wall_us(void)
 const char *mir__arch_clock_name(void)
 {
     return "generic timer";
-}
-
-uint32_t mir__timer_intid(void)
-{
-    return timer_intid;
 }
 
 void mir__timer_set(mir_time_us deadline_us)

@@ -82,8 +82,6 @@ int mir__irq_take_intid(uint32_t intid, bool is_level, unsigned *slot) MIR_CHECK
 
 /* ---- clock.c -------------------------------------------------------------------------------- */
 
-/** Interrupt of the timer. */
-uint32_t mir__timer_intid(void);
 /** Raise it at @deadline_us, or never again until told. */
 void mir__timer_set(mir_time_us deadline_us);
 void mir__timer_clear(void);
@@ -91,7 +89,6 @@ void mir__timer_clear(void);
 /* ---- power.c -------------------------------------------------------------------------------- */
 
 /** If the instruction at @pc is the call of a debugger's exit that nobody took: where to go on. */
-bool mir__stacks_grow(uintptr_t a);
 bool mir__semihosting_refused(uintptr_t pc, uintptr_t *next);
 
 #endif

@@ -46,8 +46,10 @@ enum { M_TYPER = 0x008, M_SETSPI = 0x040 };
 #define PRIORITY        0xa0a0a0a0u
 #define ALL_PRIORITIES  0xffu
 #define PATIENCE        1000000u
+#define TIMER_VIRTUAL   2u /* which of the timer's interrupts */
 #define AFFINITY        0xff00ffffffull
 #define CPU0            0x01u
+#define TAKES           64u /* questions between two looks at the controller */
 
 /* ICC_* system registers, by encoding: old assemblers do not know their names. */
 #define ICC_IAR1    s3_0_c12_c12_0
@@ -60,20 +62,22 @@ enum { M_TYPER = 0x008, M_SETSPI = 0x040 };
 
 struct slot {
     uint32_t intid;
-    bool is_level, is_pending, is_shared;
+    bool is_level;
     uint64_t count;
 };
 
 static volatile uint8_t *distributor, *cpu, *redistributor; /* cpu: GICv2; redistributor: GICv3 */
 static uint32_t line_count;
 static struct slot slots[MIR__SLOTS_MAX];
-static unsigned slot_count, pending_count;
+static unsigned slot_count, takes;
+static uint64_t pending;       /* bits of slots */
 static uint64_t unknown_count; /* interrupts that nobody asked for */
 
 /* MSIs: numbers that the frame of GICv2m can raise. */
 static uint64_t msi_frame;
 static uint32_t msi_next, msi_end;
 
+static uint32_t timer_intid;
 static mir_time_us idle_us;
 static uint64_t sleep_count;
 
@@ -236,6 +240,7 @@ static int open_v3(const struct mir__fdt_walk *walk)
 int mir__arch_irq_open(void)
 {
     struct mir__fdt_walk walk;
+    bool is_level;
     int r;
     if (mir__fdt_device("arm,cortex-a15-gic", &walk, &distributor) == 0 ||
         mir__fdt_device("arm,gic-400", &walk, &distributor) == 0)
@@ -246,7 +251,11 @@ int mir__arch_irq_open(void)
         return -MIR_ENOTSUP;
     if (r < 0)
         return r;
-    unmask(mir__timer_intid());
+    if (mir__fdt_device("arm,armv8-timer", &walk, NULL) < 0 ||
+        mir__fdt_interrupt(&walk, TIMER_VIRTUAL, &timer_intid, &is_level) < 0)
+        return -MIR_ENOTSUP;
+    mir__timer_clear();
+    unmask(timer_intid);
     return 0;
 }
 
@@ -293,14 +302,46 @@ int mir__arch_irq_msi(uint64_t *address, uint32_t *data, unsigned *slot)
     return 0;
 }
 
-bool mir__arch_irq_take(unsigned slot)
+static void mark(uint32_t intid)
 {
-    MIR_ASSERT_OP(slot, <, slot_count);
-    if (!slots[slot].is_pending)
-        return false;
-    slots[slot].is_pending = false;
-    pending_count--;
-    return true;
+    for (unsigned i = 0; i < slot_count; i++) {
+        struct slot *slot = &slots[i];
+        if (slot->intid != intid)
+            continue;
+        if (slot->is_level)
+            mask(intid);
+        pending |= 1ull << i;
+        slot->count++;
+        return;
+    }
+    unknown_count++;
+    mask(intid);
+}
+
+/* All that the controller has. Bounded: an edge that comes again and again is no reason to stay. */
+static void drain(void)
+{
+    for (unsigned i = 0; i < 2 * MIR__SLOTS_MAX; i++) {
+        uint32_t intid = acknowledge();
+        if (intid >= INTID_NONE)
+            return;
+        if (intid == timer_intid)
+            mir__timer_clear();
+        else
+            mark(intid);
+        finish(intid);
+    }
+}
+
+uint64_t mir__arch_irq_take(void)
+{
+    uint64_t taken;
+    /* Who never sleeps hears of the console and the power button all the same. */
+    if (++takes % TAKES == 0)
+        drain();
+    taken = pending;
+    pending = 0;
+    return taken;
 }
 
 void mir__arch_irq_unmask(unsigned slot)
@@ -318,43 +359,11 @@ uint64_t mir__arch_irq_count(unsigned slot)
 
 /* ---- sleeping -------------------------------------------------------------------------------- */
 
-static void mark(uint32_t intid)
-{
-    for (unsigned i = 0; i < slot_count; i++) {
-        struct slot *slot = &slots[i];
-        if (slot->intid != intid)
-            continue;
-        if (slot->is_level)
-            mask(intid);
-        pending_count += !slot->is_pending;
-        slot->is_pending = true;
-        slot->count++;
-        return;
-    }
-    unknown_count++;
-    mask(intid);
-}
-
-/* All that the controller has. Bounded: an edge that comes again and again is no reason to stay. */
-static void drain(void)
-{
-    for (unsigned i = 0; i < 2 * MIR__SLOTS_MAX; i++) {
-        uint32_t intid = acknowledge();
-        if (intid >= INTID_NONE)
-            return;
-        if (intid == mir__timer_intid())
-            mir__timer_clear();
-        else
-            mark(intid);
-        finish(intid);
-    }
-}
-
 void mir__arch_wait(mir_time_us deadline_us)
 {
     drain();
     mir_time_us before_us = mir__arch_monotonic_us();
-    if (pending_count > 0 || deadline_us <= before_us)
+    if (pending != 0 || deadline_us <= before_us)
         return;
     if (deadline_us != MIR_TIME_NEVER)
         mir__timer_set(deadline_us);

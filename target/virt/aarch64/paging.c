@@ -296,21 +296,42 @@ void *mir__arch_stack_space(size_t size_bytes)
     return (void *)(uintptr_t)stacks_low;
 }
 
-int mir__arch_map_page(void *at, void *page)
+int mir__arch_stack_tables(void *at, size_t size_bytes)
+{
+    uint64_t first = (uint64_t)(uintptr_t)at & ~(BLOCK - 1);
+    uint64_t end = (uint64_t)(uintptr_t)at + size_bytes;
+    for (uint64_t virtual = first; virtual < end; virtual += BLOCK) {
+        if (entry_of(virtual, 3, true) == NULL)
+            return -MIR_ENOMEM;
+    }
+    return 0;
+}
+
+void mir__arch_map_page(void *at, void *page)
 {
     uint64_t virtual = (uint64_t)(uintptr_t)at;
-    MIR_ASSERT(virtual >= stacks_low && virtual < stacks_high);
-    return map(virtual, (uint64_t)(uintptr_t)page - memory_delta, PAGE, READ_WRITE);
+    uint64_t *entry = entry_of(virtual, 3, false);
+    MIR_ASSERT(virtual >= stacks_low && virtual < stacks_high && entry != NULL);
+    *entry = ((uint64_t)(uintptr_t)page - memory_delta) | READ_WRITE | MIR__PTE_TABLE;
+    mir__dsb();
+    mir__isb();
 }
 
 void *mir__arch_unmap_page(void *at)
 {
     uint64_t virtual = (uint64_t)(uintptr_t)at;
     uint64_t *entry = entry_of(virtual, 3, false);
-    MIR_ASSERT(entry != NULL && (*entry & MIR__PTE_VALID) != 0);
+    if (entry == NULL || (*entry & MIR__PTE_VALID) == 0)
+        return NULL;
     void *page = (void *)(uintptr_t)((*entry & ADDRESS) + memory_delta);
     unmap(virtual, entry);
     return page;
+}
+
+bool mir__arch_is_mapped(const void *at)
+{
+    uint64_t physical;
+    return mir__paging_translate((uint64_t)(uintptr_t)at, &physical);
 }
 
 void mir__arch_loop_stack(uintptr_t *low, uintptr_t *high)

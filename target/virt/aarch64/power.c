@@ -32,7 +32,6 @@ enum {
 
 static volatile uint8_t *gpio; /* NULL = there is no button */
 static uint32_t button_bit;
-static unsigned button_slot;
 static bool is_exiting;
 
 /* ---- button ---------------------------------------------------------------------------------- */
@@ -59,19 +58,20 @@ static bool find_key(uint32_t *controller, uint32_t *pin)
     return false;
 }
 
-void mir__arch_power_open(void)
+unsigned mir__arch_power_open(void)
 {
     struct mir__fdt_walk walk;
     uint32_t controller, pin, intid;
     uint64_t base, size;
     bool is_level;
+    unsigned slot;
     if (!find_key(&controller, &pin) || mir__fdt_find_phandle(&walk, &mir__fdt, controller) < 0 ||
         !mir__fdt_is(&walk, "arm,pl061") || mir__fdt_reg(&walk, 0, &base, &size) < 0 ||
         mir__fdt_interrupt(&walk, 0, &intid, &is_level) < 0)
-        return;
+        return MIR__SLOTS_MAX;
     volatile uint8_t *at = mir__arch_map_physical(base, size, MIR__MAP_WRITE | MIR__MAP_DEVICE);
-    if (at == NULL || mir__irq_take_intid(intid, is_level, &button_slot) < 0)
-        return;
+    if (at == NULL || mir__irq_take_intid(intid, is_level, &slot) < 0)
+        return MIR__SLOTS_MAX;
     gpio = at;
     button_bit = 1u << pin;
     set_bit(GPIO_DIRECTION, false);
@@ -80,15 +80,13 @@ void mir__arch_power_open(void)
     set_bit(GPIO_RISING, true);
     mir__mmio_write32(gpio + GPIO_CLEAR, button_bit);
     set_bit(GPIO_ENABLE, true);
+    return slot;
 }
 
 bool mir__arch_power_pressed(void)
 {
-    if (gpio == NULL || !mir__arch_irq_take(button_slot))
-        return false;
     bool is_pressed = (mir__mmio_read32(gpio + GPIO_RAW) & button_bit) != 0;
     mir__mmio_write32(gpio + GPIO_CLEAR, button_bit);
-    mir__arch_irq_unmask(button_slot);
     return is_pressed;
 }
 
