@@ -162,6 +162,7 @@ int mir_virtio_mmio_init(struct mir_virtio_mmio *mmio, const struct mir_regs *re
                    .config_bytes = regs->size_bytes - REG_CONFIG,
                    .clock = clock,
                    .pages = pages,
+                   .dma = MIR_VIRTIO_DMA_SAME,
                    .config_vector = MIR_VIRTIO_NO_VECTOR,
                    .queue_vector = MIR_VIRTIO_NO_VECTOR},
         .regs = *regs,

@@ -360,6 +360,7 @@ int mir_virtio_pci_init(struct mir_virtio_pci *vp, const struct mir_pci_device *
     *vp = (struct mir_virtio_pci){
         .virtio = {.clock = clock,
                    .pages = pages,
+                   .dma = MIR_VIRTIO_DMA_SAME,
                    .device = device->device >= DEVICE_MODERN ? device->device - DEVICE_MODERN
                                                              : device->subsystem,
                    .config_vector = MIR_VIRTIO_NO_VECTOR,

@@ -78,6 +78,18 @@ struct mir_virtio_ops {
     unsigned (*isr)(struct mir_virtio *v);
 };
 
+/** How devices reach our memory. Physical memory must be contiguous inside a page run, a packet
+ *  buffer and an object of the image. */
+struct mir_virtio_dma {
+    uintptr_t low; /**< the page pool, or all there is: [size] bytes from here, at an offset */
+    uintptr_t size;
+    uint64_t offset;
+    uint64_t (*other)(const volatile void *p); /**< the rest */
+};
+
+/** Every address is the device's, too. */
+#define MIR_VIRTIO_DMA_SAME ((struct mir_virtio_dma){.size = UINTPTR_MAX})
+
 /** A device on a transport. */
 struct mir_virtio {
     const struct mir_virtio_ops *ops;
@@ -88,8 +100,8 @@ struct mir_virtio {
     uint64_t features;       /**< agreed on */
     struct mir_clock *clock; /**< for waits that must end */
     struct mir_page_pool *pages;
-    uint64_t address_offset; /**< what a device adds to our addresses */
-    uint16_t config_vector;  /**< MSI-X; MIR_VIRTIO_NO_VECTOR: it has a line */
+    struct mir_virtio_dma dma;
+    uint16_t config_vector; /**< MSI-X; MIR_VIRTIO_NO_VECTOR: it has a line */
     uint16_t queue_vector;
 };
 
@@ -134,7 +146,10 @@ static inline bool mir__virtio_has(const struct mir_virtio *v, uint64_t feature)
 /** Address of our memory as the device sees it. */
 static inline uint64_t mir__virtio_address(const struct mir_virtio *v, const void *p)
 {
-    return (uint64_t)(uintptr_t)p + v->address_offset;
+    uintptr_t at = (uintptr_t)p;
+    if (MIR_LIKELY(at - v->dma.low < v->dma.size))
+        return at + v->dma.offset;
+    return v->dma.other(p);
 }
 
 /** Returns 0 when the device has confirmed that it let go of everything, or -MIR_ETIMEDOUT: then

@@ -10,7 +10,7 @@
 
 #include "test/harness/virtdev.h"
 
-#define IO_BASE   0xc040u
+#define IO_BASE   0xc080u
 #define MEM_BASE  0x800000000ull
 #define MEM_BYTES 0x4000u
 #define ABSENT    UINT32_MAX
@@ -426,7 +426,7 @@ static void pci_write(const struct mir_pci *pci, uint16_t bdf, uint32_t offset, 
     if (offset >= 0x10 && offset < 0x28) {
         /* Which address bits a base register has. */
         if (offset == 0x10)
-            value = (value & ~0x3fu) | 1;
+            value = (value & ~0x7fu) | 1;
         else if (offset == 0x20)
             value = (value & ~(MEM_BYTES - 1)) | 4;
         else if (offset != 0x24)
@@ -519,7 +519,7 @@ struct mir_virtio *virtdev_attach(struct virtdev *d, struct mir_clock *clock,
         *result = mir_virtio_mmio_init(&d->mmio, &regs, clock, pages);
         v = &d->mmio.virtio;
     }
-    v->address_offset = 0x100000 - (uintptr_t)pages->arena;
-    d->base = -v->address_offset;
+    v->dma.offset = 0x100000 - (uintptr_t)pages->arena;
+    d->base = -v->dma.offset;
     return *result == 0 ? v : NULL;
 }

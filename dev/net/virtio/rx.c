@@ -162,7 +162,8 @@ static struct mir_buf *take_pages(struct mir__virtnet *n, const struct arrival *
 static void deliver(struct mir__virtnet *n, const struct arrival *a)
 {
     bool is_wrong = a->total < MIR__VNET_ETH || a->total > n->rx_frame_max ||
-                    (a->count > 1 && a->len[0] < n->header_len + MIR__VNET_ETH);
+                    (a->count > 1 && a->len[0] < n->header_len + MIR__VNET_ETH) ||
+                    (a->header[1] & ~MIR__VNET_ECN) == MIR__VNET_UDP; /* never agreed on */
     if (MIR_UNLIKELY(is_wrong)) {
         n->stats.rx_errors++;
         lend_again(n, a, 0);

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: ISC */
+/* A network driver on a device in memory, with memory, loop and clock of a test. */
+#ifndef TEST_VIRTBED_H
+#define TEST_VIRTBED_H
+
+#include "test/harness/virtdev_net.h"
+
+#define VIRTBED_ARENA ((size_t)8 << 20)
+
+struct virtbed {
+    struct virtdev_net m;
+    struct mir_page_pool pages;
+    struct mir_buf_pool bufs;
+    struct mir_loop loop;
+    struct mir_clock clock;
+    mir_time_us now_us;
+    struct mir_virtio *virtio;
+    struct mir_net_dev *dev;
+    /* what the driver delivered */
+    uint32_t rx, rx_ends, tx_readys, link_ups, link_downs;
+    struct mir_buf *last; /* the last frame */
+    void (*on_rx)(struct virtbed *bed, const struct mir_buf *buf);
+};
+
+/** Memory, loop, clock and the device; the driver is opened by virtbed_open(). */
+void virtbed_init(struct virtbed *bed, enum virtdev_transport transport, uint64_t features,
+                  uint16_t queue_max);
+/** Returns what mir_virtio_net_open() or the transport says. @config may be NULL. */
+int virtbed_open(struct virtbed *bed, const struct mir_virtio_net_config *config);
+int virtbed_start(struct virtbed *bed);
+/** Device and driver by turns until nothing moves. */
+void virtbed_run(struct virtbed *bed);
+/** Let time pass, timers fire, both run. */
+void virtbed_pass(struct virtbed *bed, mir_time_us us);
+/** A frame of @len bytes: header of type 0x88b5, then a pattern from @number. */
+struct mir_buf *virtbed_frame(struct virtbed *bed, uint32_t len, uint32_t number);
+/** Close everything. Returns bytes and buffers that are still held. */
+size_t virtbed_close(struct virtbed *bed);
+
+#endif
