@@ -6,6 +6,7 @@
 
 #include <mirari/bytes.h>
 
+#include "lib/wire/csum.h"
 #include "test/harness/sim_flow.h"
 #include "test/harness/sim_pair.h"
 #include "test/harness/tap.h"
@@ -15,7 +16,7 @@
 #define GAP_US    5000u
 
 struct receiver {
-    uint32_t count, wrong;
+    uint32_t count, wrong, unseen;
     uint8_t seen[DATAGRAMS];
 };
 
@@ -39,7 +40,13 @@ static void on_datagram(struct mir_udp *udp, const struct mir_udp_meta *meta,
     mir_buf_release(buf_given);
     uint32_t number = len >= 4 ? mir_get_be32(data) : DATAGRAMS;
     receiver->count++;
-    if (number >= DATAGRAMS || make(number, good) != len || memcmp(good, data, len) != 0) {
+    bool is_known = number < DATAGRAMS && make(number, good) == len;
+    if (is_known && memcmp(good, data, len) != 0 &&
+        mir__csum_partial(good, len) == mir__csum_partial(data, len)) {
+        receiver->unseen++; /* two damages that cancel out: no checksum of 16 bits sees them */
+        return;
+    }
+    if (!is_known || memcmp(good, data, len) != 0) {
         receiver->wrong++;
         return;
     }
@@ -75,6 +82,7 @@ static void run_wire(uint64_t seed, const char *text, uint32_t at_least, uint32_
     for (uint32_t i = 0; i < DATAGRAMS; i++)
         arrived += receiver.seen[i];
     check_int(receiver.wrong, ==, 0);
+    check_int(receiver.unseen, <=, 3);
     check_int(arrived, >=, at_least);
     check_int(arrived, <=, at_most);
     tap_note("%u of %u arrived, %u with copies; %llu reassembled", arrived, DATAGRAMS,
