@@ -47,13 +47,26 @@ struct run {
 /* ---- options of the appliance
  * ---------------------------------------------------------------------- */
 
-static const char *const run_names[] = {
-    "-C",        "-f",      "-t",           "-o",       "-q",        "-d",           "-p",
-    "--folder",  "--file",  "--target",     "--out",    "--quiet",   "--detach",     "--no-build",
-    "--dry-run", "--asan",  "--jobs",       "--net",    "--ip",      "--gateway",    "--mac",
-    "--route",   "--ip6",   "--mtu",        "--vlan",   "--forward", "--host-ip",    "--pcap",
-    "--fault",   "--trace", "--log",        "--memory", "--spin",    "--no-sandbox", "--help",
-    "--dns",     "--acd",   "--link-local4"};
+static const char *const run_names[] = {"-C",          "-f",
+                                        "-t",          "-o",
+                                        "-q",          "-d",
+                                        "-p",          "--folder",
+                                        "--file",      "--target",
+                                        "--out",       "--quiet",
+                                        "--detach",    "--no-build",
+                                        "--dry-run",   "--asan",
+                                        "--jobs",      "--net",
+                                        "--ip",        "--gateway",
+                                        "--mac",       "--route",
+                                        "--ip6",       "--mtu",
+                                        "--vlan",      "--forward",
+                                        "--host-ip",   "--pcap",
+                                        "--fault",     "--trace",
+                                        "--log",       "--memory",
+                                        "--spin",      "--no-sandbox",
+                                        "--help",      "--dns",
+                                        "--acd",       "--link-local4",
+                                        "--lease-file"};
 
 static int need_value(struct run *run, const char *name, int argc, char **argv, int *at)
 {
@@ -140,7 +153,8 @@ static struct manifest_net *net_of(struct run *run, const char *option, const ch
             return &m->net[i];
         }
     }
-    bool may_hold_equal = strcmp(option, "--pcap") == 0 || strcmp(option, "--fault") == 0;
+    bool may_hold_equal = strcmp(option, "--pcap") == 0 || strcmp(option, "--fault") == 0 ||
+                          strcmp(option, "--lease-file") == 0;
     if (equal == NULL || may_hold_equal)
         return &m->net[0];
     struct str all = {0};
@@ -231,7 +245,8 @@ static bool check_option(struct run *run, const char *name, char **value)
         if (net_of(run, name, &text) == NULL)
             return false;
         good = strchr(text, ':') != NULL ? valid_cidr6(text, &why) : valid_cidr(text, NULL, &why);
-    } else if (strcmp(name, "--pcap") == 0 || strcmp(name, "--fault") == 0) {
+    } else if (strcmp(name, "--pcap") == 0 || strcmp(name, "--fault") == 0 ||
+               strcmp(name, "--lease-file") == 0) {
         if (net_of(run, name, &text) == NULL)
             return false;
         good = text[0] != '\0' || fail(&why, "the value is empty; write one");
@@ -278,6 +293,34 @@ static void make_argv(struct run *run)
     }
     for (size_t i = 0; i < run->verbatim.count; i++)
         list_add(&run->argv, run->verbatim.item[i]);
+}
+
+/* Networks with DHCP keep their lease for the next start of an appliance of this name, whose MAC is
+ * made of it. The folder of the state is that of a session, which is long enough: after a reboot
+ * the appliance asks as for the first time. */
+static void add_lease_files(struct run *run)
+{
+    const struct manifest *m = &run->manifest;
+    struct state state = {.base_fd = -1};
+    if (strcmp(run->common.target, "unix") != 0)
+        return;
+    for (size_t i = 0; i < run->options.count; i += 2)
+        if (strcmp(run->options.item[i], "--lease-file") == 0)
+            return;
+    for (size_t i = 0; i < m->net_count; i++) {
+        const struct field *ip = &m->net[i].ip;
+        if (ip->text == NULL || strstr(ip->text, "dhcp") == NULL)
+            continue;
+        if (state.base_fd < 0 && state_open(&state) != 0)
+            return;
+        char *value =
+            need_format("%s=%s/%s.%s.lease", m->net[i].name, state.base, m->name, m->net[i].name);
+        list_add(&run->options, "--lease-file");
+        list_add(&run->options, value);
+        free(value);
+    }
+    if (state.base_fd >= 0)
+        close(state.base_fd);
 }
 
 static char *command_line(const struct run *run)
@@ -704,6 +747,8 @@ int cmd_run(int argc, char **argv)
     } else {
         place_of(&run->common, &run->manifest, &run->place);
     }
+    if (!run->dry_run)
+        add_lease_files(run);
     make_argv(run);
     char *command = command_line(run);
     if (run->dry_run) {

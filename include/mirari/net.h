@@ -522,7 +522,8 @@ struct mir_net_if_config {
     struct mir_ip gateway;      /**< any = none */
     const char *hostname;       /**< for DHCP; may be NULL; static text */
     struct mir_ip dhcp_last_ip; /**< asked for first: mir_net_get_lease() last time */
-    bool link_local4;           /**< 169.254/16 while DHCP finds no server, or alone */
+    bool dhcp_keep;   /**< the lease is not released at the end: it is for the next time */
+    bool link_local4; /**< 169.254/16 while DHCP finds no server, or alone */
     enum mir_net_acd acd;
     enum mir_ip6_mode ip6;     /**< an IPv6 address below needs more than OFF */
     struct mir_ip gateway6;    /**< any = none */

@@ -281,6 +281,14 @@ static int set_pcap(const struct source *source, uint32_t net, struct text value
     return 0;
 }
 
+static int set_lease_file(const struct source *source, uint32_t net, struct text value)
+{
+    if (value.len == 0)
+        return refuse(source, value, "a file name");
+    source->options->net[net].lease_file = value.at;
+    return 0;
+}
+
 static int set_fault(const struct source *source, uint32_t net, struct text value)
 {
     if (value.len == 0)
@@ -403,6 +411,8 @@ static const struct option option_table[] = {
     {"--host-ip", NULL, TAKES_VALUE, set_host_ip, NULL,
      "[NAME=]ADDR/LEN|the host's address on a tap made here"},
     {"--pcap", NULL, TAKES_VALUE, set_pcap, NULL, "[NAME=]FILE|write a capture (pcapng)"},
+    {"--lease-file", NULL, TAKES_VALUE, set_lease_file, NULL,
+     "[NAME=]FILE|keep the DHCP lease there for the next start"},
     {"--fault", NULL, TAKES_VALUE, set_fault, NULL,
      "[NAME=]SPEC|disturb frames: loss=1%,dup=1%,reorder=1%,corrupt=1%,delay=10ms,..."},
     {"--trace", NULL, TAKES_NET_NAME, set_trace, NULL, "[NAME]|print a line for each frame"},

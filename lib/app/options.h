@@ -55,6 +55,7 @@ struct mir__app_net {
     uint8_t host_prefix_len;
     struct mir_net_prefix host6; /**< any = none */
     const char *pcap;            /**< file, or NULL */
+    const char *lease_file;      /**< where the DHCP lease is kept, or NULL */
     const char *fault;           /**< specification, or NULL */
     bool is_traced;
     bool has_forwards; /**< of the command line, instead of those of the manifest */

@@ -396,8 +396,10 @@ static void bind(struct mir__iface *iface, bool is_news)
     dhcp->state = MIR__DHCP_BOUND;
     set_timer(iface, dhcp->t1_us);
     tell_names(iface);
-    if (!is_news && dhcp->ip == lease->yiaddr)
+    if (!is_news && dhcp->ip == lease->yiaddr) {
+        mir_wait_wake_all(&iface->net->stack.address_ready); /* the lease is longer now */
         return;
+    }
     iface->mtu = lease->mtu >= 576 ? MIR_MIN(lease->mtu, device_mtu) : device_mtu;
     MIR_LOG(DHCP, INFO, "address %u.%u.%u.%u/%u interface=%u lease_s=%u", lease->yiaddr >> 24,
             lease->yiaddr >> 16 & 255, lease->yiaddr >> 8 & 255, lease->yiaddr & 255,
@@ -658,7 +660,7 @@ void mir__dhcp_stop(struct mir__iface *iface)
     struct mir__dhcp_client *dhcp = &iface->dhcp;
     if (dhcp->state == MIR__DHCP_OFF)
         return;
-    if (dhcp->ip != 0)
+    if (dhcp->ip != 0 && !dhcp->keeps_lease)
         send_release(iface);
     mir_timer_cancel(&dhcp->timer);
     mir__acd4_stop(&dhcp->acd);

@@ -82,7 +82,8 @@ struct mir__dhcp_client {
     struct mir_timer timer;
     struct mir__acd4 acd; /* while PROBING */
     const char *hostname;
-    uint32_t ip; /* leased and in use; 0 = none */
+    bool keeps_lease; /* no RELEASE at the end */
+    uint32_t ip;      /* leased and in use; 0 = none */
     uint32_t offered_ip;
     uint32_t server_id;
     mir_time_us t1_us, t2_us, expire_us;

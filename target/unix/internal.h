@@ -98,6 +98,7 @@ enum mir__sandbox_needs {
     MIR__SANDBOX_USER = 2,   /* libslirp: sockets, memory */
     MIR__SANDBOX_SOCKET = 4, /* the host's stack: sockets */
     MIR__SANDBOX_PACKET = 8, /* sending and receiving on a socket that is open */
+    MIR__SANDBOX_LEASE = 16, /* writing to the file of the lease */
 };
 
 /** Confine the process. Returns 0, or a negative error with a line in @error. */
@@ -122,6 +123,8 @@ struct mir__unix_net {
     uint8_t ip6_secret[16];            /* config.ip6_secret points here, if there is one */
     void *pcap, *fault, *trace, *vlan; /* middlewares, NULL = not used */
     int pcap_fd;
+    int lease_fd;         /* -1: none */
+    mir_time_us lease_us; /* end of the lease that is written there */
 };
 
 /** Everything that belongs to the process. */
@@ -149,6 +152,16 @@ void mir__names_find(struct mir__unix *u);
 
 /** Open the networks of the options with their middlewares. 0, or an error with a line. */
 int mir__devices_open(struct mir__unix *u, char error[MIR__ERROR_MAX]) MIR_CHECK;
+/* ---- lease.c ------------------------------------------------------------------------------ */
+
+/** Read and keep open the files of leases. After the devices, before the sandbox; what is wrong
+ *  with them is logged. */
+void mir__lease_open(struct mir__unix *u);
+/** Is there one? Then mir__lease_task() must run. */
+bool mir__lease_is_kept(const struct mir__unix *u);
+void mir__lease_task(void *u);
+void mir__lease_close(struct mir__unix *u);
+
 /** Print what is connected and forwarded. */
 void mir__devices_announce(struct mir__unix *u);
 void mir__devices_close(struct mir__unix *u);

@@ -48,6 +48,7 @@ static const struct row allowed[] = {
     {SCMP_SYS(read), BASE, ANY}, /* tap, signals */
     {SCMP_SYS(write), BASE, ANY},
     {SCMP_SYS(writev), BASE, ANY},
+    {SCMP_SYS(pwrite64), MIR__SANDBOX_LEASE, ANY},
     {SCMP_SYS(epoll_pwait2), BASE, ANY},
     {SCMP_SYS(epoll_pwait), BASE, ANY}, /* kernels before 5.11 */
     {SCMP_SYS(epoll_ctl), BASE, ANY},

@@ -288,6 +288,7 @@ static void close_all(struct mir__unix *u)
     else if (u->app.stack != NULL)
         mir_host_stack_close(u->app.stack);
     print_statistics(u);
+    mir__lease_close(u);
     mir__devices_close(u);
     mir__poll_close(&u->poll);
 }
@@ -305,6 +306,8 @@ static void run(struct mir__unix *u)
     int r = mir_task_spawn(&u->loop, u->app.stacks, "main", MAIN_STACK_BYTES, run_main, u, NULL);
     if (r == 0 && u->app.stack != NULL && u->nets[0].config.use_dhcp)
         r = mir_app_spawn(&u->app, "address", say_address, u);
+    if (r == 0 && mir__lease_is_kept(u))
+        r = mir_app_spawn(&u->app, "lease", mir__lease_task, u);
     if (r < 0)
         refuse(MIR__EXIT_UNAVAILABLE, "no memory for the first task");
     u->status = mir_loop_run(&u->loop, &driver);
@@ -341,6 +344,7 @@ int main(int argc, char **argv)
         refuse(r == -MIR_EINVAL ? MIR__EXIT_USAGE : MIR__EXIT_UNAVAILABLE, error);
     }
     mir__names_find(u);
+    mir__lease_open(u);
     fflush(stdout);
     if (mir__signals_open(u) < 0)
         refuse(MIR__EXIT_UNAVAILABLE, "the host gives no event descriptor for signals");

@@ -49,6 +49,35 @@ ok $? 'the new address answers'
 ok $? 'the old address does not'
 grep -hE 'NAK|ACK' "$WORK/dnsmasq.log" | sed 's/^/# /' | head -n 4
 app_stop_ok
+is_like "$(cat "$WORK/dnsmasq.log")" DHCPRELEASE 'it is given back at the end'
+
+: >"$WORK/dnsmasq.log"
+again() { # again NAME: one exchange, the same address
+    : >"$WORK/dnsmasq.log"
+    app_start website --net tap:tap7 --ip dhcp --lease-file "$WORK/lease" || done_testing
+    wait_until 15 grep -q '^address:' "$APP_OUT"
+    is "$(grep '^address:' "$APP_OUT")" 'address: 10.77.0.60' "$1: the same address"
+    is "$(grep -c DHCPDISCOVER "$WORK/dnsmasq.log") $(grep -c DHCPREQUEST "$WORK/dnsmasq.log")" '0 1' "$1: by one request"
+}
+app_start website --net tap:tap7 --ip dhcp --lease-file "$WORK/lease" || done_testing
+wait_until 15 grep -q '^mirari-lease 1 10.77.0.60 ' "$WORK/lease"
+ok $? 'the lease is written to a file'
+first=$(cat "$WORK/lease")
+changed() { [ "$(cat "$WORK/lease")" != "$first" ]; }
+wait_until 15 changed
+ok $? 'and again when it was renewed'
+app_stop_ok
+is "$(grep -c DHCPRELEASE "$WORK/dnsmasq.log")" 0 'it is not given back at the end'
+again 'started again'
+kill -9 "$APP_PID"
+wait "$APP_PID" 2>/dev/null
+again 'after kill -9'
+app_stop_ok
+echo 'mirari-lease 1 10.77.0.99 what is this' >"$WORK/lease"
+app_start website --net tap:tap7 --ip dhcp --lease-file "$WORK/lease" || done_testing
+wait_until 15 grep -q '^address: 10.77.0.60' "$APP_OUT"
+ok $? 'a file with nonsense is ignored'
+app_stop_ok
 ip -n "$NS" link show tap7 >/dev/null
 ok $? 'the tap that was not ours is still there'
 done_testing
