@@ -8,189 +8,26 @@ sim:  each request is one run with the scripted peer that can make it.
 The format of expected.txt is explained at its top. Ports are chosen by the system.
 """
 import os
-import re
-import select
-import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BUILD = os.path.join(ROOT, os.environ.get("B", "build"))
-WAIT_S = 20
-count = failures = 0
-
-
-def report(ok, what, detail=""):
-    global count, failures
-    count += 1
-    failures += not ok
-    print(f"{'ok' if ok else 'not ok'} {count} - {what}", flush=True)
-    if not ok and detail:
-        print("\n".join("# " + line for line in str(detail).splitlines()), flush=True)
-
-
-def read_plan(name):
-    steps = []
-    with open(os.path.join(ROOT, "examples", name, "expected.txt"), encoding="utf-8") as text:
-        for line in text:
-            line = line.strip()
-            if line and not line.startswith("#"):
-                verb, _, rest = line.partition(":")
-                steps.append((verb, rest.strip()))
-    return steps
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Appliance:
-    """A running appliance whose output is read line by line, each wait with an end."""
-
-    def __init__(self, args):
-        self.process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                        stdin=subprocess.DEVNULL)
-        self.text = ""
-
-    def wait_for(self, pattern):
-        end = time.monotonic() + WAIT_S
-        while not re.search(pattern, self.text, re.M):
-            left = end - time.monotonic()
-            ready, _, _ = select.select([self.process.stdout], [], [], max(left, 0))
-            data = os.read(self.process.stdout.fileno(), 65536) if ready else b""
-            if not data:
-                return False
-            self.text += data.decode(errors="replace")
-        return True
-
-    def end(self, ask):
-        if ask:
-            self.process.send_signal(signal.SIGINT)
-        try:
-            self.text += self.process.communicate(timeout=WAIT_S)[0].decode(errors="replace")
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.text += "\nkilled: it did not end"
-        return self.process.returncode
-
-
-def http(method, url, body=None):
-    request = urllib.request.Request(url, data=body, method=method)
-    request.add_header("Connection", "close")
-    try:
-        with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
-
-
-def ask_tcp(port, text):
-    with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as conn:
-        conn.sendall(text.encode())
-        conn.shutdown(socket.SHUT_WR)
-        got = b""
-        while piece := conn.recv(65536):
-            got += piece
-    return got.decode()
-
-
-def ask_udp(port, text):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(WAIT_S)
-        sock.sendto(text.encode(), ("127.0.0.1", port))
-        return sock.recv(65536).decode()
-
-
-def read_name(msg, at):
-    labels = []
-    while msg[at] != 0:
-        if msg[at] >= 0xC0:
-            labels += read_name(msg, (msg[at] & 0x3F) << 8 | msg[at + 1])[0]
-            return labels, at + 2
-        labels.append(msg[at + 1:at + 1 + msg[at]].decode())
-        at += 1 + msg[at]
-    return labels, at + 1
-
-
-def addresses(msg):
-    """Those of the answer section, sorted."""
-    at, found = read_name(msg, 12)[1] + 4, []
-    for _ in range(int.from_bytes(msg[6:8], "big")):
-        at = read_name(msg, at)[1]
-        length = int.from_bytes(msg[at + 8:at + 10], "big")
-        if msg[at:at + 2] in (b"\0\x01", b"\0\x1c"):
-            found.append(socket.inet_ntop(socket.AF_INET if length == 4 else socket.AF_INET6, msg[at + 10:at + 10 + length]))
-        at += 10 + length
-    return sorted(found)
-
-
-def ask_dns(port, rest, where):
-    """NAME TYPE ADDRESS..., over UDP and over TCP."""
-    name, kind, *wanted = rest.split()
-    question = (b"\x12\x34\0\0\0\1\0\0\0\0\0\0" + b"".join(bytes([len(x)]) + x.encode() for x in name.split(".")) +
-                b"\0\0" + bytes([{"A": 1, "AAAA": 28}[kind]]) + b"\0\1")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(WAIT_S)
-        sock.sendto(question, ("127.0.0.1", port))
-        report(addresses(sock.recv(65536)) == wanted, f"{where}: {name} {kind} over UDP")
-    with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as conn:
-        conn.sendall(len(question).to_bytes(2, "big") + question)
-        answer = b""
-        while len(answer) < 2 or len(answer) < 2 + int.from_bytes(answer[:2], "big"):
-            piece = conn.recv(65536)
-            if not piece:
-                break
-            answer += piece
-        report(addresses(answer[2:]) == wanted, f"{where}: {name} {kind} over TCP")
-
-
-def do_request(port, verb, rest, where):
-    try:
-        if verb == "dns":
-            ask_dns(port, rest, where)
-            return
-        if verb == "get":
-            path, status, size = rest.split()
-            got, body = http("GET", f"http://127.0.0.1:{port}{path}")
-            report(got == int(status) and size in ("-", str(len(body))), f"{where}: GET {path}",
-                   f"status {got}, {len(body)} bytes")
-        elif verb == "put":
-            path, body, want = rest.split(" ", 2)
-            _, answer = http("PUT", f"http://127.0.0.1:{port}{path}", body.encode())
-            report(answer.decode().strip() == want, f"{where}: PUT {path}", answer)
-        else:
-            got = (ask_tcp if verb == "tcp" else ask_udp)(port, rest)
-            report(got == rest, f"{where}: {verb} echo", got)
-    except OSError as error:
-        report(False, f"{where}: {verb} {rest}", error)
-
-
-def in_order(text, wanted):
-    at = 0
-    for line in wanted:
-        at = text.find(line, at)
-        if at < 0:
-            return False
-        at += len(line)
-    return True
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "harness"))
+from example import ASKING, BUILD, SERVICE_PORT, WAIT_S, Appliance, do_request, done, free_port, in_order, names, read_plan, report
 
 
 def run_unix(name, steps, mode):
     where = f"{name} unix {mode}"
     binary = os.path.join(BUILD, "examples", name, "unix", name)
     args = [binary]
-    asks = [step for step in steps if step[0] in ("get", "put", "tcp", "udp", "dns")]
+    asks = [step for step in steps if step[0] in ASKING]
     port = free_port()
     for verb, rest in steps:
         if verb == "run":
             args += rest.replace("--net user", f"--net {mode}").split()
-    guest = {"website": 80, "dns": 53}.get(name, 7)
+    guest = SERVICE_PORT.get(name)
     if asks and mode == "user":
         args += ["-p", f"{port}:{guest}", "-p", f"{port}:{guest}/udp"]
     elif asks:
@@ -230,16 +67,13 @@ def run_sim(name, steps):
 
 
 def main():
-    names = sorted(entry for entry in os.listdir(os.path.join(ROOT, "examples"))
-                   if os.path.exists(os.path.join(ROOT, "examples", entry, "app.conf")))
-    for name in names:
+    for name in names():
         steps = read_plan(name)
         run_unix(name, steps, "user")
         if any(verb in ("get", "tcp", "dns") for verb, _ in steps):
             run_unix(name, steps, "socket")
         run_sim(name, steps)
-    print(f"1..{count}")
-    return 1 if failures or count == 0 else 0
+    return done()
 
 
 sys.exit(main())

@@ -90,3 +90,7 @@ bench-virt: ## Compare virtual machines, ours and Linux with lighttpd, nginx, BI
 	@tools/deps bench
 	@$(MAKE) -j$(shell nproc) all examples bench-bins
 	@test/bench/virt/run $(BENCH)
+
+.PHONY: soak
+soak: all examples bench-bins ## 200 boots in a row and ten minutes of mixed load with faults on virtual machines (root)
+	$(Q)SOAK_BOOTS=200 SOAK_SECONDS=600 $(PROVE) -v test/boot/soak.t

@@ -122,6 +122,7 @@ class Contender:
 
     is_guest = False
     image_bytes = None
+    path = "/600.html"
 
     def __init__(self, name, service):
         self.name, self.service = name, service
@@ -241,7 +242,7 @@ class Host(Contender):
 
 def first_answers(prober, contender, memory_mb, times, limit_s=30):
     """Milliseconds from start to first answer and of processor time, for each of a number of starts."""
-    ask = "/600.html" if contender.service == "http" else f"h1.{guests.ZONE}"
+    ask = contender.path if contender.service == "http" else f"h1.{guests.ZONE}"
     if contender.load_space.endswith("-tap"):
         queue_length(contender.load_space, 8)
     out = run(*on(contender.load_space, LOAD_CPU, prober, "--times", str(times), "--limit", str(limit_s),
