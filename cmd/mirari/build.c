@@ -36,6 +36,12 @@
 #ifndef MIR_HOST_LIBS
 #define MIR_HOST_LIBS "-lslirp -lseccomp -lglib-2.0"
 #endif
+#ifndef MIR_VIRT_CFLAGS
+#define MIR_VIRT_CFLAGS  "-fPIE -ffreestanding -nostdinc -mno-red-zone"
+#define MIR_VIRT_LDFLAGS "-static-pie -nostdlib"
+#define MIR_MUSL_INCLUDE "/usr/include/x86_64-linux-musl"
+#define MIR_MUSL_LIB     "/usr/lib/x86_64-linux-musl"
+#endif
 
 /* One thing to make: an object, or the appliance. */
 struct step {
@@ -58,6 +64,7 @@ struct builder {
     struct sdk sdk;
     struct list compiler; /**< words */
     char *compiler_path;
+    char *compiler_include; /* folder of the compiler's own headers; of target virt only */
     bool named_folder;
     unsigned failed, made;
 };
@@ -356,7 +363,7 @@ static void add_words(struct list *list, const char *words)
     free(copy);
 }
 
-static char *find_program(const char *name)
+char *find_program(const char *name)
 {
     const char *path = getenv("PATH");
     if (strchr(name, '/') != NULL)
@@ -384,6 +391,40 @@ static int find_compiler(struct builder *b)
     if (b->compiler_path != NULL)
         return 0;
     complain("no C compiler \"%s\"; install gcc, or name another in CC", b->compiler.item[0]);
+    return EXIT_FAIL;
+}
+
+/* What target virt needs besides: the libraries, the headers of the compiler and of musl. */
+static int find_virt(struct builder *b)
+{
+    char line[4096];
+    struct list argv = {0};
+    if (b->common->asan) {
+        complain("--asan needs a process; take -t unix");
+        return EXIT_FAIL;
+    }
+    for (size_t i = 0; i < b->compiler.count; i++)
+        list_add(&argv, b->compiler.item[i]);
+    list_add(&argv, "-print-file-name=include");
+    bool has_include = program_line(argv.item, line, sizeof(line)) && line[0] == '/';
+    free_items(&argv);
+    b->compiler_include = need_text(line, strlen(line));
+    char *library = path_join(b->sdk.virt_libs, "libmirari-virt.a");
+    bool has_library = access(library, R_OK) == 0;
+    free(library);
+    if (!has_include)
+        complain("\"%s\" does not tell where its headers are; take gcc or clang: set CC",
+                 b->compiler.item[0]);
+    else if (access(MIR_MUSL_INCLUDE "/string.h", R_OK) != 0 ||
+             access(MIR_MUSL_LIB "/libc.a", R_OK) != 0)
+        complain("no C library for target virt in " MIR_MUSL_INCLUDE
+                 "; install it: apt-get install musl-dev");
+    else if (!has_library)
+        complain(
+            "no libmirari-virt.a in %s; run `make` in the source tree, or `make install` again",
+            b->sdk.virt_libs);
+    else
+        return 0;
     return EXIT_FAIL;
 }
 
@@ -420,8 +461,15 @@ static void compile_step(struct builder *b, const struct place *place, const cha
         list_add(&step->argv, b->compiler.item[i]);
     add_words(&step->argv, "-std=gnu11 -O2 -g -Wall -Wextra -fno-omit-frame-pointer "
                            "-fno-strict-aliasing -fno-common -ffunction-sections -fdata-sections");
-    add_words(&step->argv, b->common->asan ? "-fsanitize=address,undefined -DMIR_DEBUG_BUILD=1"
-                                           : "-fstack-protector-strong -fstack-clash-protection");
+    if (is_virt(b->common->target)) {
+        add_words(&step->argv, MIR_VIRT_CFLAGS " -isystem");
+        list_add(&step->argv, b->compiler_include);
+        add_words(&step->argv, "-isystem " MIR_MUSL_INCLUDE);
+    } else {
+        add_words(&step->argv, b->common->asan
+                                   ? "-fsanitize=address,undefined -DMIR_DEBUG_BUILD=1"
+                                   : "-fstack-protector-strong -fstack-clash-protection");
+    }
     char *include = need_format("-I%s", b->sdk.include);
     char *map = need_format("-ffile-prefix-map=%s=mirari/include", b->sdk.include);
     char *depfile = beside(step, ".d");
@@ -467,12 +515,40 @@ static void add_user_lib(struct step *step, const char *folder, const char *lib)
     free(path);
 }
 
+/* The libraries, and how they are put together. */
+static void add_libraries(const struct builder *b, struct step *step)
+{
+    const char *target = b->common->target;
+    bool is_vm = is_virt(target);
+    const char *libs = is_vm ? b->sdk.virt_libs : b->common->asan ? b->sdk.asan_libs : b->sdk.libs;
+    char *of_target = need_format("%s/libmirari-%s.a", libs, target);
+    char *base = need_format("%s/libmirari.a", libs);
+    char *layout = need_format("-Wl,-T,%s", b->sdk.virt_layout);
+    if (is_vm) {
+        add_words(&step->argv, MIR_VIRT_LDFLAGS);
+        list_add(&step->argv, layout);
+        list_add(&step->inputs, b->sdk.virt_layout);
+    }
+    list_add(&step->argv, "-Wl,--start-group");
+    list_add(&step->argv, of_target);
+    list_add(&step->argv, base);
+    if (is_vm)
+        add_words(&step->argv, MIR_MUSL_LIB "/libc.a -lgcc");
+    list_add(&step->argv, "-Wl,--end-group");
+    if (strcmp(target, "unix") == 0)
+        add_words(&step->argv, "-Wl,--as-needed " MIR_HOST_LIBS);
+    list_add(&step->inputs, of_target);
+    list_add(&step->inputs, base);
+    free(of_target);
+    free(base);
+    free(layout);
+}
+
 /* Runs in the folder of results, so that messages name objects as they lie there. */
 static void link_step(struct builder *b, const struct place *place, const struct step *objects,
                       size_t count, struct step *step)
 {
     const struct manifest *m = b->manifest;
-    const char *libs = b->common->asan ? b->sdk.asan_libs : b->sdk.libs;
     *step = (struct step){.what = "LD",
                           .name = place->binary,
                           .cwd = place->gen,
@@ -480,7 +556,9 @@ static void link_step(struct builder *b, const struct place *place, const struct
                           .base = need_format("%s/.obj/=%s", place->gen, m->name)};
     for (size_t i = 0; i < b->compiler.count; i++)
         list_add(&step->argv, b->compiler.item[i]);
-    add_words(&step->argv, "-Wl,--gc-sections -Wl,--build-id=sha1");
+    list_add(&step->argv, "-Wl,--gc-sections");
+    list_add(&step->argv,
+             is_virt(b->common->target) ? "-Wl,--build-id=none" : "-Wl,--build-id=sha1");
     if (b->common->asan)
         list_add(&step->argv, "-fsanitize=address,undefined");
     for (size_t i = 0; i < count; i++) {
@@ -492,20 +570,8 @@ static void link_step(struct builder *b, const struct place *place, const struct
     for (size_t i = 0; i < m->libs.count; i++)
         add_user_lib(step, folder != NULL ? folder : m->folder, m->libs.item[i]);
     free(folder);
-    char *target = need_format("%s/libmirari-%s.a", libs, b->common->target);
-    char *base = need_format("%s/libmirari.a", libs);
-    list_add(&step->argv, "-Wl,--start-group");
-    list_add(&step->argv, target);
-    list_add(&step->argv, base);
-    list_add(&step->argv, "-Wl,--end-group");
-    add_words(&step->argv, "-Wl,--as-needed");
-    if (strcmp(b->common->target, "unix") == 0)
-        add_words(&step->argv, MIR_HOST_LIBS);
+    add_libraries(b, step);
     list_add(&step->inputs, b->compiler_path);
-    list_add(&step->inputs, target);
-    list_add(&step->inputs, base);
-    free(target);
-    free(base);
 }
 
 static int lock_folder(const struct place *place)
@@ -555,6 +621,8 @@ int build(const struct common *common, const struct manifest *manifest, struct p
     }
     if (r == 0)
         r = find_compiler(&b);
+    if (r == 0 && is_virt(common->target))
+        r = find_virt(&b);
     if (r == 0)
         r = configure(common, manifest, place);
     if (r != 0)

@@ -212,9 +212,30 @@ bool mode_is(const char *mode, const char *kind)
     return mode != NULL && strncmp(mode, kind, len) == 0 && (mode[len] == '\0' || mode[len] == ':');
 }
 
+/* Networks of virtual machines: vhost-user:PATH, socket:PATH, socket:listen=ADDR:PORT and so on. */
+static bool valid_endpoint(const char *text, struct why *why)
+{
+    static const char *const kinds[] = {"listen=", "connect=", "mcast="};
+    const char *what = text + strcspn(text, ":");
+    what += *what == ':';
+    bool is_known = what[0] == '/' || (what[0] == '.' && what[1] == '/');
+    for (size_t i = 0; i < LEN(kinds) && strncmp(text, "socket:", 7) == 0; i++)
+        is_known = is_known || strncmp(what, kinds[i], strlen(kinds[i])) == 0;
+    for (const char *at = text; *at != '\0'; at++)
+        is_known = is_known && *at > 0x20 && *at != ',' && *at != '"' && *at != 0x7f;
+    return is_known || fail(why,
+                            "mode \"%.64s\" is not usable; write vhost-user:/PATH, socket:/PATH, "
+                            "socket:listen=ADDR:PORT, socket:connect=ADDR:PORT or "
+                            "socket:mcast=ADDR:PORT, without commas",
+                            text);
+}
+
 bool valid_mode(const char *text, struct why *why)
 {
-    static const char *const modes[] = {"user", "tap", "packet", "socket", "pipe"};
+    static const char *const modes[] = {"user", "tap",   "packet",    "socket",
+                                        "pipe", "passt", "vhost-user"};
+    if (strncmp(text, "socket:", 7) == 0 || mode_is(text, "vhost-user"))
+        return valid_endpoint(text, why);
     if (mode_is(text, "packet") && strchr(text, ':') == NULL)
         return fail(why, "mode packet needs an interface of this machine; write packet:INTERFACE");
     if (strncmp(text, "tap:", 4) == 0 || strncmp(text, "packet:", 7) == 0) {
@@ -235,7 +256,8 @@ bool valid_mode(const char *text, struct why *why)
                 did_you_mean(text, modes, LEN(modes)),
                 nearest(text, modes, LEN(modes)) != NULL
                     ? ""
-                    : "; write user, tap, tap:INTERFACE, packet:INTERFACE, socket or pipe");
+                    : "; write user, tap, tap:INTERFACE, packet:INTERFACE, socket, pipe, passt "
+                      "or vhost-user:PATH");
 }
 
 bool valid_mac(const char *text, uint8_t mac[6], struct why *why)
@@ -462,7 +484,8 @@ static void check_forwards(const struct manifest *m, size_t index, struct diag *
     struct list seen = {0};
     if (net->forward.text == NULL)
         return;
-    if (net->mode.text != NULL && !mode_is(net->mode.text, "user"))
+    if (net->mode.text != NULL && !mode_is(net->mode.text, "user") &&
+        !mode_is(net->mode.text, "passt"))
         diag_warn(diag, net->forward.line,
                   "forward has no meaning with mode %s: the network "
                   "reaches the appliance by its address",

@@ -24,8 +24,13 @@
 #include "cmd/mirari/crunch.h"
 #include "cmd/mirari/tool.h"
 
-const char *const target_names[] = {"unix", "sim"};
+const char *const target_names[] = {"unix", "sim", "virt"};
 const size_t target_count = LEN(target_names);
+
+bool is_virt(const char *target)
+{
+    return strcmp(target, "virt") == 0;
+}
 
 /* ---- options -----------------------------------------------------------------------------------
  */
@@ -106,7 +111,7 @@ int common_finish(struct common *common)
     for (size_t i = 0; i < target_count; i++)
         if (strcmp(common->target, target_names[i]) == 0)
             goto known;
-    complain("unknown target \"%s\"; the targets are unix and sim%s", common->target,
+    complain("unknown target \"%s\"; the targets are unix, sim and virt%s", common->target,
              did_you_mean(common->target, target_names, target_count));
     return EXIT_USAGE;
 known:
@@ -143,7 +148,17 @@ static void emit_field(struct str *out, const char *name, const char *text)
     str_text(out, ",\n");
 }
 
-static void emit_nets(struct str *out, const struct manifest *m)
+/* A machine's networks are all alike to its guest, and what is behind them is decided when it is
+ * started. */
+static const char *mode_in_appliance(const struct manifest_net *net, const char *target)
+{
+    const char *mode = net->mode.text;
+    bool is_machine_only = mode_is(mode, "passt") || mode_is(mode, "vhost-user") ||
+                           (mode != NULL && strncmp(mode, "socket:", 7) == 0);
+    return is_virt(target) || is_machine_only ? NULL : mode;
+}
+
+static void emit_nets(struct str *out, const struct manifest *m, const char *target)
 {
     if (m->net_count == 0)
         return;
@@ -152,7 +167,7 @@ static void emit_nets(struct str *out, const struct manifest *m)
         const struct manifest_net *net = &m->net[i];
         str_text(out, "    {\n");
         emit_field(out, "name", net->name);
-        emit_field(out, "mode", net->mode.text);
+        emit_field(out, "mode", mode_in_appliance(net, target));
         emit_field(out, "ip", net->ip.text);
         emit_field(out, "gateway", net->gateway.text);
         emit_field(out, "route", net->route.text);
@@ -204,11 +219,11 @@ static void emit_params(struct str *out, const struct manifest *m)
     str_text(out, "};\n\n");
 }
 
-static void emit_manifest(struct str *out, const struct manifest *m)
+static void emit_manifest(struct str *out, const struct manifest *m, const char *target)
 {
     str_text(out, "/* Made by `mirari configure` from the manifest; changes here are lost. */\n"
                   "#include <mirari/app.h>\n\n");
-    emit_nets(out, m);
+    emit_nets(out, m, target);
     emit_kvs(out, m);
     emit_params(out, m);
     str_text(out, "const struct mir_manifest mir_manifest = {\n    .name = ");
@@ -373,7 +388,7 @@ int configure(const struct common *common, const struct manifest *m, struct plac
     if (r != 0)
         return r;
     struct str text = {0};
-    emit_manifest(&text, m);
+    emit_manifest(&text, m, common->target);
     char *path = path_join(place->gen, "manifest.c");
     r = file_write_if_changed(path, text.data, text.len, NULL);
     if (r != 0) {

@@ -43,37 +43,6 @@ static void say(enum verdict verdict, const char *what, const char *fmt, ...)
     bad_count += verdict == BAD;
 }
 
-/* First line that a program prints, without its newline; false if it cannot be run. */
-static bool first_line(char *const argv[], char *out, size_t size)
-{
-    int fds[2];
-    if (pipe2(fds, O_CLOEXEC) != 0)
-        return false;
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0) {
-        int null = open("/dev/null", O_RDWR);
-        dup2(null, STDIN_FILENO);
-        dup2(fds[1], STDOUT_FILENO);
-        dup2(null, STDERR_FILENO);
-        execvp(argv[0], argv);
-        _exit(127);
-    }
-    close(fds[1]);
-    size_t len = 0;
-    char byte;
-    bool in_line = true;
-    while (read(fds[0], &byte, 1) == 1) {
-        in_line = in_line && byte != '\n';
-        if (in_line && len + 1 < size)
-            out[len++] = byte;
-    }
-    out[len] = '\0';
-    close(fds[0]);
-    int status = -1;
-    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
-}
-
 static void check_compiler(void)
 {
     char line[200];
@@ -82,7 +51,7 @@ static void check_compiler(void)
     str_text(&word, cc != NULL && cc[strspn(cc, " ")] != '\0' ? cc + strspn(cc, " ") : "cc");
     word.data[strcspn(word.data, " ")] = '\0';
     char *argv[] = {word.data, (char[]){"--version"}, NULL};
-    if (first_line(argv, line, sizeof(line)))
+    if (program_line(argv, line, sizeof(line)))
         say(GOOD, "compiler", "%s", line);
     else
         say(BAD, "compiler",

@@ -142,7 +142,9 @@ void manifest_free(struct manifest *m)
     free_list(&m->sources);
     free_list(&m->cflags);
     free_list(&m->libs);
-    char *texts[] = {m->folder, m->file, m->name, m->version, m->log};
+    free_list(&m->vm.disks);
+    char *texts[] = {m->folder,          m->file,        m->name,         m->version, m->log,
+                     m->vm.machine.text, m->vm.cpu.text, m->vm.accel.text};
     for (size_t k = 0; k < LEN(texts); k++)
         free(texts[k]);
     *m = (struct manifest){0};

@@ -18,7 +18,7 @@
 
 #define HELP_FOLDER "  -C, --folder DIR    the appliance's folder (here)\n"
 #define HELP_FILE   "  -f, --file FILE     the manifest (the only *.conf in the folder)\n"
-#define HELP_TARGET "  -t, --target NAME   unix (default) or sim\n"
+#define HELP_TARGET "  -t, --target NAME   unix (default), sim or virt\n"
 #define HELP_OUT    "  -o, --out DIR       where results go (DIR/_build)\n"
 #define HELP_QUIET  "  -q, --quiet         only errors\n"
 
@@ -41,14 +41,22 @@ static const struct command commands[] = {
      "  -j, --jobs N        compilers at once (one per processor)\n"
      "  -v, --verbose       show the commands\n"
      "      --asan          with AddressSanitizer (in the source tree only)\n"},
-    {"run", cmd_run, "[-C DIR] [-t TARGET] [-d] [OPTION OF THE APPLIANCE ...]",
+    {"run", cmd_run, "[-C DIR] [-t TARGET] [-d] [OPTION ...] [OPTION OF THE APPLIANCE ...]",
      "build if needed and run",
      HELP_FOLDER HELP_FILE HELP_TARGET HELP_OUT HELP_QUIET
      "  -d, --detach        in the background; see ps, logs, stop\n"
      "      --no-build      run what is there\n"
-     "      --dry-run       print the command, run nothing\n"
+     "      --dry-run       print the command, run nothing (--print too)\n"
+     "Options of a virtual machine (-t virt):\n"
+     "      --accel auto|kvm|tcg  KVM if it works (auto), or emulation\n"
+     "      --machine microvm|q35|pc\n"
+     "      --cpu MODEL     of QEMU: max, host, ...\n"
+     "      --disk FILE[,ro]  a disk, raw or qcow2; can be given several times\n"
+     "      --gdb[=PORT]    wait for a debugger\n"
+     "      --qemu WORD     a word for QEMU's command line; can be given several times\n"
      "Options of every appliance (NAME= chooses a network, else the first):\n"
-     "      --net [NAME=]user|tap[:IF]|packet:IF|socket  how it is connected\n"
+     "      --net [NAME=]user|tap[:IF]|packet:IF|socket  how it is connected; with -t virt\n"
+     "            user|tap[:IF]|passt|vhost-user:PATH|socket:WHAT\n"
      "      --ip [NAME=]ADDR/LEN|dhcp             its addresses, IPv4 and IPv6\n"
      "      --gateway [NAME=]ADDR                 its router\n"
      "      --route [NAME=]PREFIX/LEN=ADDR        another router\n"
@@ -79,6 +87,8 @@ static const struct command commands[] = {
     {"logs", cmd_logs, "NAME|PID [-f] [-n LINES]", "show what an appliance printed",
      "  -f, --follow        and what it will print, until it ends\n"
      "  -n, --lines LINES   the last lines only\n"},
+    {"console", cmd_console, "NAME|PID", "attach to the console of a running appliance",
+     "On a terminal Ctrl-] detaches.\n"},
     {"size", cmd_size, "[-C DIR] [-t TARGET] [--by LEVEL] [-n ROWS] [FOLDER|FILE]",
      "say where the bytes of an image go",
      HELP_FOLDER HELP_FILE HELP_TARGET HELP_OUT

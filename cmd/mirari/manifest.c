@@ -23,9 +23,10 @@
 #include "cmd/mirari/tool.h"
 
 const char *const reserved_options[] = {
-    "net",     "ip",         "gateway", "route",   "ip6",   "mac",        "mtu",    "vlan",
-    "forward", "host-ip",    "pcap",    "fault",   "trace", "log",        "memory", "spin",
-    "dns",     "no-sandbox", "help",    "version", "acd",   "link-local4"};
+    "net",     "ip",         "gateway", "route",   "ip6",   "mac",         "mtu",    "vlan",
+    "forward", "host-ip",    "pcap",    "fault",   "trace", "log",         "memory", "spin",
+    "dns",     "no-sandbox", "help",    "version", "acd",   "link-local4", "accel",  "machine",
+    "cpu",     "disk",       "gdb",     "qemu",    "print"};
 const size_t reserved_option_count = LEN(reserved_options);
 
 struct reader {
@@ -398,6 +399,40 @@ static void read_named(struct reader *r, const struct conf_node *node,
     }
 }
 
+/* ---- vm ----------------------------------------------------------------------------------------
+ */
+
+static void read_vm(struct reader *r, const struct conf_node *section)
+{
+    static const char *const keys[] = {"machine", "cpu", "accel", "disk"};
+    bool (*const checks[])(const char *, struct why *) = {valid_machine, valid_cpu, valid_accel};
+    struct manifest_vm *vm = &r->manifest->vm;
+    struct field *const fields[] = {&vm->machine, &vm->cpu, &vm->accel};
+    struct why why;
+    if (section->kind != CONF_OBJECT) {
+        diag_error(r->diag, section->line, "\"vm\" is a section; write vm { machine = q35 }");
+        return;
+    }
+    vm->line = section->line;
+    for (const struct conf_node *node = section->child; node != NULL; node = node->next) {
+        size_t i = 0;
+        while (i < LEN(keys) && strcmp(node->key, keys[i]) != 0)
+            i++;
+        if (i == LEN(keys)) {
+            unknown_key(r, node, keys, LEN(keys), "vm");
+        } else if (i == LEN(fields)) {
+            add_entries(r, node, " \t", &vm->disks);
+        } else if (is_first(r, section, node)) {
+            *fields[i] = field_of(r, node);
+            if (fields[i]->text != NULL && !checks[i](fields[i]->text, &why))
+                diag_error(r->diag, node->line, "%s", why.text);
+        }
+    }
+    for (size_t i = 0; i < vm->disks.count; i++)
+        if (!valid_disk(vm->disks.item[i], &why))
+            diag_error(r->diag, section->line, "%s", why.text);
+}
+
 /* ---- sources, flags ----------------------------------------------------------------------------
  */
 
@@ -696,15 +731,15 @@ void manifest_from_conf(struct manifest *m, const struct conf_node *root, bool l
                         struct diag *diag)
 {
     static const char *const keys[] = {
-        "name",       "version",    "memory",    "log",          "net",         "kv",
-        "args",       "sources",    "cflags",    "libs",         "ip-use-dhcp", "ip-address",
-        "ip-netmask", "ip-gateway", "http-port", "http-address", "main-http",   "main-ip",
-        "main-noip",  "depends",    "packages"};
+        "name",       "version",    "memory",     "log",       "net",          "kv",
+        "args",       "sources",    "cflags",     "libs",      "vm",           "ip-use-dhcp",
+        "ip-address", "ip-netmask", "ip-gateway", "http-port", "http-address", "main-http",
+        "main-ip",    "main-noip",  "depends",    "packages"};
     struct reader r = {.manifest = m, .diag = diag, .look_at_files = look_at_files};
     m->memory_mib = 64;
     for (const struct conf_node *node = root->child; node != NULL; node = node->next) {
         size_t i = 0;
-        while (i < 10 && strcmp(node->key, keys[i]) != 0)
+        while (i < 11 && strcmp(node->key, keys[i]) != 0)
             i++;
         if (i < 4) {
             if (is_first(&r, root, node))
@@ -719,10 +754,13 @@ void manifest_from_conf(struct manifest *m, const struct conf_node *root, bool l
             read_sources(&r, node);
         } else if (i < 10) {
             read_flags(&r, node, i == 8 ? &m->cflags : &m->libs, i == 9);
+        } else if (i == 10) {
+            if (is_first(&r, root, node))
+                read_vm(&r, node);
         } else if (!read_old_key(&r, root, node)) {
             /* The old keys are offered only for keys that look like them. */
             bool looks_old = strchr(node->key, '-') != NULL || m->is_legacy;
-            unknown_key(&r, node, keys, looks_old ? LEN(keys) : 10, "a manifest");
+            unknown_key(&r, node, keys, looks_old ? LEN(keys) : 11, "a manifest");
         }
     }
     old_net(&r);

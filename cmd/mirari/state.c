@@ -320,6 +320,17 @@ static struct entry *choose_entry(struct state *state, const char *who)
     return NULL;
 }
 
+int state_find(struct state *state, const char *who)
+{
+    struct entry *entry = choose_entry(state, who);
+    if (entry == NULL)
+        return -1;
+    int fd = openat(state->base_fd, entry->folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        complain("\"%s\" has just ended", who);
+    return fd;
+}
+
 /* ---- ps
  * ---------------------------------------------------------------------------------------------- */
 
@@ -402,10 +413,12 @@ static int stop_entry(struct state *state, const struct entry *entry, int64_t se
     int supervisor = is_running(entry->supervisor, entry->supervisor_start)
                          ? pidfd_open(entry->supervisor, 0)
                          : -1;
+    /* A machine is asked by its `mirari run`; a signal would end it without a word to its guest. */
+    int asked = is_virt(entry->target) && supervisor >= 0 ? supervisor : fd;
     /* With the pidfd in hand the id cannot change its owner any more: look again. */
     bool was_killed = false;
     if (fd >= 0 && is_running(entry->pid, entry->start)) {
-        if (pidfd_send_signal(fd, SIGTERM, NULL, 0) != 0 && errno != ESRCH) {
+        if (pidfd_send_signal(asked, SIGTERM, NULL, 0) != 0 && errno != ESRCH) {
             complain("cannot signal \"%s\" (%d): %s", entry->name, (int)entry->pid,
                      strerror(errno));
             return EXIT_FAIL;

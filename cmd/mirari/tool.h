@@ -8,7 +8,8 @@
  *   load.c       finds and reads the manifest of a folder
  *   configure.c  struct manifest -> manifest.c and crunched stores (only if changed)
  *   build.c      compile and link what changed
- *   run.c        start an appliance, forward signals, keep its log
+ *   run.c watch.c  start an appliance, forward signals, keep its log
+ *   vm.c and others  the same for virtual machines, see vm.h
  *   state.c      the folder of running appliances: ps, stop, logs
  *   elf.c dwarf.c size.c   where the bytes of an image go
  *   new.c describe.c doctor.c main.c   the remaining subcommands
@@ -76,11 +77,18 @@ int make_folders(const char *path); /**< mkdir -p; 0 or -errno */
 /** Remove a folder with all that is in it; follows no symbolic link. Returns 0 or -errno. */
 int remove_tree(int parent_fd, const char *name);
 
+/** Path of a program as execvp() finds it, or NULL. */
+char *find_program(const char *name);
+/** First line that a program prints, without its newline; false if it cannot be run or fails. */
+bool program_line(char *const argv[], char *out, size_t size);
+
 /** Where libraries, headers and templates are, relative to this executable. */
 struct sdk {
     char *include, *templates;
-    char *libs;      /**< folder of lib*.a */
-    char *asan_libs; /**< folder of their ASan build, or NULL when installed */
+    char *libs;        /**< folder of lib*.a */
+    char *asan_libs;   /**< folder of their ASan build, or NULL when installed */
+    char *virt_libs;   /**< folder of those for target virt; may not exist */
+    char *virt_layout; /**< how an image of target virt is laid out, for the linker */
 };
 int sdk_find(struct sdk *sdk); /**< 0, or complains and returns EXIT_FAIL */
 
@@ -163,6 +171,11 @@ bool valid_memory(const char *text, bool bare_is_mib, uint32_t *mib, struct why 
 bool valid_log(const char *text, struct why *why);
 bool valid_int(const char *text, int64_t *value, struct why *why);
 bool valid_bool(const char *text, bool *value, struct why *why);
+/* Of a virtual machine (vm.c). */
+bool valid_machine(const char *text, struct why *why);
+bool valid_accel(const char *text, struct why *why);
+bool valid_cpu(const char *text, struct why *why);
+bool valid_disk(const char *text, struct why *why); /**< FILE[,ro]; looks at no file */
 /** "tap:NAME" -> "tap" and so on: the mode without its interface. */
 bool mode_is(const char *mode, const char *kind);
 
@@ -196,6 +209,13 @@ struct manifest_param {
     int line;
 };
 
+/** How the appliance is run as a virtual machine. */
+struct manifest_vm {
+    int line; /**< 0: no such section */
+    struct field machine, cpu, accel;
+    struct list disks; /**< FILE[,ro], relative to the manifest */
+};
+
 #define MANIFEST_NETS_MAX   8
 #define MANIFEST_KVS_MAX    32
 #define MANIFEST_PARAMS_MAX 64
@@ -213,6 +233,7 @@ struct manifest {
     size_t kv_count;
     struct manifest_param param[MANIFEST_PARAMS_MAX];
     size_t param_count;
+    struct manifest_vm vm;
 };
 
 /** Tree to manifest. With @look_at_files false nothing outside the tree is looked at (fuzzing). */
@@ -241,6 +262,7 @@ int common_finish(struct common *common); /**< defaults; 0 or EXIT_USAGE */
 
 extern const char *const target_names[];
 extern const size_t target_count;
+bool is_virt(const char *target); /**< a virtual machine */
 
 /** Where the generated files and the result of a target are. */
 struct place {
@@ -270,6 +292,9 @@ void info_line(struct str *info, const char *key, const char *value);
 void state_note(struct state *state, const char *key, const char *value);
 /** Remove the appliance's folder; @keep_log: its log stays as NAME.log. */
 void state_remove(struct state *state, const char *name, bool keep_log);
+/** The folder of the one appliance that @who (name or process id) means, opened; or -1 after a
+ *  message. */
+int state_find(struct state *state, const char *who);
 /** Start of a process in ticks since boot; 0 if there is none, or only its remains. */
 uint64_t process_start(pid_t pid);
 
@@ -288,6 +313,7 @@ int cmd_ps(int argc, char **argv);
 int cmd_stop(int argc, char **argv);
 int cmd_logs(int argc, char **argv);
 int cmd_size(int argc, char **argv);
+int cmd_console(int argc, char **argv);
 
 /** "unknown option" with the nearest of @names; returns EXIT_USAGE. */
 int usage_error(const char *command, const char *option, const char *const *names, size_t count);

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmd/mirari/tool.h"
@@ -363,6 +364,36 @@ int remove_tree(int parent_fd, const char *name)
     return result;
 }
 
+bool program_line(char *const argv[], char *out, size_t size)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) != 0)
+        return false;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR);
+        dup2(null, STDIN_FILENO);
+        dup2(fds[1], STDOUT_FILENO);
+        dup2(null, STDERR_FILENO);
+        execvp(argv[0], argv);
+        _exit(127);
+    }
+    close(fds[1]);
+    size_t len = 0;
+    char byte;
+    bool in_line = true;
+    while (read(fds[0], &byte, 1) == 1) {
+        in_line = in_line && byte != '\n';
+        if (in_line && len + 1 < size)
+            out[len++] = byte;
+    }
+    out[len] = '\0';
+    close(fds[0]);
+    int status = -1;
+    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
 static bool is_there(const char *folder, const char *name)
 {
     char *path = path_join(folder, name);
@@ -392,14 +423,18 @@ int sdk_find(struct sdk *sdk)
         *sdk = (struct sdk){.include = path_join(root.data, "include"),
                             .templates = path_join(root.data, "tools/templates"),
                             .libs = path_join(self, "host"),
-                            .asan_libs = path_join(self, "asan")};
+                            .asan_libs = path_join(self, "asan"),
+                            .virt_libs = path_join(self, "virt"),
+                            .virt_layout = path_join(root.data, "target/virt/x86_64/image.lds")};
     } else {
         char *slash = strrchr(self, '/');
         if (slash != NULL)
             *slash = '\0';
         *sdk = (struct sdk){.include = path_join(self, "include"),
                             .templates = path_join(self, "share/mirari/templates"),
-                            .libs = path_join(self, "lib/mirari")};
+                            .libs = path_join(self, "lib/mirari"),
+                            .virt_libs = path_join(self, "lib/mirari/virt"),
+                            .virt_layout = path_join(self, "lib/mirari/virt/image.lds")};
     }
     str_free(&root);
     if (!is_there(sdk->include, "mirari/app.h") || !is_there(sdk->libs, "libmirari.a")) {

@@ -11,6 +11,8 @@ install: all ## Install to PREFIX (/usr/local)
 	install -m 755 $(B)/mirari $(I)/bin/mirari
 	install -m 644 include/mirari/*.h $(I)/include/mirari
 	install -m 644 $(LIBS_host) $(I)/lib/mirari
+	if [ -e $(B)/virt/libmirari-virt.a ]; then install -d $(I)/lib/mirari/virt && \
+	  install -m 644 $(LIBS_virt) target/virt/$(ARCH)/image.lds $(I)/lib/mirari/virt; fi
 	cp -r tools/templates $(I)/share/mirari/
 	install -m 644 docs/man/*.1 $(I)/share/man/man1
 	install -m 644 docs/man/*.5 $(I)/share/man/man5

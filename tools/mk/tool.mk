@@ -3,14 +3,22 @@
 TOOL_C := $(call find_src,cmd/mirari)
 TOOL_LIBS := -lz -lbrotlienc -lcrypto
 
+# How sources of an appliance are compiled and linked for target virt; target/virt/README.md.
+VIRT_APP_CFLAGS  := -fPIE -ffreestanding -nostdinc -fstack-protector-strong $(CFLAGS_virt_$(ARCH))
+VIRT_APP_LDFLAGS := -static-pie -nostdlib -Wl,--no-dynamic-linker -Wl,-z,text -Wl,-z,pack-relative-relocs \
+                    -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack
+
 .PHONY: all tool simtool examples demo clean doctor deps help
-all: lib tool simtool ## Libraries and the tool (default)
+# The libraries of target virt only where there is a C library for it.
+all: lib tool simtool $(if $(wildcard $(MUSL_INCLUDE)/string.h),virt) ## Libraries and the tool (default)
 
 # The parts of the tool are a library too, for its tests. sdk-root tells a tool that is not installed
 # where headers and templates are.
 define tool_rules
 $(B)/$(1)/libtool.a: $(call objs,$(1),$(filter-out %/main.c,$(TOOL_C)))
-$(B)/$(1)/cmd/mirari/build.o: EXTRA_CFLAGS = -DMIR_HOST_LIBS='"$$(HOST_LIBS)"'
+$(B)/$(1)/cmd/mirari/build.o: EXTRA_CFLAGS = -DMIR_HOST_LIBS='"$$(HOST_LIBS)"' \
+  -DMIR_VIRT_CFLAGS='"$$(VIRT_APP_CFLAGS)"' -DMIR_VIRT_LDFLAGS='"$$(VIRT_APP_LDFLAGS)"' \
+  -DMIR_MUSL_INCLUDE='"$$(MUSL_INCLUDE)"' -DMIR_MUSL_LIB='"$$(MUSL_LIB)"'
 $(B)/$(1)/cmd/mirari/main.o: EXTRA_CFLAGS = -DMIR_VERSION='"$$(VERSION)"'
 $(B)/$(1)/test/unit/conf_test $(B)/$(1)/test/fuzz/manifest_fuzz: $(B)/$(1)/libtool.a
 endef
@@ -18,7 +26,7 @@ $(foreach v,host asan replay fuzz,$(eval $(call tool_rules,$(v))))
 $(B)/host/cmd/mirari/main.o: VERSION
 
 tool: $(if $(TOOL_C),$(B)/mirari $(B)/sdk-root)
-$(B)/mirari: $(B)/host/cmd/mirari/main.o $(B)/host/libtool.a $(B)/host/libmirari.a
+$(B)/mirari: $(B)/host/cmd/mirari/main.o $(B)/host/libtool.a $(B)/host/libmirari-unix.a $(B)/host/libmirari.a
 	@$(if $(V),,echo "  LD $@")
 	$(Q)$(CC_host) $(LDFLAGS_host) -o $@ $^ $(TOOL_LIBS)
 $(B)/sdk-root: FORCE

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: ISC */
+/* What the files of the tool that run appliances share, and those about virtual machines.
+ *
+ *   run.c      options, checked; which command
+ *   watch.c    the child: pipes, signals, log, end; in the foreground or detached
+ *   vm.c       the command line of QEMU
+ *   vm_net.c   the host's side of a machine's networks
+ *   qmp.c      QEMU's control channel: start, power button, why it ended
+ *   accel.c    does KVM work?
+ *   console.c  the console of a running appliance
+ */
+#ifndef CMD_MIRARI_VM_H
+#define CMD_MIRARI_VM_H
+
+#include "cmd/mirari/tool.h"
+
+/** What `run` was told about the machine; NULL: not. The manifest's section vm fills the rest. */
+struct vm_options {
+    const char *accel, *machine, *cpu;
+    struct list disks; /**< FILE[,ro] */
+    struct list extra; /**< words for QEMU as they are */
+    bool is_debugged;
+    uint16_t debug_port; /**< 0: any */
+};
+
+struct run {
+    struct common common;
+    bool no_build, dry_run, detach;
+    struct list options;  /**< of the appliance: pairs "--name", "value"; value "" = has none */
+    struct list verbatim; /**< after "--" */
+    struct vm_options vm_options;
+    struct manifest manifest;
+    struct place place;
+    struct list argv;
+    struct vm *vm; /**< NULL: a process */
+};
+
+/** The command of @argv, quoted for a shell; to be freed. */
+char *command_line(const struct list *argv);
+
+/* ---- watch.c --------------------------------------------------------------------------------- */
+
+/** Run run->argv and stay with it. @tell_fd: -1, or where a detached one reports. Returns the exit
+ *  status of the tool. */
+int look_after(struct run *run, int tell_fd);
+/** The same in the background; returns when the appliance has said something. */
+int run_detached(struct run *run);
+
+/* ---- vm.c ------------------------------------------------------------------------------------ */
+
+#define VM_HELPERS_MAX MANIFEST_NETS_MAX
+
+struct vm_net {
+    int fd;          /**< tap or passt's socket, for QEMU; -1: none */
+    char ifname[16]; /**< of a tap */
+    pid_t helper;    /**< passt, or 0 */
+    char *forwards;  /**< HOST:PORT:PORT/PROTO with commas, with ports that are free */
+};
+
+struct vm {
+    const char *arch, *machine, *accel, *cpu; /**< what was chosen */
+    bool is_mmio;                             /**< devices of virtio-mmio, not PCI */
+    struct list disks;
+    struct vm_net net[MANIFEST_NETS_MAX];
+    struct list shown;   /**< the command without the descriptors that only we can give */
+    struct str words;    /**< the guest's command line */
+    struct str announce; /**< lines for the console before the guest's own */
+    int control[2];      /**< QMP: our end, QEMU's end */
+    int gdb_port;        /**< 0: none */
+    int input;           /**< into QEMU's serial port; -1: none */
+};
+
+/** Is the option one of ours (machine, disks, ...)? Takes it. 1 taken, 0 not one, -1 bad. */
+int vm_option(struct vm_options *options, int argc, char **argv, int *at);
+/** Decide everything; run->vm and vm->shown are made. Returns 0 or an exit status after a message.
+ */
+int vm_prepare(struct run *run);
+/** Open what the machine needs, in the process that will look after it; run->argv is made. Returns
+ *  0 or an exit status after a message. */
+int vm_open(struct run *run);
+/** End helpers, after the machine. */
+void vm_finish(struct vm *vm);
+/** A word for the guest's command line: in quotes if it needs them. */
+void str_guest_word(struct str *str, const char *word);
+/** Words of the options that the guest sees, beginning at the appliance's own. */
+void vm_words(const struct run *run, struct str *words);
+/** Exit status of the tool for that of QEMU, which began to run the guest. */
+int vm_status(int status);
+
+/* ---- vm_net.c -------------------------------------------------------------------------------- */
+
+/** Is it a mode of a machine's network? */
+bool vm_net_mode(const char *mode);
+/** Choose MAC addresses and ports of every network. */
+void vm_net_plan(struct run *run, struct vm *vm);
+/** Open the host's side of every network. Returns 0 or an exit status after a message. */
+int vm_net_open(struct run *run, struct vm *vm);
+/** -netdev and what belongs to it, for network @index. @is_dry: without descriptors. */
+void vm_net_args(const struct run *run, const struct vm *vm, size_t index, bool is_dry,
+                 struct list *argv);
+/** Addresses for the guest where neither manifest nor options name any. */
+void vm_net_words(const struct run *run, struct str *words);
+
+/* ---- qmp.c ----------------------------------------------------------------------------------- */
+
+/** Why a machine ended, as QEMU said. */
+enum vm_end { VM_END_UNKNOWN, VM_END_SHUTDOWN, VM_END_RESET, VM_END_FORCED };
+
+struct qmp {
+    int fd; /**< not blocking; -1: closed */
+    struct str line;
+    bool has_started; /**< the guest runs, or waits for a debugger */
+    bool is_debugged; /**< the debugger starts it */
+    bool has_panicked;
+    enum vm_end end;
+};
+/** Read what came and answer. */
+void qmp_read(struct qmp *qmp);
+/** Send a command without arguments. */
+void qmp_send(struct qmp *qmp, const char *command);
+
+/* ---- accel.c --------------------------------------------------------------------------------- */
+
+/** Does KVM work for images of @arch? @why: what was found, in either case. */
+bool accel_works(const char *arch, struct why *why);
+
+/* ---- console.c ------------------------------------------------------------------------------- */
+
+#define CONSOLE_CLIENTS_MAX 4
+
+/** The end at `mirari run`: who is attached gets the output, and what they type goes in. */
+struct console {
+    int listener;
+    int client[CONSOLE_CLIENTS_MAX];
+};
+/** Listen in the appliance's folder. Without that there is no console, and nothing else is lost. */
+void console_open(struct console *console, const struct state *state);
+void console_accept(struct console *console);
+/** To everybody attached; who does not take it at once loses it. */
+void console_write(struct console *console, const char *data, size_t len);
+/** From client @index into @input (-1: nowhere). */
+void console_read(struct console *console, size_t index, int input);
+void console_close(struct console *console);
+
+#endif
