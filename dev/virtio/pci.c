@@ -274,13 +274,17 @@ static uint32_t config_word(const struct mir_virtio_pci *vp, uint32_t at, unsign
 /* The window that the capability at @at describes. Returns 0 or -MIR_ERANGE. */
 static int map_window(struct mir_virtio_pci *vp, uint32_t at, struct mir_regs *regs)
 {
-    struct mir_pci_bar bar;
     uint64_t offset = config_word(vp, at + 8, 4), size = config_word(vp, at + 12, 4);
-    mir_pci_bar(&vp->pci, config_word(vp, at + 4, 1), &bar);
-    if (bar.address == 0 || size == 0 || offset > bar.size_bytes || size > bar.size_bytes - offset)
+    uint8_t index = (uint8_t)config_word(vp, at + 4, 1);
+    struct mir_pci_bar *bar = &vp->bar;
+    if (bar->address == 0 || index != vp->bar_index)
+        mir_pci_bar(&vp->pci, index, bar);
+    vp->bar_index = index;
+    if (bar->address == 0 || size == 0 || offset > bar->size_bytes ||
+        size > bar->size_bytes - offset)
         return -MIR_ERANGE;
     size = MIR_MIN(size, UINT32_MAX);
-    return vp->pci.pci->map(vp->pci.pci, bar.address + offset, size, bar.is_io, regs);
+    return vp->pci.pci->map(vp->pci.pci, bar->address + offset, size, bar->is_io, regs);
 }
 
 static struct mir_regs *window_of(struct mir_virtio_pci *vp, uint32_t type)

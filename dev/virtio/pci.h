@@ -13,6 +13,8 @@ struct mir_virtio_pci {
     struct mir_regs notify;
     struct mir_regs isr;
     struct mir_regs config;
+    struct mir_pci_bar bar; /* the one looked at last: windows mostly share one */
+    uint8_t bar_index;
     uint32_t notify_multiplier;
     uint32_t config_at; /* of a legacy device: where its configuration begins */
     uint16_t queue_count;

@@ -9,6 +9,7 @@
 #define MIRARI_APP_H
 
 #include <mirari/base.h>
+#include <mirari/dev_block.h>
 #include <mirari/dev_clock.h>
 #include <mirari/dev_console.h>
 #include <mirari/dev_kv.h>
@@ -18,7 +19,8 @@
 #include <mirari/rng.h>
 #include <mirari/run.h>
 
-#define MIR_APP_NETS_MAX 8
+#define MIR_APP_NETS_MAX   8
+#define MIR_APP_BLOCKS_MAX 8
 
 enum mir_param_type { MIR_PARAM_STRING, MIR_PARAM_INT, MIR_PARAM_BOOL };
 
@@ -82,7 +84,9 @@ struct mir_app {
     const struct mir_ip *dns;        /**< [dns_count] name servers that were given; none: those that
                                           the network tells */
     uint32_t dns_count;
-    const char *dns_search;     /**< search domains of the host, for its own stack; else NULL */
+    const char *dns_search; /**< search domains of the host, for its own stack; else NULL */
+    struct mir_block_dev *const *blocks; /**< [block_count] disks, in the order of the machine */
+    uint32_t block_count;
     struct mir_wait stop_asked; /**< woken when somebody asks for a clean end */
     bool is_stopping;
 };

@@ -100,6 +100,13 @@ int mir_page_pool_init(struct mir_page_pool *pool, void *arena, size_t size_byte
 size_t mir_page_pool_used_bytes(const struct mir_page_pool *pool);
 size_t mir_page_pool_free_bytes(const struct mir_page_pool *pool);
 
+/** All its memory: where page runs, and so packet buffers and objects of pools, come from. */
+static inline void *mir_page_pool_arena(const struct mir_page_pool *pool, size_t *size_bytes)
+{
+    *size_bytes = pool->arena_size;
+    return pool->arena;
+}
+
 /** Make the @nth next allocation fail (1 = the next one); 0 = none. For tests. */
 void mir_page_pool_fail_at(struct mir_page_pool *pool, uint64_t nth);
 

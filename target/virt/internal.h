@@ -13,6 +13,7 @@
  *   log.c        log lines on the console
  *   net.c        the network stack; only in images that have networks
  *   devices.c    THE table: what is found on the buses -> implementation; only there, too
+ *   virtio.c     the virtio devices of the machine: registers, interrupts
  */
 #ifndef TARGET_VIRT_INTERNAL_H
 #define TARGET_VIRT_INTERNAL_H
@@ -124,8 +125,9 @@ struct mir__virt_net {
     const char *kind;        /* of the innermost device, for the announcement: "virtio" */
     char place[48];          /* where it was found: "mmio 0xfeb02e00", "pci 00:03.0" */
     struct mir_net_if_config config;
-    uint8_t ip6_secret[16]; /* config.ip6_secret points here, if there is one */
-    void *fault, *trace;    /* middlewares, NULL = not used */
+    uint8_t ip6_secret[16];        /* config.ip6_secret points here, if there is one */
+    struct mir_io_page *memory[3]; /* of the middlewares */
+    uint32_t memory_count;
 };
 
 struct mir__virt {
@@ -138,6 +140,7 @@ struct mir__virt {
     struct mir_rng rng;
     struct mir_net *net; /* NULL: no network */
     struct mir__virt_net nets[MIR_APP_NETS_MAX];
+    struct mir_block_dev *blocks[MIR_APP_BLOCKS_MAX];
     const char *virtio_mmio[16]; /* "SIZE@ADDRESS:IRQ[:ID]", from virtio_mmio.device= */
     uint32_t virtio_mmio_count;
     bool has_entropy; /* the generator was seeded with more than time stamps */
@@ -157,8 +160,8 @@ struct mir__devices {
     void (*find)(struct mir__virt *v);
     /** [len] random bytes of an entropy device, len <= 64. 0, -MIR_ENOENT (none), -MIR_EIO. */
     int (*entropy)(struct mir__virt *v, void *out, size_t len);
-    /** Open what the options name, fill in v->nets[]. 0, or an error with a line: -MIR_EINVAL is
-     * the user's mistake. */
+    /** Open what the options name and all disks, fill in v->nets[], v->blocks[]. 0, or an error
+     * with a line: -MIR_EINVAL is the user's mistake. */
     int (*open)(struct mir__virt *v, char error[MIR__ERROR_MAX]);
     void (*close)(struct mir__virt *v);
     /** net.c */
@@ -167,6 +170,22 @@ struct mir__devices {
     void (*close_stack)(struct mir__virt *v);
 };
 extern const struct mir__devices mir__devices __attribute__((weak));
+
+/* ---- virtio.c, for devices.c ------------------------------------------------------------------
+ */
+
+struct mir_virtio;
+struct mir_virtio_driver;
+
+/** Find all virtio devices, on registers in memory and on PCI, in the order of their places. */
+void mir__virtio_find(struct mir__virt *v);
+/** The @index-th device of type @device (enum mir_virtio_device), or NULL. @place out: where it is,
+ *  static text; may be NULL. */
+struct mir_virtio *mir__virtio_get(uint32_t device, unsigned index, const char **place);
+/** Look at @driver from now on. */
+void mir__virtio_serve(struct mir__virt *v, struct mir_virtio_driver *driver);
+/** No more, for any. */
+void mir__virtio_end(void);
 
 /* ---- net.c, for devices.c ------------------------------------------------------------------- */
 

@@ -188,21 +188,30 @@ static void open_random(struct mir__virt *v)
 static void open_networks(struct mir__virt *v)
 {
     char error[MIR__ERROR_MAX] = "";
-    if (v->options.net_count == 0)
-        return;
-    if (&mir__devices == NULL)
-        refuse(MIR__EXIT_UNAVAILABLE, "this image was linked without networks (-u mir__devices)");
-    int r = mir__devices.open(v, error);
-    if (r < 0) {
-        mir__devices.close(v);
-        refuse(r == -MIR_EINVAL ? MIR__EXIT_USAGE : MIR__EXIT_UNAVAILABLE, error);
-    }
-    r = mir__devices.open_stack(v);
+    int r = mir__devices.open_stack(v);
     if (r < 0) {
         mir_format(error, sizeof error, "cannot start the network: %s", mir_strerror(r));
         refuse(MIR__EXIT_UNAVAILABLE, error);
     }
     mir__devices.announce(v);
+}
+
+static void open_devices(struct mir__virt *v)
+{
+    char error[MIR__ERROR_MAX] = "";
+    if (&mir__devices == NULL) {
+        if (v->options.net_count > 0)
+            refuse(MIR__EXIT_UNAVAILABLE,
+                   "this image was linked without networks (-u mir__devices)");
+        return;
+    }
+    int r = mir__devices.open(v, error);
+    if (r < 0) {
+        mir__devices.close(v);
+        refuse(r == -MIR_EINVAL ? MIR__EXIT_USAGE : MIR__EXIT_UNAVAILABLE, error);
+    }
+    if (v->options.net_count > 0)
+        open_networks(v);
 }
 
 static void prepare_app(struct mir__virt *v)
@@ -329,7 +338,7 @@ static void close_all(struct mir__virt *v)
     if (v->options.net_count > 0)
         mir__devices.close_stack(v);
     print_statistics(v);
-    if (v->options.net_count > 0)
+    if (&mir__devices != NULL)
         mir__devices.close(v);
 }
 
@@ -353,7 +362,7 @@ void mir__start(void)
     prepare_app(v);
     mir__stop_open(v);
     log_machine(v);
-    open_networks(v);
+    open_devices(v);
     run(v);
     close_all(v);
     mir__arch_exit(v->status);
