@@ -178,7 +178,10 @@ static int configure_new(int sock, const struct mir_tap_config *config, struct m
         if (r < 0)
             return r;
     }
-    ifr.ifr_flags = IFF_UP | IFF_RUNNING;
+    /* With its own flags: one that lost IFF_MULTICAST is no interface to avahi and others. */
+    if (ioctl(sock, SIOCGIFFLAGS, &ifr) < 0)
+        ifr.ifr_flags = IFF_BROADCAST | IFF_MULTICAST;
+    ifr.ifr_flags |= IFF_UP | IFF_RUNNING;
     r = configure_step(sock, SIOCSIFFLAGS, &ifr, "it up", error);
     if (r == 0 && !mir_ip_is_any(&config->host6.ip))
         r = set_host6(&config->host6, host, error);
