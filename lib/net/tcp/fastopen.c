@@ -237,27 +237,23 @@ bool mir__tcp_fast_knows(struct mir__tcp_state *host, const struct mir_ip *remot
     return entry != NULL && entry->len > 0 && !entry->is_silent;
 }
 
-static uint32_t room_in(const struct mir__tcp_pcb *pcb, const struct mir__tcp_fast_entry *entry,
-                        const struct mir__tcp_options *opt)
+/* For all the options that a segment can have, as Linux does: what the application was told of the
+ * room stays true whatever a SYN that is sent again carries. */
+static uint32_t room_in(const struct mir__tcp_pcb *pcb, const struct mir__tcp_fast_entry *entry)
 {
     /* What the path takes; the SYN must not be fragmented. */
     uint32_t fixed = pcb->busy->route.ip_header_len + MIR__TCP_HEADER_BYTES;
     uint32_t mtu = pcb->busy->route.mtu;
     uint32_t mss = MIR_MIN((uint32_t)entry->mss, mtu > fixed ? mtu - fixed : 0);
-    uint32_t headers = mir__tcp_options_len(opt);
-    return mss > headers ? mss - headers : 0;
+    return mss > MIR__TCP_OPTIONS_MAX ? mss - MIR__TCP_OPTIONS_MAX : 0;
 }
 
 uint32_t mir__tcp_fast_room(struct mir__tcp_pcb *pcb)
 {
     const struct mir__tcp_fast_entry *entry = entry_of(pcb->host, &pcb->node.remote, false);
-    struct mir__tcp_options opt;
     if (entry == NULL || entry->len == 0 || entry->is_silent)
         return 0;
-    mir__tcp_syn_options(pcb, &opt);
-    opt.has_cookie = true;
-    opt.cookie_len = entry->len;
-    return room_in(pcb, entry, &opt);
+    return room_in(pcb, entry);
 }
 
 uint32_t mir__tcp_fast_ask(struct mir__tcp_pcb *pcb, struct mir__tcp_options *opt)
@@ -277,7 +273,7 @@ uint32_t mir__tcp_fast_ask(struct mir__tcp_pcb *pcb, struct mir__tcp_options *op
     opt->cookie_len = entry->len;
     opt->cookie = entry->cookie;
     MIR__TCP_COUNT(host, fastopen_sent);
-    return MIR_MIN(room_in(pcb, entry, opt), pcb->busy->sendq.q.bytes);
+    return MIR_MIN(room_in(pcb, entry), pcb->busy->sendq.q.bytes);
 }
 
 void mir__tcp_fast_answered(struct mir__tcp_pcb *pcb, const struct mir__tcp_segment *syn_ack)
