@@ -37,11 +37,15 @@
 #define MIR_HOST_LIBS "-lslirp -lseccomp -lglib-2.0"
 #endif
 #ifndef MIR_VIRT_CFLAGS
-#define MIR_VIRT_CFLAGS  "-fPIE -ffreestanding -nostdinc -mno-red-zone"
-#define MIR_VIRT_LDFLAGS "-static-pie -nostdlib"
-#define MIR_MUSL_INCLUDE "/usr/include/x86_64-linux-musl"
-#define MIR_MUSL_LIB     "/usr/lib/x86_64-linux-musl"
+#define MIR_VIRT_CFLAGS          "-fPIE -ffreestanding -nostdinc -mno-red-zone"
+#define MIR_VIRT_LDFLAGS         "-static-pie -nostdlib"
+#define MIR_MUSL_INCLUDE         "/usr/include/x86_64-linux-musl"
+#define MIR_MUSL_LIB             "/usr/lib/x86_64-linux-musl"
+#define MIR_VIRT_CFLAGS_AARCH64  "-fPIE -ffreestanding -nostdinc"
+#define MIR_VIRT_LDFLAGS_AARCH64 "-static-pie -nostdlib"
 #endif
+/* Debian's cross compiler, for images of the other architecture. */
+#define CROSS_COMPILER "aarch64-linux-gnu-gcc"
 
 /* One thing to make: an object, or the appliance. */
 struct step {
@@ -64,7 +68,9 @@ struct builder {
     struct sdk sdk;
     struct list compiler; /**< words */
     char *compiler_path;
-    char *compiler_include; /* folder of the compiler's own headers; of target virt only */
+    /* Of target virt only: folder of the compiler's own headers; the C library's headers and
+     * archive, NULL = there is none for this architecture. */
+    char *compiler_include, *musl_include, *musl_lib;
     bool named_folder;
     unsigned failed, made;
 };
@@ -383,15 +389,33 @@ char *find_program(const char *name)
 
 static int find_compiler(struct builder *b)
 {
-    const char *cc = getenv("CC");
+    const char *cc = is_foreign(b->common->arch) ? CROSS_COMPILER : getenv("CC");
     add_words(&b->compiler, cc != NULL ? cc : "");
     if (b->compiler.count == 0)
         list_add(&b->compiler, "cc");
     b->compiler_path = find_program(b->compiler.item[0]);
     if (b->compiler_path != NULL)
         return 0;
-    complain("no C compiler \"%s\"; install gcc, or name another in CC", b->compiler.item[0]);
+    if (is_foreign(b->common->arch))
+        complain("no C compiler for %s; install it: apt-get install gcc-aarch64-linux-gnu",
+                 b->common->arch);
+    else
+        complain("no C compiler \"%s\"; install gcc, or name another in CC", b->compiler.item[0]);
     return EXIT_FAIL;
+}
+
+/* The C library of this machine's architecture is Debian's; that of another is where `make
+ * musl-aarch64` put it, or there is none, and then the linker says what is missing. */
+static void find_musl(struct builder *b)
+{
+    const char *folder = b->sdk.virt_musl;
+    if (!is_foreign(b->common->arch)) {
+        b->musl_include = need_text(MIR_MUSL_INCLUDE, strlen(MIR_MUSL_INCLUDE));
+        b->musl_lib = path_join(MIR_MUSL_LIB, "libc.a");
+    } else if (folder != NULL) {
+        b->musl_include = path_join(folder, "include");
+        b->musl_lib = path_join(folder, "lib/libc.a");
+    }
 }
 
 /* What target virt needs besides: the libraries, the headers of the compiler and of musl. */
@@ -409,20 +433,22 @@ static int find_virt(struct builder *b)
     bool has_include = program_line(argv.item, line, sizeof(line)) && line[0] == '/';
     free_items(&argv);
     b->compiler_include = need_text(line, strlen(line));
+    bool is_other = is_foreign(b->common->arch);
+    find_musl(b);
     char *library = path_join(b->sdk.virt_libs, "libmirari-virt.a");
     bool has_library = access(library, R_OK) == 0;
     free(library);
     if (!has_include)
         complain("\"%s\" does not tell where its headers are; take gcc or clang: set CC",
                  b->compiler.item[0]);
-    else if (access(MIR_MUSL_INCLUDE "/string.h", R_OK) != 0 ||
-             access(MIR_MUSL_LIB "/libc.a", R_OK) != 0)
+    else if (!is_other && (access(MIR_MUSL_INCLUDE "/string.h", R_OK) != 0 ||
+                           access(MIR_MUSL_LIB "/libc.a", R_OK) != 0))
         complain("no C library for target virt in " MIR_MUSL_INCLUDE
                  "; install it: apt-get install musl-dev");
     else if (!has_library)
         complain(
-            "no libmirari-virt.a in %s; run `make` in the source tree, or `make install` again",
-            b->sdk.virt_libs);
+            "no libmirari-virt.a in %s; run `make%s` in the source tree, or `make install` again",
+            b->sdk.virt_libs, is_other ? " virt-aarch64" : "");
     else
         return 0;
     return EXIT_FAIL;
@@ -462,9 +488,14 @@ static void compile_step(struct builder *b, const struct place *place, const cha
     add_words(&step->argv, "-std=gnu11 -O2 -g -Wall -Wextra -fno-omit-frame-pointer "
                            "-fno-strict-aliasing -fno-common -ffunction-sections -fdata-sections");
     if (is_virt(b->common->target)) {
-        add_words(&step->argv, MIR_VIRT_CFLAGS " -isystem");
+        add_words(&step->argv,
+                  is_foreign(b->common->arch) ? MIR_VIRT_CFLAGS_AARCH64 : MIR_VIRT_CFLAGS);
+        list_add(&step->argv, "-isystem");
         list_add(&step->argv, b->compiler_include);
-        add_words(&step->argv, "-isystem " MIR_MUSL_INCLUDE);
+        if (b->musl_include != NULL) {
+            list_add(&step->argv, "-isystem");
+            list_add(&step->argv, b->musl_include);
+        }
     } else {
         add_words(&step->argv, b->common->asan
                                    ? "-fsanitize=address,undefined -DMIR_DEBUG_BUILD=1"
@@ -525,15 +556,18 @@ static void add_libraries(const struct builder *b, struct step *step)
     char *base = need_format("%s/libmirari.a", libs);
     char *layout = need_format("-Wl,-T,%s", b->sdk.virt_layout);
     if (is_vm) {
-        add_words(&step->argv, MIR_VIRT_LDFLAGS);
+        add_words(&step->argv,
+                  is_foreign(b->common->arch) ? MIR_VIRT_LDFLAGS_AARCH64 : MIR_VIRT_LDFLAGS);
         list_add(&step->argv, layout);
         list_add(&step->inputs, b->sdk.virt_layout);
     }
     list_add(&step->argv, "-Wl,--start-group");
     list_add(&step->argv, of_target);
     list_add(&step->argv, base);
+    if (is_vm && b->musl_lib != NULL)
+        list_add(&step->argv, b->musl_lib);
     if (is_vm)
-        add_words(&step->argv, MIR_MUSL_LIB "/libc.a -lgcc");
+        list_add(&step->argv, "-lgcc");
     list_add(&step->argv, "-Wl,--end-group");
     if (strcmp(target, "unix") == 0)
         add_words(&step->argv, "-Wl,--as-needed " MIR_HOST_LIBS);
@@ -614,7 +648,7 @@ static int make_all(struct builder *b, const struct place *place)
 int build(const struct common *common, const struct manifest *manifest, struct place *place)
 {
     struct builder b = {.common = common, .manifest = manifest};
-    int r = sdk_find(&b.sdk);
+    int r = sdk_find(&b.sdk, common->arch);
     if (r == 0 && common->asan && b.sdk.asan_libs == NULL) {
         complain("--asan needs the source tree of Mirari; an installation has no such libraries");
         r = EXIT_FAIL;
@@ -648,7 +682,7 @@ int cmd_build(int argc, char **argv)
     struct manifest manifest;
     struct place place;
     for (int i = 1; i < argc; i++) {
-        int r = common_option(&common, argc, argv, &i, "CftoqjvA");
+        int r = common_option(&common, argc, argv, &i, "CftoqjvAR");
         if (r < 0)
             return EXIT_USAGE;
         if (r == 0)
@@ -675,11 +709,12 @@ int cmd_clean(int argc, char **argv)
     }
     bool all = common.target == NULL;
     int result = common_finish(&common);
-    for (size_t i = 0; i < 2 * target_count && result == 0; i++) {
-        const char *target = target_names[i / 2];
+    static const char *const forms[] = {"", "-asan", "-aarch64"};
+    for (size_t i = 0; i < LEN(forms) * target_count && result == 0; i++) {
+        const char *target = target_names[i / LEN(forms)];
         if (!all && strcmp(target, common.target) != 0)
             continue;
-        char *name = need_format("%s%s", target, i % 2 == 1 ? "-asan" : "");
+        char *name = need_format("%s%s", target, forms[i % LEN(forms)]);
         char *folder = path_join(common.out, name), *mark = path_join(folder, ".mirari");
         struct stat st;
         if (lstat(folder, &st) == 0 && S_ISDIR(st.st_mode) && access(mark, F_OK) == 0) {

@@ -32,6 +32,13 @@ bool is_virt(const char *target)
     return strcmp(target, "virt") == 0;
 }
 
+static const char *const arch_names[] = {"x86_64", "aarch64"};
+
+bool is_foreign(const char *arch)
+{
+    return strcmp(arch, NATIVE_ARCH) != 0;
+}
+
 /* ---- options -----------------------------------------------------------------------------------
  */
 
@@ -41,14 +48,15 @@ int common_option(struct common *common, int argc, char **argv, int *at, const c
         char letter;
         const char *name;
         bool has_value;
-    } options[] = {{'C', "--folder", true},   {'f', "--file", true}, {'t', "--target", true},
-                   {'o', "--out", true},      {'j', "--jobs", true}, {'q', "--quiet", false},
-                   {'v', "--verbose", false}, {'A', "--asan", false}};
+    } options[] = {{'C', "--folder", true},   {'f', "--file", true},  {'t', "--target", true},
+                   {'o', "--out", true},      {'j', "--jobs", true},  {'q', "--quiet", false},
+                   {'v', "--verbose", false}, {'A', "--asan", false}, {'R', "--arch", true}};
     const char *arg = argv[*at], *value = NULL;
     size_t i = 0;
     for (; i < LEN(options); i++) {
         size_t len = strlen(options[i].name);
-        bool is_letter = arg[0] == '-' && arg[1] == options[i].letter && arg[1] != 'A';
+        bool is_letter =
+            arg[0] == '-' && arg[1] == options[i].letter && arg[1] != 'A' && arg[1] != 'R';
         bool is_name = strncmp(arg, options[i].name, len) == 0 &&
                        (arg[len] == '\0' || (arg[len] == '=' && options[i].has_value));
         if (strchr(accepted, options[i].letter) == NULL || (!is_letter && !is_name))
@@ -96,10 +104,32 @@ int common_option(struct common *common, int argc, char **argv, int *at, const c
     case 'v':
         common->verbose = true;
         break;
+    case 'R':
+        common->arch = value;
+        break;
     default:
         common->asan = true;
     }
     return 1;
+}
+
+/* Only images are made for other machines, and only with a compiler that Debian has for it. */
+static bool finish_arch(const struct common *common)
+{
+    bool is_known = false;
+    for (size_t i = 0; i < LEN(arch_names); i++)
+        is_known = is_known || strcmp(common->arch, arch_names[i]) == 0;
+    if (!is_known)
+        complain("unknown architecture \"%s\"; write x86_64 or aarch64%s", common->arch,
+                 did_you_mean(common->arch, arch_names, LEN(arch_names)));
+    else if (is_foreign(common->arch) && !is_virt(common->target))
+        complain("--arch %s: target %s runs on this machine, which is " NATIVE_ARCH "; add -t virt",
+                 common->arch, common->target);
+    else if (is_foreign(common->arch) && strcmp(common->arch, "aarch64") != 0)
+        complain("images for %s are built on such a machine only", common->arch);
+    else
+        return true;
+    return false;
 }
 
 int common_finish(struct common *common)
@@ -115,6 +145,10 @@ int common_finish(struct common *common)
              did_you_mean(common->target, target_names, target_count));
     return EXIT_USAGE;
 known:
+    if (common->arch == NULL)
+        common->arch = NATIVE_ARCH;
+    if (!finish_arch(common))
+        return EXIT_USAGE;
     if (common->out == NULL)
         common->out = path_join(common->folder, "_build");
     if (common->out[0] == '\0') {
@@ -339,7 +373,9 @@ static int crunch_store(const struct common *common, const struct manifest *m,
 void place_of(const struct common *common, const struct manifest *m, struct place *place)
 {
     *place = (struct place){0};
-    char *folder = need_format("%s%s", common->target, common->asan ? "-asan" : "");
+    bool has_arch = common->arch != NULL && is_foreign(common->arch);
+    char *folder = need_format("%s%s%s%s", common->target, has_arch ? "-" : "",
+                               has_arch ? common->arch : "", common->asan ? "-asan" : "");
     place->gen = path_join(common->out, folder);
     place->binary = path_join(place->gen, m->name);
     free(folder);
@@ -421,7 +457,7 @@ int cmd_configure(int argc, char **argv)
     struct manifest manifest;
     struct place place;
     for (int i = 1; i < argc; i++) {
-        int r = common_option(&common, argc, argv, &i, "CftoqA");
+        int r = common_option(&common, argc, argv, &i, "CftoqAR");
         if (r < 0)
             return EXIT_USAGE;
         if (r == 0)

@@ -79,7 +79,7 @@ static void check_libraries(void)
                 libraries[i].package);
     }
     struct sdk sdk;
-    if (sdk_find(&sdk) == 0)
+    if (sdk_find(&sdk, NULL) == 0)
         say(GOOD, "mirari", "headers %s, libraries %s", sdk.include, sdk.libs);
     else
         say(BAD, "mirari", "headers or libraries are missing, see above");

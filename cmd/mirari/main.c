@@ -19,8 +19,10 @@
 #define HELP_FOLDER "  -C, --folder DIR    the appliance's folder (here)\n"
 #define HELP_FILE   "  -f, --file FILE     the manifest (the only *.conf in the folder)\n"
 #define HELP_TARGET "  -t, --target NAME   unix (default), sim or virt\n"
-#define HELP_OUT    "  -o, --out DIR       where results go (DIR/_build)\n"
-#define HELP_QUIET  "  -q, --quiet         only errors\n"
+#define HELP_ARCH                                                                                  \
+    "      --arch NAME     of images (-t virt): x86_64 or aarch64 (that of this machine)\n"
+#define HELP_OUT   "  -o, --out DIR       where results go (DIR/_build)\n"
+#define HELP_QUIET "  -q, --quiet         only errors\n"
 
 struct command {
     const char *name;
@@ -34,22 +36,22 @@ static const struct command commands[] = {
      "  FOLDER              where (./NAME); must not exist, or be empty\n"},
     {"configure", cmd_configure, "[-C DIR] [-f FILE] [-t TARGET] [-o DIR]",
      "check the manifest and write what is made from it",
-     HELP_FOLDER HELP_FILE HELP_TARGET HELP_OUT HELP_QUIET},
+     HELP_FOLDER HELP_FILE HELP_TARGET HELP_ARCH HELP_OUT HELP_QUIET},
     {"build", cmd_build, "[-C DIR] [-f FILE] [-t TARGET] [-o DIR] [-j N]",
      "configure, compile and link what changed",
-     HELP_FOLDER HELP_FILE HELP_TARGET HELP_OUT HELP_QUIET
+     HELP_FOLDER HELP_FILE HELP_TARGET HELP_ARCH HELP_OUT HELP_QUIET
      "  -j, --jobs N        compilers at once (one per processor)\n"
      "  -v, --verbose       show the commands\n"
      "      --asan          with AddressSanitizer (in the source tree only)\n"},
     {"run", cmd_run, "[-C DIR] [-t TARGET] [-d] [OPTION ...] [OPTION OF THE APPLIANCE ...]",
      "build if needed and run",
-     HELP_FOLDER HELP_FILE HELP_TARGET HELP_OUT HELP_QUIET
+     HELP_FOLDER HELP_FILE HELP_TARGET HELP_ARCH HELP_OUT HELP_QUIET
      "  -d, --detach        in the background; see ps, logs, stop\n"
      "      --no-build      run what is there\n"
      "      --dry-run       print the command, run nothing (--print too)\n"
      "Options of a virtual machine (-t virt):\n"
      "      --accel auto|kvm|tcg  KVM if it works (auto), or emulation\n"
-     "      --machine microvm|q35|pc\n"
+     "      --machine microvm|q35|pc (virt for aarch64)\n"
      "      --cpu MODEL     of QEMU: max, host, ...\n"
      "      --disk FILE[,ro]  a disk, raw or qcow2; can be given several times\n"
      "      --gdb[=PORT]    wait for a debugger\n"

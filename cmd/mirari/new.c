@@ -108,7 +108,7 @@ int cmd_new(int argc, char **argv)
     for (int i = 1; i < argc; i++)
         if (argv[i][0] == '-')
             return usage_error("new", argv[i], NULL, 0);
-    if (sdk_find(&sdk) != 0)
+    if (sdk_find(&sdk, NULL) != 0)
         return EXIT_FAIL;
     list_templates(sdk.templates, &names);
     if (argc < 3 || argc > 4) {

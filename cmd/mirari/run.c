@@ -38,7 +38,8 @@ static const char *const run_names[] = {"-C",        "-f",
                                         "--accel",   "--machine",
                                         "--cpu",     "--disk",
                                         "--gdb",     "--qemu",
-                                        "--print",   "--lease-file"};
+                                        "--print",   "--lease-file",
+                                        "--arch"};
 
 static int need_value(struct run *run, const char *name, int argc, char **argv, int *at)
 {
@@ -91,7 +92,7 @@ static int parse_arguments(struct run *run, int argc, char **argv)
                 list_add(&run->verbatim, argv[i]);
             break;
         }
-        int r = common_option(&run->common, argc, argv, &i, "CftoqjvA");
+        int r = common_option(&run->common, argc, argv, &i, "CftoqjvAR");
         if (r < 0)
             return EXIT_USAGE;
         if (r == 0)
@@ -341,7 +342,7 @@ static int check_target(const struct run *run)
                  is_vm ? "" : ", or -t virt");
         return EXIT_USAGE;
     }
-    return 0;
+    return is_vm ? vm_check(run) : 0;
 }
 
 static int prepare(struct run *run)

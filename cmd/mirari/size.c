@@ -356,7 +356,7 @@ static int take_argument(struct request *q, int argc, char **argv, int *at)
                                         "--target", "--out", "--by", "--rows", "-n"};
     const char *arg = argv[*at];
     struct why why;
-    int r = common_option(&q->common, argc, argv, at, "CftoqA");
+    int r = common_option(&q->common, argc, argv, at, "CftoqAR");
     if (r != 0)
         return r < 0 ? EXIT_USAGE : 0;
     bool is_level = strcmp(arg, "--by") == 0;

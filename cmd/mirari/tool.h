@@ -85,12 +85,16 @@ bool program_line(char *const argv[], char *out, size_t size);
 /** Where libraries, headers and templates are, relative to this executable. */
 struct sdk {
     char *include, *templates;
-    char *libs;        /**< folder of lib*.a */
-    char *asan_libs;   /**< folder of their ASan build, or NULL when installed */
-    char *virt_libs;   /**< folder of those for target virt; may not exist */
+    char *libs;      /**< folder of lib*.a */
+    char *asan_libs; /**< folder of their ASan build, or NULL when installed */
+    char *virt_libs; /**< folder of those for target virt; may not exist */
+    char *virt_musl; /**< folder with include/ and lib/ of another architecture's C library, or NULL
+                      */
     char *virt_layout; /**< how an image of target virt is laid out, for the linker */
 };
-int sdk_find(struct sdk *sdk); /**< 0, or complains and returns EXIT_FAIL */
+/** @arch of appliances, NULL: that of this machine. Returns 0, or complains and returns EXIT_FAIL.
+ */
+int sdk_find(struct sdk *sdk, const char *arch);
 
 /* ---- conf.c: syntax ------------------------------------------------------------------------ */
 
@@ -253,6 +257,7 @@ extern const size_t reserved_option_count;
 /** Options that configure, build, run, describe and clean share. */
 struct common {
     const char *folder, *file, *target, *out;
+    const char *arch; /**< of the appliance */
     bool quiet, asan, verbose;
     unsigned jobs;
 };
@@ -263,6 +268,14 @@ int common_finish(struct common *common); /**< defaults; 0 or EXIT_USAGE */
 extern const char *const target_names[];
 extern const size_t target_count;
 bool is_virt(const char *target); /**< a virtual machine */
+
+#if defined(__aarch64__)
+#define NATIVE_ARCH "aarch64"
+#else
+#define NATIVE_ARCH "x86_64"
+#endif
+/** Not that of this machine. */
+bool is_foreign(const char *arch);
 
 /** Where the generated files and the result of a target are. */
 struct place {

@@ -404,7 +404,20 @@ static bool is_there(const char *folder, const char *name)
 
 /* In the tree: FOLDER/mirari with FOLDER/sdk-root, which names the root of the sources.
  * Installed: PREFIX/bin/mirari with PREFIX/include/mirari and PREFIX/lib/mirari. */
-int sdk_find(struct sdk *sdk)
+/* Folders of target virt: those of another architecture have its name behind theirs. */
+static void find_virt(struct sdk *sdk, const char *libs, const char *tree, const char *arch)
+{
+    bool is_other = is_foreign(arch);
+    sdk->virt_libs = need_format("%s/virt%s%s", libs, is_other ? "-" : "", is_other ? arch : "");
+    sdk->virt_layout = tree != NULL ? need_format("%s/target/virt/%s/image.lds", tree, arch)
+                                    : path_join(sdk->virt_libs, "image.lds");
+    char *musl = need_format("%s/musl-%s", libs, arch);
+    sdk->virt_musl = is_there(musl, "lib/libc.a") ? musl : NULL;
+    if (sdk->virt_musl == NULL)
+        free(musl);
+}
+
+int sdk_find(struct sdk *sdk, const char *arch)
 {
     char self[4096];
     ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -423,18 +436,16 @@ int sdk_find(struct sdk *sdk)
         *sdk = (struct sdk){.include = path_join(root.data, "include"),
                             .templates = path_join(root.data, "tools/templates"),
                             .libs = path_join(self, "host"),
-                            .asan_libs = path_join(self, "asan"),
-                            .virt_libs = path_join(self, "virt"),
-                            .virt_layout = path_join(root.data, "target/virt/x86_64/image.lds")};
+                            .asan_libs = path_join(self, "asan")};
+        find_virt(sdk, self, root.data, arch != NULL ? arch : NATIVE_ARCH);
     } else {
         char *slash = strrchr(self, '/');
         if (slash != NULL)
             *slash = '\0';
         *sdk = (struct sdk){.include = path_join(self, "include"),
                             .templates = path_join(self, "share/mirari/templates"),
-                            .libs = path_join(self, "lib/mirari"),
-                            .virt_libs = path_join(self, "lib/mirari/virt"),
-                            .virt_layout = path_join(self, "lib/mirari/virt/image.lds")};
+                            .libs = path_join(self, "lib/mirari")};
+        find_virt(sdk, sdk->libs, NULL, arch != NULL ? arch : NATIVE_ARCH);
     }
     str_free(&root);
     if (!is_there(sdk->include, "mirari/app.h") || !is_there(sdk->libs, "libmirari.a")) {

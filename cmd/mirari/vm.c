@@ -38,7 +38,10 @@
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-static const char *const machines[] = {"microvm", "q35", "pc"};
+/* The last one is of aarch64, the others of x86-64. */
+static const char *const machines[] = {"microvm", "q35", "pc", "virt"};
+#define MACHINE_ARM machines[3]
+#define ARCH_ARM    "aarch64"
 static const char *const accels[] = {"auto", "kvm", "tcg"};
 
 static bool one_of(const char *text, const char *what, const char *const *names, size_t count,
@@ -191,6 +194,31 @@ void vm_words(const struct run *run, struct str *words)
 static const char *first_of(const char *option, const struct field *field, const char *otherwise)
 {
     return option != NULL ? option : field->text != NULL ? field->text : otherwise;
+}
+
+int vm_check(const struct run *run)
+{
+    const char *machine = run->vm_options.machine, *arch = run->common.arch;
+    bool is_arm = strcmp(arch, ARCH_ARM) == 0;
+    if (machine == NULL || (strcmp(machine, MACHINE_ARM) == 0) == is_arm)
+        return 0;
+    complain("run: machine %s is not one of %s; write %s", machine, arch,
+             is_arm ? MACHINE_ARM : "microvm, q35 or pc");
+    return EXIT_USAGE;
+}
+
+/* Machine and processor of the manifest are those of x86-64: the other architecture has one
+ * machine. */
+static void choose_machine(const struct run *run, struct vm *vm)
+{
+    const struct vm_options *options = &run->vm_options;
+    const struct field none = {0}, *machine = &run->manifest.vm.machine,
+                       *cpu = &run->manifest.vm.cpu;
+    bool has_kvm = strcmp(vm->accel, "kvm") == 0;
+    vm->machine = first_of(options->machine, vm->is_arm ? &none : machine,
+                           vm->is_arm ? MACHINE_ARM : machines[0]);
+    vm->is_mmio = vm->is_arm || strcmp(vm->machine, "microvm") == 0;
+    vm->cpu = first_of(options->cpu, vm->is_arm ? &none : cpu, has_kvm ? "host" : "max");
 }
 
 static int choose_accel(struct run *run, struct vm *vm)
@@ -386,8 +414,9 @@ static void add_net_device(const struct run *run, const struct vm *vm, size_t in
 
 static void add_machine(const struct run *run, const struct vm *vm, struct list *argv)
 {
-    static const char *const details[] = {
-        "microvm,rtc=on", "q35,usb=off,vmport=off,sata=off,smbus=off", "pc,usb=off,vmport=off"};
+    static const char *const details[] = {"microvm,rtc=on",
+                                          "q35,usb=off,vmport=off,sata=off,smbus=off",
+                                          "pc,usb=off,vmport=off", "virt,gic-version=max"};
     bool is_shared = false;
     for (size_t i = 0; i < run->manifest.net_count; i++)
         is_shared = is_shared || mode_is(run->manifest.net[i].mode.text, "vhost-user");
@@ -424,8 +453,14 @@ static void make_argv(const struct run *run, const struct vm *vm, bool is_dry, s
         add(argv, "-append", "%s", vm->words.data);
     add(argv, "-chardev", "stdio,id=console,signal=off");
     add(argv, "-serial", "chardev:console");
-    add(argv, "-device", "isa-debug-exit,iobase=0x501,iosize=2");
-    add(argv, "-device", "pvpanic");
+    /* Semihosting for a debugger that is not there: of all calls only the exit has an effect. With
+     * another target the guest could open files of ours. */
+    if (vm->is_arm) {
+        add(argv, "-semihosting-config", "enable=on,target=gdb");
+    } else {
+        add(argv, "-device", "isa-debug-exit,iobase=0x501,iosize=2");
+        add(argv, "-device", "pvpanic");
+    }
     for (size_t i = 0; i < m->net_count; i++) {
         vm_net_args(run, vm, i, is_dry, argv);
         add_net_device(run, vm, i, &bus, argv);
@@ -455,7 +490,8 @@ int vm_prepare(struct run *run)
 {
     struct vm *vm = need(sizeof(*vm));
     run->vm = vm;
-    vm->arch = "x86_64";
+    vm->arch = run->common.arch;
+    vm->is_arm = strcmp(vm->arch, ARCH_ARM) == 0;
     vm->control[0] = vm->control[1] = vm->input = -1;
     for (size_t i = 0; i < LEN(vm->net); i++)
         vm->net[i].fd = -1;
@@ -464,19 +500,17 @@ int vm_prepare(struct run *run)
     bool has_qemu = run->dry_run || path != NULL;
     free(path);
     if (!has_qemu)
-        complain("no %s in PATH; install it: apt-get install qemu-system-x86", program);
+        complain("no %s in PATH; install it: apt-get install qemu-system-%s", program,
+                 vm->is_arm ? "arm" : "x86");
     free(program);
     if (!has_qemu)
         return EXIT_FAIL;
-    vm->machine = first_of(run->vm_options.machine, &run->manifest.vm.machine, machines[0]);
-    vm->is_mmio = strcmp(vm->machine, "microvm") == 0;
     int r = choose_accel(run, vm);
     if (r == 0)
         r = choose_disks(run, vm);
     if (r != 0)
         return r;
-    bool has_kvm = strcmp(vm->accel, "kvm") == 0;
-    vm->cpu = first_of(run->vm_options.cpu, &run->manifest.vm.cpu, has_kvm ? "host" : "max");
+    choose_machine(run, vm);
     vm_net_plan(run, vm);
     vm_net_words(run, &vm->words);
     vm_words(run, &vm->words);
@@ -513,7 +547,9 @@ void vm_finish(struct vm *vm)
     }
 }
 
-int vm_status(int status)
+int vm_status(const struct vm *vm, int status)
 {
+    if (vm->is_arm)
+        return status;
     return status & 1 ? status >> 1 : status;
 }

@@ -60,6 +60,7 @@ struct vm_net {
 struct vm {
     const char *arch, *machine, *accel, *cpu; /**< what was chosen */
     bool is_mmio;                             /**< devices of virtio-mmio, not PCI */
+    bool is_arm;                              /**< arch is aarch64 */
     struct list disks;
     struct vm_net net[MANIFEST_NETS_MAX];
     struct list shown;   /**< the command without the descriptors that only we can give */
@@ -72,6 +73,8 @@ struct vm {
 
 /** Is the option one of ours (machine, disks, ...)? Takes it. 1 taken, 0 not one, -1 bad. */
 int vm_option(struct vm_options *options, int argc, char **argv, int *at);
+/** Do machine and architecture fit? Returns 0 or an exit status after a message. */
+int vm_check(const struct run *run);
 /** Decide everything; run->vm and vm->shown are made. Returns 0 or an exit status after a message.
  */
 int vm_prepare(struct run *run);
@@ -85,7 +88,7 @@ void str_guest_word(struct str *str, const char *word);
 /** Words of the options that the guest sees, beginning at the appliance's own. */
 void vm_words(const struct run *run, struct str *words);
 /** Exit status of the tool for that of QEMU, which began to run the guest. */
-int vm_status(int status);
+int vm_status(const struct vm *vm, int status);
 
 /* ---- vm_net.c -------------------------------------------------------------------------------- */
 

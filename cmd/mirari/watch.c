@@ -385,7 +385,7 @@ static int machine_status(const struct watch *w, int status)
     if (w->qmp.has_panicked)
         complain("\"%s\" panicked", name);
     if ((status & 1) != 0)
-        return vm_status(status);
+        return vm_status(w->run->vm, status);
     if (w->qmp.end == VM_END_RESET) {
         complain("the virtual machine of \"%s\" reset itself: a fault while it handled a fault, or "
                  "too little memory to start",
@@ -396,7 +396,7 @@ static int machine_status(const struct watch *w, int status)
         return 128 + w->last_signal;
     if (w->qmp.has_panicked)
         return EXIT_CRASH;
-    return w->qmp.end == VM_END_FORCED ? 128 + SIGTERM : vm_status(status);
+    return w->qmp.end == VM_END_FORCED ? 128 + SIGTERM : vm_status(w->run->vm, status);
 }
 
 /* Exit status of the tool for the end of its appliance. */

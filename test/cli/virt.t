@@ -45,8 +45,16 @@ dry ' -netdev socket,id=one,connect=127.0.0.1:99 ' 'another machine' --net socke
 dry ' -netdev stream,id=one,server=off,addr.type=unix,addr.path=/run/s ' 'a stream' --net socket:/run/s
 dry ' -object filter-dump,id=two.pcap,netdev=two,file=x.pcap ' 'a capture' --pcap two=x.pcap
 dry ',mac=02:00:00:00:00:07,host_mtu=9000,' 'hardware address and MTU' --mac 02:00:00:00:00:07 --mtu 9000
+dry ' -machine virt,gic-version=max -accel tcg -cpu max -m 32M .* -semihosting-config enable=on,target=gdb ' 'the other architecture' \
+    --arch aarch64
+has 'qemu-system-aarch64 .* -device virtio-net-device,netdev=one,[^ ]*,bus=virtio-mmio-bus.0 ' 'its network'
+has_not 'isa-debug-exit|pvpanic|romfile' 'nothing of a PC'
 check 'and nothing is built' test ! -e net/_build
-wrong 'unknown machine "q53"; write microvm, q35 or pc; did you mean "q35"' 'a bad machine' --machine q53
+wrong 'unknown machine "q53"; write microvm, q35, pc or virt; did you mean "q35"' 'a bad machine' --machine q53
+wrong 'machine q35 is not one of aarch64; write virt' 'a machine of the other architecture' --arch aarch64 --machine q35
+wrong 'machine virt is not one of x86_64' 'and the other way round' --arch x86_64 --machine virt
+wrong 'unknown architecture "arm64"; write x86_64 or aarch64' 'a bad architecture' --arch arm64
+wrong 'target unix runs on this machine' 'another architecture without a machine' --arch aarch64 -t unix
 wrong 'unknown accelerator "hvf"' 'a bad accelerator' --accel hvf
 wrong 'is not a processor' 'a bad processor' --cpu 'a b'
 wrong 'takes a port' 'a bad port for the debugger' --gdb=x

@@ -13,6 +13,11 @@ install: all ## Install to PREFIX (/usr/local)
 	install -m 644 $(LIBS_host) $(I)/lib/mirari
 	if [ -e $(B)/virt/libmirari-virt.a ]; then install -d $(I)/lib/mirari/virt && \
 	  install -m 644 $(LIBS_virt) target/virt/$(ARCH)/image.lds $(I)/lib/mirari/virt; fi
+	if [ -e $(B)/virt-aarch64/libmirari-virt.a ]; then install -d $(I)/lib/mirari/virt-aarch64 && \
+	  install -m 644 $(LIBS_virt-aarch64) target/virt/aarch64/image.lds $(I)/lib/mirari/virt-aarch64; fi
+	if [ -e $(B)/musl-aarch64/lib/libc.a ]; then install -d $(I)/lib/mirari/musl-aarch64/lib && \
+	  install -m 644 $(B)/musl-aarch64/lib/libc.a $(I)/lib/mirari/musl-aarch64/lib && \
+	  cp -r $(B)/musl-aarch64/include $(I)/lib/mirari/musl-aarch64/; fi
 	cp -r tools/templates $(I)/share/mirari/
 	install -m 644 docs/man/*.1 $(I)/share/man/man1
 	install -m 644 docs/man/*.5 $(I)/share/man/man5

@@ -7,6 +7,9 @@ TOOL_LIBS := -lz -lbrotlienc -lcrypto
 VIRT_APP_CFLAGS  := -fPIE -ffreestanding -nostdinc -fstack-protector-strong $(CFLAGS_virt_$(ARCH))
 VIRT_APP_LDFLAGS := -static-pie -nostdlib -Wl,--no-dynamic-linker -Wl,-z,text -Wl,-z,pack-relative-relocs \
                     -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack
+# The same with the cross compiler; its linker does not pack relocations.
+VIRT_APP_CFLAGS_aarch64  := $(filter-out $(CFLAGS_virt_$(ARCH)),$(VIRT_APP_CFLAGS)) $(CFLAGS_virt_aarch64)
+VIRT_APP_LDFLAGS_aarch64 := $(filter-out %pack-relative-relocs,$(VIRT_APP_LDFLAGS))
 
 .PHONY: all tool simtool examples demo clean doctor deps help
 # The libraries of target virt only where there is a C library for it.
@@ -18,6 +21,7 @@ define tool_rules
 $(B)/$(1)/libtool.a: $(call objs,$(1),$(filter-out %/main.c,$(TOOL_C)))
 $(B)/$(1)/cmd/mirari/build.o: EXTRA_CFLAGS = -DMIR_HOST_LIBS='"$$(HOST_LIBS)"' \
   -DMIR_VIRT_CFLAGS='"$$(VIRT_APP_CFLAGS)"' -DMIR_VIRT_LDFLAGS='"$$(VIRT_APP_LDFLAGS)"' \
+  -DMIR_VIRT_CFLAGS_AARCH64='"$$(VIRT_APP_CFLAGS_aarch64)"' -DMIR_VIRT_LDFLAGS_AARCH64='"$$(VIRT_APP_LDFLAGS_aarch64)"' \
   -DMIR_MUSL_INCLUDE='"$$(MUSL_INCLUDE)"' -DMIR_MUSL_LIB='"$$(MUSL_LIB)"'
 $(B)/$(1)/cmd/mirari/main.o: EXTRA_CFLAGS = -DMIR_VERSION='"$$(VERSION)"'
 $(B)/$(1)/test/unit/conf_test $(B)/$(1)/test/fuzz/manifest_fuzz: $(B)/$(1)/libtool.a
