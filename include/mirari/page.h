@@ -107,6 +107,19 @@ static inline void *mir_page_pool_arena(const struct mir_page_pool *pool, size_t
     return pool->arena;
 }
 
+/**
+ * mir_page_pool_take_end() - a page from the end of the arena, for good.
+ *
+ * For a target whose stacks grow: it may be called in the middle of any other call of the pool, in
+ * the same thread. So it takes only what was never handed out, and leaves the last runs of that.
+ * The page never comes back; the pool is smaller from now on.
+ *
+ * Returns the page, or NULL.
+ * Cost    O(1)
+ * Source  none
+ */
+void *mir_page_pool_take_end(struct mir_page_pool *pool);
+
 /** Make the @nth next allocation fail (1 = the next one); 0 = none. For tests. */
 void mir_page_pool_fail_at(struct mir_page_pool *pool, uint64_t nth);
 

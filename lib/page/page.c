@@ -46,6 +46,17 @@ size_t mir_page_pool_free_bytes(const struct mir_page_pool *pool)
     return pool->arena_size - pool->used_bytes;
 }
 
+void *mir_page_pool_take_end(struct mir_page_pool *pool)
+{
+    /* What is interrupted may have looked at the end already, and be about to take a run and the
+     * page of its descriptor in front of it. */
+    size_t margin = 2 * MIR_PAGE_RUN_MAX * MIR_PAGE_SIZE;
+    if (pool->arena_size < pool->fresh_at + margin)
+        return NULL;
+    pool->arena_size -= MIR_PAGE_SIZE;
+    return pool->arena + pool->arena_size;
+}
+
 void mir_page_pool_fail_at(struct mir_page_pool *pool, uint64_t nth)
 {
     pool->fail_at = nth;

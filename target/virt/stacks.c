@@ -5,11 +5,11 @@
  *     nothing  64 KiB                            1 MiB
  *
  * A stack begins with its uppermost pages present. Touching one below is a page fault, which puts a
- * page there out of a reserve and goes on: as on unix a stack costs what was used of it. The fault
- * can come in the middle of anything, so nothing is allocated then; the reserve is filled up
- * before every wait, and the page tables are there since the stack was first handed out. A fault
- * with the reserve empty is reported as a crash that says so: it holds 1 MiB where there is memory,
- * a 64th of the pool else.
+ * page there and goes on: as on unix a stack costs what was used of it. The fault can come in the
+ * middle of anything, the page pool included, so the page comes from the end of the pool's memory
+ * as long as there is some that was never used, and then from a small reserve, which is filled up
+ * before every wait. With that empty too, it is a crash that says so. The page tables are there
+ * since the stack was first handed out.
  *
  * Below each stack is a page that never gets memory, so an overflow is a fault that the crash
  * report recognises. Free stacks are kept last in, first out. One that comes back keeps its
@@ -24,8 +24,8 @@
 #define SMALL_COUNT 1024u
 #define LARGE_SIZE  ((size_t)1 << 20)
 #define LARGE_COUNT 16u
-#define READY_MAX   256u /* pages in the reserve: one large stack */
-#define READY_PART  64u  /* of the pool, if that is less */
+#define READY_MAX   64u /* pages in the reserve */
+#define READY_PART  64u /* of the pool, if that is less */
 #define READY_RUN   4u
 
 struct stack_class {
@@ -50,24 +50,30 @@ static struct stack_class classes[] = {
 static struct mir_page_pool *pool;
 static struct ready_page *ready;
 static uint32_t ready_count, ready_wanted;
+static volatile bool is_changing; /* the reserve */
 
 /* ---- the reserve ----------------------------------------------------------------------------- */
 
+/* A stack could grow in the middle of these: it keeps away from the list then. */
 static void put_ready(void *page)
 {
     struct ready_page *entry = page;
+    is_changing = true;
     entry->next = ready;
     ready = entry;
     ready_count++;
+    is_changing = false;
 }
 
-static void *take_ready(void)
+static void *take_page(void)
 {
-    struct ready_page *entry = ready;
+    struct ready_page *entry = is_changing ? NULL : ready;
     if (entry == NULL)
-        return NULL;
+        return mir_page_pool_take_end(pool);
+    is_changing = true;
     ready = entry->next;
     ready_count--;
+    is_changing = false;
     return entry;
 }
 
@@ -97,7 +103,7 @@ static bool make_present(uint8_t *base, size_t size)
     for (uint8_t *at = base + size - KEPT; at < base + size; at += PAGE) {
         if (mir__arch_is_mapped(at))
             continue;
-        void *page = take_ready();
+        void *page = take_page();
         if (page == NULL)
             return false;
         mir__arch_map_page(at, page);
@@ -207,7 +213,7 @@ bool mir__stacks_grow(uintptr_t address)
     if (top == 0 || mir__stacks_is_guard(address) || mir__arch_is_mapped(at) ||
         !mir__arch_is_mapped((const uint8_t *)top - PAGE))
         return false;
-    void *page = take_ready();
+    void *page = take_page();
     if (page == NULL)
         return false;
     mir__arch_map_page(at, page);

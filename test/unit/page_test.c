@@ -569,6 +569,27 @@ static void check_dies(const char *what, void (*mistake)(void))
     check_int(WTERMSIG(status), ==, SIGABRT);
 }
 
+static void test_take_end(void)
+{
+    struct mir_io_page *page;
+    uint8_t *last = arena + 63 * MIR_PAGE_SIZE;
+    setup(64);
+    tap_case("pages from the end are gone for good, one below the other");
+    check(mir_page_pool_take_end(&pool) == last);
+    check(mir_page_pool_take_end(&pool) == last - MIR_PAGE_SIZE);
+    check_int(mir_page_pool_free_bytes(&pool), ==, 62 * MIR_PAGE_SIZE);
+    tap_case("the last runs are left to whoever is being interrupted");
+    unsigned taken = 0;
+    while (mir_page_pool_take_end(&pool) != NULL)
+        taken++;
+    check_int(taken, ==, 62 - 2 * MIR_PAGE_RUN_MAX + 1);
+    tap_case("what is left is still handed out, and nothing beyond");
+    for (taken = 0; (page = take(MIR_PAGE_SIZE, MIR_PAGE_OVERWRITE)) != NULL; taken++)
+        check(page->base + MIR_PAGE_SIZE <= arena + pool.arena_size);
+    check_int(taken, >, 16);
+    check(mir_page_pool_take_end(&pool) == NULL);
+}
+
 int main(int argc, char **argv)
 {
     tap_begin("page");
@@ -581,6 +602,7 @@ int main(int argc, char **argv)
     test_limits();
     test_object_pool();
     test_pool_gives_back();
+    test_take_end();
     test_random(seed);
     check_dies("a page released twice", release_twice);
     check_dies("a reference on a released page", acquire_released);

@@ -60,7 +60,7 @@ $(B)/$(1)/.flags: FORCE
 $(B)/$(1)/lib/%.o: lib/%.c $(B)/$(1)/.flags
 	@mkdir -p $$(@D)
 	@$$(if $$(V),,echo "  CC $(1) $$<")
-	$$(Q)$$(CC_$(1)) $$(or $$(CPPFLAGS_$(1)),$$(CPPFLAGS_ALL)) $$(CFLAGS_$(1)) $$(CFLAGS_LIB) -MMD -MP -c -o $$@ $$<
+	$$(Q)$$(CC_$(1)) $$(or $$(CPPFLAGS_$(1)),$$(CPPFLAGS_ALL)) $$(CFLAGS_$(1)) $$(CFLAGS_LIB) $$(EXTRA_CFLAGS) -MMD -MP -c -o $$@ $$<
 $(B)/$(1)/lib/%.o: lib/%.S $(B)/$(1)/.flags
 	@mkdir -p $$(@D)
 	@$$(if $$(V),,echo "  AS $(1) $$<")

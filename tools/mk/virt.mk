@@ -9,7 +9,8 @@
 # $(B)/musl-aarch64. Without it images link as well, if their application needs no C library.
 #
 # Position-independent, because the image moves itself to a random address. Interrupts use the stack
-# they find, so nothing may be kept below the stack pointer. target/virt/README.md has the link line.
+# they find, so nothing may be kept below the stack pointer. Call chains are followed by frame pointers;
+# what debuggers unwind by is not loaded. target/virt/README.md has the link line.
 
 MUSL_INCLUDE ?= /usr/include/$(ARCH)-linux-musl
 MUSL_LIB     ?= /usr/lib/$(ARCH)-linux-musl
@@ -21,6 +22,7 @@ CFLAGS_virt_aarch64 := -mstack-protector-guard=global -mno-outline-atomics
 define virt_rules
 CFLAGS_$(1) := -O2 $(CFLAGS_ALL) -fPIE -ffreestanding -nostdinc \
                -isystem $(shell $(3) -print-file-name=include 2>/dev/null) -isystem $(5) \
+               -fno-asynchronous-unwind-tables -fno-unwind-tables \
                -fstack-protector-strong -ffunction-sections -fdata-sections $(CFLAGS_virt_$(2))
 CC_$(1) := $(3)
 $$(eval $$(call variant_rules,$(1)))
@@ -30,6 +32,10 @@ $(B)/$(1)/%.o: %.S $(B)/$(1)/.flags
 	$$(Q)$$(CC_$(1)) $$(CPPFLAGS_ALL) $$(CFLAGS_$(1)) -MMD -MP -c -o $$@ $$<
 
 $$(call objs,$(1),$(DEV_P_C)): EXTRA_CFLAGS += -fno-builtin
+# Start and command line run once: small is better than fast.
+$$(call objs,$(1),$$(call find_src,lib/app) lib/base/format.c lib/base/log.c lib/base/date.c \
+  $(filter-out %/poll.c %/net.c,$(wildcard target/virt/*.c)) \
+  $(filter-out %/irq.c %/clock.c,$(wildcard target/virt/$(2)/*.c))): EXTRA_CFLAGS += -Os
 # It sets the canary up; handlers of interrupts and exceptions do not save vector registers.
 $(B)/$(1)/target/virt/$(2)/boot.o: EXTRA_CFLAGS += -fno-stack-protector
 $(B)/$(1)/target/virt/$(2)/irq.o $(B)/$(1)/target/virt/$(2)/traps.o: EXTRA_CFLAGS += -mgeneral-regs-only

@@ -13,7 +13,7 @@ bool mir__arch_random(uint64_t *value)
 {
     bool has_seed = mir__cpuid(0, 0).a >= 7 && (mir__cpuid(7, 0).b >> 18 & 1) != 0;
     bool has_rand = mir__cpuid(1, 0).c >> 30 & 1;
-    uint64_t v;
+    uint64_t v = 0;
     bool is_good = false;
     for (unsigned i = 0; i < ATTEMPTS && has_seed && !is_good; i++)
         __asm__ volatile("rdseed %0" : "=r"(v), "=@ccc"(is_good));

@@ -1,0 +1,318 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""Images for x86-64 boot on microvm, q35 and pc: statuses, crash reports, the end, memory, time, sleep.
+
+The images are compiled here; QEMU runs them by TCG, so no machine lacks what is tested. Sleeping is measured on QEMU's own
+CPU time.
+"""
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(ROOT, os.environ.get("MIRARI_BUILD") or os.environ.get("B", "build"))
+MUSL = "/usr/include/x86_64-linux-musl"
+QEMU = "qemu-system-x86_64"
+MACHINES = ("microvm", "q35", "pc")
+WAIT_S = 60
+OUT = os.path.join(BUILD, "boot")
+STATUS = ["-device", "isa-debug-exit,iobase=0x501,iosize=2"]
+USAGE, UNAVAILABLE, CRASH, FORCED = 64, 69, 70, 75
+count = failed = 0
+
+
+def report(good, name, *notes):
+    global count, failed
+    count += 1
+    failed += not good
+    print(f"{'ok' if good else 'not ok'} {count} - {name}")
+    for note in notes if not good else ():
+        print("\n".join("# " + line for line in str(note).splitlines()))
+    sys.stdout.flush()
+    return good
+
+
+def skip_all(reason):
+    print(f"1..0 # SKIP {reason}")
+    sys.exit(0)
+
+
+def run(*words):
+    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
+    done = subprocess.run(words, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        report(False, "command: " + " ".join(words), done.stdout)
+        print(f"1..{count}")
+        sys.exit(1)
+    return done.stdout
+
+
+# ---- images ----------------------------------------------------------------------------------------------------------
+
+def build(folder):
+    """The image of the appliance in FOLDER, which has one source."""
+    name = os.path.basename(folder)
+    image = os.path.join(OUT, name)
+    run(os.path.join(BUILD, "mirari"), "configure", "-q", "-C", folder, "-o", os.path.join(OUT, name + ".out"))
+    objects = []
+    for source in (os.path.join(folder, "main.c"), os.path.join(OUT, name + ".out", "unix", "manifest.c")):
+        objects.append(os.path.join(OUT, f"{name}-{os.path.basename(source)}.o"))
+        include = run("gcc", "-print-file-name=include").strip()
+        run("gcc", "-std=gnu11", "-O2", "-g", "-fPIE", "-ffreestanding", "-nostdinc", "-isystem", include, "-isystem", MUSL,
+            "-Iinclude", "-fstack-protector-strong", "-fno-omit-frame-pointer", "-ffunction-sections", "-fdata-sections",
+            "-mno-red-zone", "-fcf-protection=none", "-c", "-o", objects[-1], source)
+    run("tools/link-virt", "-b", os.path.join(BUILD, "virt"), "-o", image, *objects)
+    return image
+
+
+# ---- machines --------------------------------------------------------------------------------------------------------
+
+class Machine:
+    """A virtual machine with its console on a pipe and QMP on a socket."""
+
+    def __init__(self, image, words, machine="microvm", memory=32, cpu="max", more=STATUS):
+        self.folder = tempfile.TemporaryDirectory()
+        qmp = os.path.join(self.folder.name, "qmp")
+        self.qemu = subprocess.Popen(
+            [QEMU, "-accel", "tcg", "-M", machine, "-cpu", cpu, "-m", str(memory), "-nodefaults", "-no-user-config", "-no-reboot",
+             "-display", "none", "-chardev", "stdio,id=c,signal=off", "-serial", "chardev:c", "-qmp",
+             f"unix:{qmp},server=on,wait=off", *more, "-kernel", image, "-append", words],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.qmp_path = qmp
+        self.qmp = None
+        self.text = ""
+
+    def wait_for(self, pattern):
+        """Read the console until it has said PATTERN."""
+        end = time.monotonic() + WAIT_S
+        os.set_blocking(self.qemu.stdout.fileno(), False)
+        while not re.search(pattern, self.text):
+            data = self.qemu.stdout.read()
+            if data == b"" or time.monotonic() > end:
+                return False
+            self.text += (data or b"").decode(errors="replace")
+            if data is None:
+                time.sleep(0.005)
+        return True
+
+    def ask(self, command):
+        if self.qmp is None:
+            connection = socket.socket(socket.AF_UNIX)
+            connection.settimeout(WAIT_S)
+            connection.connect(self.qmp_path)
+            self.qmp = connection.makefile("rw")
+            self.qmp.readline()
+            self.ask("qmp_capabilities")
+        try:
+            self.qmp.write(json.dumps({"execute": command}) + "\n")
+            self.qmp.flush()
+            while "return" not in (answer := json.loads(self.qmp.readline() or '{"return": {}}')):
+                if "error" in answer:
+                    return answer
+            return answer["return"]
+        except ConnectionError:
+            return {}  # it ended so fast that nothing was left to answer
+
+    def events(self):
+        """Names of the events until QEMU ends."""
+        names = []
+        try:
+            for line in self.qmp:
+                names.append(json.loads(line).get("event"))
+        except ConnectionError:
+            pass
+        return names
+
+    def type(self, data):
+        self.qemu.stdin.write(data)
+        self.qemu.stdin.flush()
+
+    def cpu_s(self):
+        fields = open(f"/proc/{self.qemu.pid}/stat").read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def end(self):
+        """The exit status of the appliance, None if it was none of its own."""
+        os.set_blocking(self.qemu.stdout.fileno(), True)
+        try:
+            rest, _ = self.qemu.communicate(timeout=WAIT_S)
+        except subprocess.TimeoutExpired:
+            self.qemu.kill()
+            rest, _ = self.qemu.communicate()
+            self.text += "(does not end)\n"
+        self.text += rest.decode(errors="replace")
+        if self.qmp is not None:
+            self.qmp.close()
+        self.folder.cleanup()
+        return self.qemu.returncode >> 1 if self.qemu.returncode & 1 else None
+
+
+def boot(image, words, **how):
+    machine = Machine(image, words, **how)
+    return machine.end(), machine.text
+
+
+# ---- tests -----------------------------------------------------------------------------------------------------------
+
+def test_hello(hello):
+    size = os.path.getsize(hello)
+    report(size <= 60 * 1024, f"hello has {size} bytes, 60 KiB at most")
+    for machine in MACHINES:
+        began = time.monotonic()
+        status, text = boot(hello, "--times 1", machine=machine)
+        report(status == 0 and text.startswith("Hello from Mirari\nended: 0."),
+               f"hello on {machine}: {time.monotonic() - began:.2f} s with QEMU's own start", status, text)
+    status, text = boot(hello, r'--times 1 --greeting "Good   day, \"you\""')
+    report(status == 0 and 'Good   day, "you"\n' in text, "words of the command line can have blanks and quotes", text)
+    status, text = boot(hello, "--tims 1")
+    report(status == USAGE and "--times" in text, "a wrong option: status 64, and what was meant", status, text)
+    status, text = boot(hello, '--greeting "no end')
+    report(status == USAGE and "quote" in text, "a quote that does not end", status, text)
+    status, text = boot(hello, "--times 1 --greeting " + "x" * 5000)
+    report(status == USAGE and "4,095" in text, "a command line that is too long", status, text)
+    status, text = boot(hello, "--times 1 virtio_mmio.device=512@0xfeb00000:12")
+    report(status == 0, "words about devices are not the appliance's", status, text)
+    status, text = boot(hello, "--help")
+    report(status == 0 and "--greeting" in text, "--help", text)
+    status, text = boot(hello, "--times 1", cpu="qemu64")
+    report(status == 0 and "no source of random numbers" in text, "a CPU without random numbers is warned about", text)
+
+
+def test_end(faults):
+    status, text = boot(faults, "--status 17")
+    report(status == 17, "an exit status of the appliance's own", status, text)
+    for machine in MACHINES:
+        m = Machine(faults, "--status 17", machine=machine, more=[])
+        began = time.monotonic()
+        m.end()
+        report(m.qemu.returncode == 0 and time.monotonic() - began < WAIT_S / 2,
+               f"{machine} without a way to tell a status powers off", m.qemu.returncode, m.text)
+
+
+CHAIN = r"(?s).*#\d+ mir_app_main\+0x.*#\d+ mir__task_main\+0x"
+FAULTS = {  # mode -> what the report must say
+    "read": r"page fault, read of address 0x10, in task main\n" + CHAIN,
+    "write": r"page fault, write to address 0x10, in task main\n" + CHAIN,
+    "call": r"page fault, call of address 0x0, in task main\n" + CHAIN,
+    "code": r"page fault, write to address 0xffff\w+, in task main\n" + CHAIN,
+    "data": r"page fault, call of address 0xffff\w+, in task main\n" + CHAIN,
+    "stack": r"stack overflow in task main\n(?s).*#0 recurse\+0x.*#1 recurse\+0x",
+    "double": r"double fault in task main\n" + CHAIN,
+    "invalid": r"bad instruction in task main\n(?s).*#0 mir_app_main.*#\d+ mir__task_main",
+    "smash": r"a buffer on the stack was written beyond its end\n(?s).*#\d overrun\+0x",
+    "assert": r"main\.c:\d+: assertion failed: zero == 1 \(0, 1\)\n" + CHAIN,
+}
+
+
+def test_crashes(faults):
+    for machine in MACHINES:
+        for mode, pattern in FAULTS.items():
+            if machine != "microvm" and mode not in ("write", "stack"):
+                continue
+            status, text = boot(faults, f"--mode {mode}", machine=machine)
+            flat = re.sub(r"\(\?s\)", "", pattern)
+            report(status == CRASH and re.search(flat, text, re.S) is not None, f"crash on {machine}: {mode}", status, text)
+    places = {re.search(r"rip (\w+) rsp (\w+)", boot(faults, "--mode read")[1]).groups() for _ in range(3)}
+    report(len({p[0] for p in places}) == 3 and len({p[1] for p in places}) == 3,
+           "code and stacks are elsewhere after every boot", places)
+    m = Machine(faults, "--mode spin", machine="q35")
+    report(m.wait_for("ready") and m.ask("inject-nmi") == {} and m.end() == CRASH and
+           re.search("non-maskable irq in task main" + re.sub(r"\(\?s\)", "", CHAIN), m.text, re.S) is not None,
+           "a non-maskable interrupt shows where an appliance hangs", m.text)
+    m = Machine(faults, "--mode idle", machine="q35", more=STATUS + ["-device", "pvpanic", "-action", "panic=none"])
+    m.wait_for("ready")
+    m.ask("inject-nmi")
+    events = m.events()
+    report(m.end() == CRASH and "GUEST_PANICKED" in events, "the host hears of a crash by pvpanic", events, m.text)
+
+
+def test_memory(hello, faults):
+    for machine in MACHINES:
+        status, text = boot(hello, "--times 1", machine=machine, memory=8)
+        report(status == 0, f"{machine} with 8 MiB", status, text)
+    for mode in ("deep", "burst", "aligned", "tasks"):
+        status, text = boot(faults, f"--mode {mode}", memory=8)
+        report(status == 0, f"stacks that grow, with 8 MiB: {mode}", status, text)
+    status, text = boot(hello, "--times 1 --log target=info", machine="q35", memory=5120)
+    kib = re.search(r"memory_kib=(\d+)", text)
+    report(status == 0 and kib is not None and int(kib[1]) > 2 << 20, "5 GiB: the larger part is used", status, text)
+    status, text = boot(hello, "--times 1", memory=2)
+    report(status == 0, "microvm with 2 MiB", status, text)
+
+
+def stop(faults, machine, mode, how, times):
+    """Ask for the end TIMES times; status and console."""
+    m = Machine(faults, f"--mode {mode} --log target=info", machine=machine)
+    m.wait_for("ready")
+    for i in range(times):
+        how(m)
+        m.wait_for("asked" if i == 0 else "ended")
+    return m.end(), m.text
+
+
+def test_stop(faults):
+    def press(m):
+        m.ask("system_powerdown")
+
+    def ctrl_c(m):
+        m.type(b"noise\x03")
+
+    for machine in MACHINES:
+        status, text = stop(faults, machine, "idle", press, 1)
+        report(status == 0 and "power button" in text and "ended: " in text, f"power button on {machine}", status, text)
+        status, text = stop(faults, machine, "idle", ctrl_c, 1)
+        report(status == 0 and "Ctrl-C" in text and "ended: " in text, f"Ctrl-C on the console of {machine}", status, text)
+    for name, how in (("power button", press), ("Ctrl-C", ctrl_c)):
+        status, text = stop(faults, "q35", "stubborn", how, 2)
+        report(status == FORCED, f"{name} twice forces the end", status, text)
+
+
+def test_time(faults):
+    for machine in MACHINES:
+        # A wall clock of its own, so that the host's says nothing.
+        status, text = boot(faults, "--mode clock", machine=machine, more=STATUS + ["-rtc", "base=2031-02-03T04:05:06"])
+        said = re.search(r"wall (\d+) slept (\d+)", text)
+        want = 1927857906  # date -u -d '2031-02-03 04:05:06' +%s
+        report(said is not None and want - 1 <= int(said[1]) <= want + WAIT_S and 300000 <= int(said[2]) < 5000000,
+               f"wall clock and sleep on {machine}", status, text)
+
+
+def test_idle(faults):
+    for machine in ("microvm", "q35"):
+        m = Machine(faults, "--mode idle", machine=machine)
+        m.wait_for("ready")
+        time.sleep(0.3)  # QEMU's own start ends
+        cpu, began = m.cpu_s(), time.monotonic()
+        time.sleep(3)
+        used, passed = m.cpu_s() - cpu, time.monotonic() - began
+        m.ask("system_powerdown")
+        report(m.end() == 0 and used <= passed / 100, f"idle on {machine}: {100 * used / passed:.2f} % of a core, 1 % at most", m.text)
+
+
+def main():
+    if os.uname().machine != "x86_64":
+        skip_all("images are compiled with this machine's compiler, which is not for x86-64")
+    for program, package in ((QEMU, "qemu-system-x86"), (MUSL, "musl-dev")):
+        if shutil.which(program) is None and not os.path.exists(program):
+            skip_all(f"{program} is not here: apt install {package}")
+    os.makedirs(OUT, exist_ok=True)
+    run("make", "-s", "B=" + BUILD, "virt", "tool")
+    hello, faults = build("examples/hello"), build("test/boot/faults")
+    test_hello(hello)
+    test_end(faults)
+    test_crashes(faults)
+    test_memory(hello, faults)
+    test_stop(faults)
+    test_time(faults)
+    test_idle(faults)
+    print(f"1..{count}")
+    return 1 if failed else 0
+
+
+sys.exit(main())
