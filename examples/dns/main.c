@@ -146,11 +146,11 @@ static void print_statistics(const struct mir_dns_server *server)
     mir_app_print(app,
                   "dns: %llu questions by UDP, %llu by TCP, %llu answered ready, %llu made, "
                   "%llu no such name, %llu truncated, %llu refused, %llu malformed, "
-                  "%llu limited, %llu transfers\n",
+                  "%llu limited, %llu transfers, %llu notices heard\n",
                   number(s.queries_udp), number(s.queries_tcp), number(s.answered_ready),
                   number(s.answered_made), number(s.nxdomain), number(s.truncated),
                   number(s.refused), number(s.formerr), number(s.dropped_rate + s.slipped),
-                  number(s.transfers));
+                  number(s.transfers), number(s.notify_answered));
 }
 
 static int serve(void)

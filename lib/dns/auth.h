@@ -245,7 +245,7 @@ const struct mir__auth_body *mir__auth_build(struct mir_dns_server *server,
                                              const struct mir__auth_question *question);
 /** The set that answers ANY; NULL: the name has none. */
 const struct mir__zone_set *mir__auth_any(const struct mir__zone_node *node);
-/** Where an alias leads in its zone, at last. False: out of it, or by way of a DNAME. */
+/** Where an alias leads in its zone: to its end, or to a DNAME. False: out of it, or round. */
 bool mir__auth_chain_end(const struct mir_dns_zone *zone, const struct mir__zone_node *node,
                          struct mir__zone_found *found);
 

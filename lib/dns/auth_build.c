@@ -196,7 +196,8 @@ static bool step_renamed(struct build *b)
     if (!mir__auth_write_record(b->w, 0, b->owner, &set, alias, dname->ttl_s))
         return false;
     b->w->end_count = ends; /* what it remembers goes with these bytes */
-    return b->q->type != MIR_DNS_CNAME && follow(b, made, front + target_len);
+    bool is_asked = b->q->type == MIR_DNS_CNAME || b->q->type == MIR_DNS_ANY;
+    return !is_asked && follow(b, made, front + target_len);
 }
 
 static void answer(struct build *b)
@@ -286,7 +287,7 @@ bool mir__auth_chain_end(const struct mir_dns_zone *zone, const struct mir__zone
         if (found->kind == MIR__ZONE_IS_NODE || found->kind == MIR__ZONE_IS_WILDCARD)
             alias = mir__zone_set_of(found->node, MIR_DNS_CNAME);
         if (alias == NULL)
-            return found->kind != MIR__ZONE_IS_RENAMED;
+            return true;
         mir__zone_key_of(alias->first->data, alias->first->len, &key);
         if (!mir__zone_holds(zone, &key))
             return false;

@@ -85,13 +85,17 @@ static void keep_alias(struct mir_dns_server *server, const struct mir_dns_zone 
                        const struct mir__zone_node *node)
 {
     struct mir__zone_found end;
-    if (mir__auth_chain_end(zone, node, &end) &&
-        (end.kind == MIR__ZONE_IS_NODE || end.kind == MIR__ZONE_IS_WILDCARD)) {
+    bool has_end = mir__auth_chain_end(zone, node, &end);
+    if (has_end && end.kind == MIR__ZONE_IS_RENAMED)
+        return; /* what is behind it is made for each question */
+    if (has_end && (end.kind == MIR__ZONE_IS_NODE || end.kind == MIR__ZONE_IS_WILDCARD)) {
         for (const struct mir__zone_set *set = end.node->sets; set != NULL; set = set->next) {
             if (set->type != MIR_DNS_CNAME)
                 keep_type(server, zone, node, set->type);
         }
     }
+    if (has_end && end.kind == MIR__ZONE_IS_REFERRAL)
+        keep_type(server, zone, node, MIR__ZONE_DS); /* the one type that is not referred */
     keep_type(server, zone, node, 0);
 }
 

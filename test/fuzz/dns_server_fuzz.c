@@ -23,7 +23,7 @@ static const char zone_text[] =
     "ns A 192.0.2.2\n AAAA 2001:db8::2\na A 192.0.2.3\nb CNAME a\nc CNAME b\nd CNAME d\n"
     "*.w A 192.0.2.4\n*.w MX 1 a.w\n*.v CNAME x.w\nx.y.z TXT \"x\"\nsub NS ns.sub\n"
     "sub DS 1 8 2 00ff\nns.sub A 192.0.2.5\no DNAME n\np DNAME o\nq CNAME x.p\n"
-    "m SRV 1 2 3 a\n SRV 1 2 4 ns\n";
+    "m SRV 1 2 3 a\n SRV 1 2 4 ns\nt CNAME x.o\nu CNAME sub\n";
 static const char other_text[] =
     "$TTL 60\n@ SOA ns.a admin 1 2 3 4 5\n NS ns.a\nns.a A 192.0.2.9\n";
 

@@ -44,6 +44,8 @@ static const char zone_text[] = "$TTL 60\n"
                                 "a.other A 192.0.2.55\n"
                                 "dn DNAME to\n"
                                 "x.to A 192.0.2.6\n"
+                                "todn CNAME x.dn\n"
+                                "tosub CNAME sub\n"
                                 "Big TXT \"1\"\n";
 
 static void open_bed(const struct mir_dns_server_config *config)
@@ -156,6 +158,10 @@ static void ask_delegations(void)
     check_answer("sub.example.org", DS,
                  "NOERROR aa | sub.example.org 60 TYPE43 \\# 6 0001080200ff | |");
     check_answer("other.example.org", DS, "NOERROR aa | | " SOA " |");
+    check_answer(
+        "tosub.example.org", DS,
+        "NOERROR aa | tosub.example.org 60 CNAME sub.example.org ; sub.example.org 60 TYPE43 "
+        "\\# 6 0001080200ff | |");
     tap_case("DNAME, and the alias that it makes");
     check_answer(
         "x.dn.example.org", A,
@@ -165,6 +171,12 @@ static void ask_delegations(void)
                  "NXDOMAIN aa | dn.example.org 60 TYPE39 \\# 16 02746f076578616d706c65036f726700 ; "
                  "y.dn.example.org 60 CNAME y.to.example.org | " SOA " |");
     check_answer("dn.example.org", A, "NOERROR aa | | " SOA " |");
+    tap_case("an alias of what a DNAME renames");
+    check_answer(
+        "todn.example.org", A,
+        "NOERROR aa | todn.example.org 60 CNAME x.dn.example.org ; dn.example.org 60 TYPE39 "
+        "\\# 16 02746f076578616d706c65036f726700 ; x.dn.example.org 60 CNAME "
+        "x.to.example.org ; x.to.example.org 60 A 192.0.2.6 | |");
     tap_case("ANY is one set, the smallest");
     check_answer("example.org", ANY, "NOERROR aa | example.org 60 A 192.0.2.1 | |");
 }
