@@ -7,8 +7,13 @@
  *
  * Routes are a binary trie over 128 bits, IPv4 as ::ffff:a.b.c.d, so a look-up costs at most as
  * many steps as the longest prefix has bits. Neighbours are told by whoever builds the network, and
- * learned from ARP and neighbour solicitations; nobody is asked. It answers ARP, neighbour
+ * learned from ARP, neighbour solicitations and advertisements. It answers ARP, neighbour
  * solicitations and echo requests for its own addresses.
+ *
+ * A port that advertises answers router solicitations with its prefix, for hosts that configure
+ * themselves (RFC 4861 section 6.2, RFC 4862). It does not advertise unasked, so it says the
+ * longest lifetimes there are. Who is behind an address of that prefix it asks when a packet for
+ * it comes; the packet itself is dropped. Elsewhere nobody is asked.
  *
  * Errors: time exceeded, destination unreachable (no route, no neighbour), fragmentation needed or
  * packet too big with the MTU; never about an ICMP error, a later fragment or a group address (RFC
@@ -41,7 +46,7 @@
 
 enum { ICMP = 1, ICMP6 = 58 };
 enum { V6_UNREACHABLE = 1, V6_TOO_BIG = 2, V6_TIME = 3, V6_ECHO = 128, V6_REPLY = 129 };
-enum { V6_SOLICIT = 135, V6_ADVERT = 136 };
+enum { V6_ROUTER_SOLICIT = 133, V6_ROUTER_ADVERT = 134, V6_SOLICIT = 135, V6_ADVERT = 136 };
 
 struct neighbour {
     struct neighbour *next;
@@ -64,6 +69,7 @@ struct port {
     uint8_t mac[6];
     uint16_t mtu;
     struct mir_ip ip4, ip6, link_local; /* any: none */
+    bool advertises;                    /* the prefix of ip6, 64 bits long */
 };
 
 struct mir_sim_router {
@@ -120,6 +126,7 @@ int mir_sim_router_plug(struct mir_sim_router *router, const struct mir_sim_rout
     port->mtu = config->mtu != 0 ? config->mtu : 1500;
     port->ip4 = config->ip4;
     port->ip6 = config->ip6;
+    port->advertises = config->advertises;
     uint8_t mac[6] = {2, 1, 0, (uint8_t)(number >> 16), (uint8_t)(number >> 8), (uint8_t)number};
     memcpy(port->mac, mac, 6);
     link_local_of(mac, &port->link_local);
@@ -434,6 +441,30 @@ static bool age(struct mir__sim_frame *frame, bool is_v4)
     return true;
 }
 
+static void put_multicast(uint8_t *mac, const struct mir_ip *group)
+{
+    mac[0] = mac[1] = 0x33;
+    memcpy(mac + 2, group->bytes + 12, 4);
+}
+
+/* Who has @target? */
+static void ask(struct port *port, const struct mir_ip *target)
+{
+    struct mir__sim_frame *out = new_packet(port->plug.router, 40 + 32);
+    struct mir_ip group = {{0xff, 2, [11] = 1, [12] = 0xff}};
+    uint8_t *to = out->data + ETH, mac[6];
+    memcpy(group.bytes + 13, target->bytes + 13, 3);
+    put_ip6(to, &port->link_local, &group, 32, 255);
+    to[40] = V6_SOLICIT;
+    memcpy(to + 48, target->bytes, 16);
+    to[64] = 1;
+    to[65] = 1;
+    memcpy(to + 66, port->mac, 6);
+    put_icmp6_sum(to, 32);
+    put_multicast(mac, &group);
+    answer(port, mac, out, 0x86dd);
+}
+
 /* Takes the frame only if it returns true. */
 static bool forward(struct port *in, struct mir__sim_frame *frame, bool is_v4,
                     const struct mir_ip *dst)
@@ -458,6 +489,11 @@ static bool forward(struct port *in, struct mir__sim_frame *frame, bool is_v4,
     bool is_near = mir_ip_is_any(&route->via);
     const struct neighbour *next = find_neighbour(router, is_near ? dst : &route->via);
     struct port *out = router->port[route->port];
+    if (next == NULL && !is_v4 && is_near && out->advertises) {
+        router->stats.no_neighbour++;
+        ask(out, dst);
+        return false;
+    }
     if (next == NULL) {
         router->stats.no_neighbour++;
         complain(in, frame, is_v4, host4, host6);
@@ -557,6 +593,45 @@ static void answer_solicit(struct port *port, const struct mir__sim_frame *frame
     answer(port, frame->data + 6, out, 0x86dd);
 }
 
+/* To all: others want to know it as well. */
+static void advertise(struct port *port)
+{
+    static const struct mir_ip all_nodes = {{0xff, 2, [15] = 1}};
+    struct mir__sim_frame *out = new_packet(port->plug.router, 40 + 64);
+    uint8_t *to = out->data + ETH, *option = to + 56, mac[6];
+    put_ip6(to, &port->link_local, &all_nodes, 64, 255);
+    to[40] = V6_ROUTER_ADVERT;
+    to[44] = TTL;
+    mir_put_be16(to + 46, UINT16_MAX); /* lifetime, RFC 8319 section 4 */
+    option[0] = 1;                     /* our link-layer address */
+    option[1] = 1;
+    memcpy(option + 2, port->mac, 6);
+    option += 8;
+    option[0] = 3; /* the prefix: on the link, and for addresses, for ever */
+    option[1] = 4;
+    option[2] = 64;
+    option[3] = 0xc0;
+    mir_put_be32(option + 4, UINT32_MAX);
+    mir_put_be32(option + 8, UINT32_MAX);
+    memcpy(option + 16, port->ip6.bytes, 8);
+    option += 32;
+    option[0] = 5; /* MTU */
+    option[1] = 1;
+    mir_put_be32(option + 4, port->mtu);
+    put_icmp6_sum(to, 64);
+    put_multicast(mac, &all_nodes);
+    answer(port, mac, out, 0x86dd);
+}
+
+/* An answer to our question, or a host that tells routers of its new address (RFC 9131). */
+static void take_advert(struct port *port, const uint8_t *icmp, uint32_t len)
+{
+    struct mir_ip target;
+    memcpy(target.bytes, icmp + 8, 16);
+    if (len >= 32 && icmp[24] == 2 && icmp[25] == 1)
+        learn(port, &target, icmp + 26);
+}
+
 static void take_icmp6(struct port *port, const struct mir__sim_frame *frame)
 {
     const uint8_t *ip = frame->data + ETH, *icmp = ip + 40;
@@ -570,6 +645,10 @@ static void take_icmp6(struct port *port, const struct mir__sim_frame *frame)
         return;
     if (icmp[0] == V6_SOLICIT && ip[7] == 255 && len >= 24) {
         answer_solicit(port, frame, len);
+    } else if (icmp[0] == V6_ADVERT && ip[7] == 255 && len >= 24) {
+        take_advert(port, icmp, len);
+    } else if (icmp[0] == V6_ROUTER_SOLICIT && ip[7] == 255 && port->advertises) {
+        advertise(port);
     } else if (icmp[0] == V6_ECHO && is_own(port->plug.router, &dst)) {
         struct mir__sim_frame *out = new_packet(port->plug.router, 40 + len);
         uint8_t *to = out->data + ETH;

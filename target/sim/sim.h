@@ -321,6 +321,7 @@ int mir_sim_add_router(struct mir_sim *sim, const char *name,
 struct mir_sim_router_port {
     struct mir_ip ip4, ip6; /**< ::, all zero: none */
     uint16_t mtu;           /**< of what leaves here; 0 = 1500 */
+    bool advertises;        /**< the prefix of ip6, 64 bits long, to hosts that ask for routers */
 };
 /** One more port. Ports are numbered from 0. Returns 0, -MIR_ELIMIT (4,096 ports), -MIR_ENOMEM. */
 int mir_sim_router_plug(struct mir_sim_router *router, const struct mir_sim_router_port *config,

@@ -20,6 +20,7 @@
 #define MEMORY        (8u << 20)
 #define GIVE_UP_US    (4 * 3600 * MIR_US_PER_S)
 #define REST_US       (2000 * MIR_US_PER_S)
+#define SETTLE_US     (30 * MIR_US_PER_S)
 #define STEP_US       (MIR_US_PER_S / 4)
 #define ADDRESS_FIRST 0x0a000000u
 #define ADDRESS_LAST  0x0affffffu
@@ -29,6 +30,7 @@ struct interface {
     uint32_t node, link, side, segment;
     uint32_t port; /* of a router */
     struct mir_ip ip4, ip6;
+    bool is_auto; /* ip6 is not its address, only in its prefix */
     const uint8_t *mac;
 };
 
@@ -163,6 +165,17 @@ static int make_node(struct plan *plan, uint32_t i)
     return r;
 }
 
+/* Is there a router beside it that tells hosts their prefix? */
+static bool is_told(const struct plan *plan, const struct interface *at)
+{
+    for (uint32_t i = plan->segments[at->segment].first; i < plan->interface_count; i++) {
+        const struct interface *other = &plan->interfaces[i];
+        if (other->segment == at->segment && plan->topo->nodes[other->node].advertises)
+            return true;
+    }
+    return false;
+}
+
 static int plug_host(struct plan *plan, struct interface *at, struct mir_sim_plug **plug)
 {
     static const uint32_t offload =
@@ -182,7 +195,11 @@ static int plug_host(struct plan *plan, struct interface *at, struct mir_sim_plu
     *plug = &port->plug;
     struct mir_net_prefix address6 = {at->ip6, 64};
     interface.gateway = mir_ip_from_v4(0);
-    if (plan->has_ip6) {
+    bool is_auto = plan->has_ip6 && node->host->net != NULL && is_told(plan, at);
+    at->is_auto = is_auto;
+    if (is_auto) {
+        interface.ip6 = MIR_IP6_AUTO;
+    } else if (plan->has_ip6) {
         interface.ip6 = MIR_IP6_STATIC;
         interface.addresses = &address6;
         interface.address_count = 1;
@@ -192,14 +209,16 @@ static int plug_host(struct plan *plan, struct interface *at, struct mir_sim_plu
         if (other->segment == at->segment &&
             plan->topo->nodes[other->node].kind == MIR__TOPO_ROUTER) {
             interface.gateway = other->ip4;
-            if (plan->has_ip6)
+            if (plan->has_ip6 && !is_auto)
                 interface.gateway6 = other->ip6;
             break;
         }
     }
     if (is_first) {
         node->ip = at->ip4;
-        node->ip6 = at->ip6;
+        node->is_auto = is_auto;
+        if (!is_auto)
+            node->ip6 = at->ip6;
         node->prefix_len = segment->prefix_len;
         node->gateway = interface.gateway;
     }
@@ -210,8 +229,11 @@ static int plug_host(struct plan *plan, struct interface *at, struct mir_sim_plu
 static int plug_router(struct plan *plan, struct interface *at, struct mir_sim_plug **plug)
 {
     struct mir_sim_router *router = plan->world->nodes[at->node].router;
-    struct mir_sim_router_port config = {
-        .ip4 = at->ip4, .ip6 = at->ip6, .mtu = plan->topo->links[at->link].mtu};
+    struct mir_sim_router_port config = {.ip4 = at->ip4,
+                                         .ip6 = at->ip6,
+                                         .mtu = plan->topo->links[at->link].mtu,
+                                         .advertises = plan->has_ip6 &&
+                                                       plan->topo->nodes[at->node].advertises};
     int r = mir_sim_router_plug(router, &config, plug);
     if (r < 0)
         return r;
@@ -262,7 +284,8 @@ static int connect_router(struct plan *plan, const struct interface *at)
         if (other->segment != at->segment || other == at)
             continue;
         mir_sim_router_neighbour(router, &other->ip4, other->mac);
-        mir_sim_router_neighbour(router, &other->ip6, other->mac);
+        if (!other->is_auto)
+            mir_sim_router_neighbour(router, &other->ip6, other->mac);
         struct mir__world_node *node = &plan->world->nodes[other->node];
         if (node->host != NULL && mir_ip_equal(&node->ip, &other->ip4))
             memcpy(node->gateway_mac, at->mac, 6);
@@ -445,11 +468,37 @@ static void happen(void *arg)
         mir_sim_node_drift(node, (int32_t)topo->value);
 }
 
+static void take_own(void *arg, const struct mir_net_address *address)
+{
+    struct mir_ip *ip6 = arg;
+    if (address->origin == MIR_NET_ADDRESS_SLAAC && address->state == MIR_NET_ADDRESS_PREFERRED)
+        *ip6 = address->ip;
+}
+
+/* Hosts that configure themselves do so before anything else begins. */
+static void settle(struct mir__world *world)
+{
+    mir_time_us end_us = mir_sim_now(world->sim) + SETTLE_US;
+    for (uint32_t i = 0; i < world->topo->node_count; i++) {
+        struct mir__world_node *node = &world->nodes[i];
+        char text[120];
+        while (node->is_auto && mir_ip_is_any(&node->ip6) && mir_sim_now(world->sim) < end_us) {
+            (void)mir_sim_run(world->sim, mir_sim_now(world->sim) + STEP_US);
+            mir_net_each_address(node->host->net, take_own, &node->ip6);
+        }
+        if (node->is_auto && mir_ip_is_any(&node->ip6)) {
+            snprintf(text, sizeof text, "%s has no IPv6 address", node->topo->name);
+            mir__world_complain(world, text);
+        }
+    }
+}
+
 void mir__world_run(struct mir__world *world, uint64_t limit_us)
 {
     const struct mir__topo *topo = world->topo;
     struct mir_sim *sim = world->sim;
     char text[160];
+    settle(world);
     world->began_us = mir_sim_now(sim);
     if (limit_us == 0)
         limit_us = topo->duration_us != 0 ? topo->duration_us : GIVE_UP_US;

@@ -125,6 +125,8 @@ static void put_node(FILE *out, const struct mir__topo_node *node)
         fputs(" offload=on", out);
     if (node->has_ecn)
         fputs(" ecn=on", out);
+    if (node->advertises)
+        fputs(" advertise=on", out);
     fputc('\n', out);
 }
 

@@ -4,15 +4,15 @@
  *   file      = { statement newline }
  *   statement = "host" NAMES { "memory=" SIZE | "sndbuf=" SIZE | "rcvbuf=" SIZE | "drift=" PPM
  *                            | "coalesce=" TIME | "congestion=" WORD | "sack=off" | "offload=on" |
- * "ecn=on" } | "router" NAMES | "switch" NAMES | "link" REF REF { "name=" NAME | "mtu=" NUMBER |
- * WIRE } [ "back" { WIRE } ] | "run" REF ROLE { "to=" NAME [ ":" PORT ] | "port=" PORT | "bytes="
- * SIZE | "flows=" NUMBER | "count=" NUMBER | "chunk=" SIZE | "rate=" SIZE | "start=" TIME |
- * "every=" TIME | "kind=" WORD | "ip=6" } | "at" TIME "link" NAME ( "down" | "up" | { "mtu=" NUMBER
- * | WIRE } [ "back" { WIRE } ] ) | "at" TIME "clock" REF ( "jump=" [ "-" ] TIME | "drift=" [ "-" ]
- * PPM ) | "duration" TIME NAMES     = NAME [ "*" NUMBER ]       h*3 makes h1, h2 and h3 REF       =
- * NAME | NAME "*"           h* is all of them WIRE      = a word of mir_sim_wire_parse(), with
- * "blackhole=" for its "mtu=" TIME      = NUMBER ( "us" | "ms" | "s" )   SIZE = NUMBER [ "k" | "m"
- * | "g" ]
+ * "ecn=on" } | "router" NAMES [ "advertise=on" ] | "switch" NAMES | "link" REF REF { "name=" NAME |
+ * "mtu=" NUMBER | WIRE } [ "back" { WIRE } ] | "run" REF ROLE { "to=" NAME [ ":" PORT ] | "port="
+ * PORT | "bytes=" SIZE | "flows=" NUMBER | "count=" NUMBER | "chunk=" SIZE | "rate=" SIZE |
+ * "start=" TIME | "every=" TIME | "kind=" WORD | "ip=6" } | "at" TIME "link" NAME ( "down" | "up" |
+ * { "mtu=" NUMBER | WIRE } [ "back" { WIRE } ] ) | "at" TIME "clock" REF ( "jump=" [ "-" ] TIME |
+ * "drift=" [ "-" ] PPM ) | "duration" TIME NAMES     = NAME [ "*" NUMBER ]       h*3 makes h1, h2
+ * and h3 REF       = NAME | NAME "*"           h* is all of them WIRE      = a word of
+ * mir_sim_wire_parse(), with "blackhole=" for its "mtu=" TIME      = NUMBER ( "us" | "ms" | "s" )
+ * SIZE = NUMBER [ "k" | "m" | "g" ]
  *
  * Words of a wire count for both directions, those behind "back" for the way from the second end to
  * the first. A link between two groups of the same size joins them one to one, one between a group
@@ -277,6 +277,18 @@ static int set_node(struct parser *p, struct mir__topo_node *node, const char *w
     return is_good ? 0 : refuse(p, "\"%.100s\": the value cannot be read", word);
 }
 
+static int set_router(struct parser *p, struct mir__topo_node *node, const char *word)
+{
+    static const char *const names[] = {"advertise"};
+    const char *value = strchr(word, '=');
+    if (find_word(names, 1, word, value) == 1)
+        return refuse_word(p, "word of a router", word, names, 1);
+    if (strcmp(value + 1, "on") != 0 && strcmp(value + 1, "off") != 0)
+        return refuse(p, "\"%.100s\": the value cannot be read", word);
+    node->advertises = value[2] == 'n';
+    return 0;
+}
+
 static int read_node(struct parser *p)
 {
     struct mir__topo_node value = {0};
@@ -295,9 +307,10 @@ static int read_node(struct parser *p)
                  : p->word[0][0] == 'r' ? MIR__TOPO_ROUTER
                                         : MIR__TOPO_SWITCH;
     for (uint32_t i = 2; i < p->count; i++) {
-        if (value.kind != MIR__TOPO_HOST)
+        if (value.kind == MIR__TOPO_SWITCH)
             return refuse(p, "a %s has no words: \"%.60s\"", p->word[0], p->word[i]);
-        int r = set_node(p, &value, p->word[i]);
+        int r = value.kind == MIR__TOPO_HOST ? set_node(p, &value, p->word[i])
+                                             : set_router(p, &value, p->word[i]);
         if (r < 0)
             return r;
     }

@@ -30,6 +30,7 @@ struct mir__topo_node {
     bool no_sack;
     bool has_offload; /* checksums and segmentation left to the device */
     bool has_ecn;     /* asks for congestion marks */
+    bool advertises;  /* a router: hosts beside it configure IPv6 by what it says */
 };
 
 struct mir__topo_link {
@@ -136,6 +137,7 @@ struct mir__world_node {
     struct mir_sim_router *router;
     struct mir_sim_switch *hub;
     struct mir_ip ip, ip6; /* of a host: the first; any = none */
+    bool is_auto;          /* ip6 is what it made itself, known when the run begins */
     uint8_t prefix_len;
     struct mir_ip gateway;
     uint32_t idle_timers;   /* of a host that has nothing to do */

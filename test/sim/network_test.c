@@ -103,6 +103,22 @@ static void test_paths(void)
                  seed, NULL);
     check_good(&result, 1);
 
+    tap_case("hosts that take their IPv6 addresses from routers, behind switches, over bad wires");
+    result = run("host a*3\nhost b*2\nrouter r advertise=on\nrouter s advertise=on\n"
+                 "switch x\nswitch y\nlink a* x rate=50m delay=1ms loss=5%\nlink x r\n"
+                 "link r s rate=20m delay=5ms mtu=1400 loss=0.5%\nlink s y\n"
+                 "link y b* rate=50m delay=1ms loss=5% dup=2%\n"
+                 "run b1 sink\nrun b2 echo\nrun a* send to=b1 bytes=300k ip=6\n"
+                 "run a* ask to=b2 bytes=30k ip=6\nrun a2 echo\nrun b1 ask to=a2 bytes=30k ip=6\n",
+                 seed, NULL);
+    check_good(&result, 7);
+
+    tap_case("without a router that advertises addresses are given as before");
+    result = run("host a\nhost b\nrouter r advertise=off\nlink a r delay=1ms\nlink r b delay=1ms\n"
+                 "run b sink\nrun a send to=b bytes=100k ip=6 start=3s\n",
+                 seed, NULL);
+    check_good(&result, 1);
+
     tap_case("a cut of five seconds is survived");
     result = run(
         "host a\nhost b\nlink a b name=wire rate=10m delay=5ms\n"

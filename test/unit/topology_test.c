@@ -25,7 +25,7 @@ static void test_values(void)
     static const char text[] =
         "host a memory=2m drift=-30ppm congestion=reno sack=off\n"
         "host c*3 sndbuf=64k offload=on   # three of them\n"
-        "router r\n"
+        "router r advertise=on\n"
         "\n"
         "link a r name=wan rate=10m delay=20ms loss=1% mtu=1400 back rate=1m\n"
         "link c* r fq-codel=5ms/100ms ecn=1\n"
@@ -95,7 +95,9 @@ static void test_refusals(void)
         {"host\n", "f:1: \"host\" needs a name"},
         {"host a/b\n", "is not a name"},
         {"host a*0\n", "is not how many there are"},
-        {"router r memory=1m\n", "a router has no words"},
+        {"router r memory=1m\n", "unknown word of a router \"memory\""},
+        {"router r advertise=maybe\n", "the value cannot be read"},
+        {"switch s advertise=on\n", "a switch has no words"},
         {"host server\nhost b\nlink sever b\n",
          "f:3: unknown node \"sever\"; did you mean \"server\""},
         {"host a\nlink a a\n", "to itself"},
