@@ -583,6 +583,7 @@ static void link_step(struct builder *b, const struct place *place, const struct
                       size_t count, struct step *step)
 {
     const struct manifest *m = b->manifest;
+    bool has_devices = m->net_count > 0 || m->vm.disks.count > 0;
     *step = (struct step){.what = "LD",
                           .name = place->binary,
                           .cwd = place->gen,
@@ -593,6 +594,8 @@ static void link_step(struct builder *b, const struct place *place, const struct
     list_add(&step->argv, "-Wl,--gc-sections");
     list_add(&step->argv,
              is_virt(b->common->target) ? "-Wl,--build-id=none" : "-Wl,--build-id=sha1");
+    if (is_virt(b->common->target) && has_devices)
+        list_add(&step->argv, "-Wl,-u,mir__devices");
     if (b->common->asan)
         list_add(&step->argv, "-fsanitize=address,undefined");
     for (size_t i = 0; i < count; i++) {

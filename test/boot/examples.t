@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
+"""Every example does as a virtual machine what its expected.txt says: under microvm (virtio over MMIO) and q35 (over PCI),
+by emulation, started by `mirari run`, asked through ports of this machine.
+
+Needs no root. QEMU's own network gives the guest 10.0.2.15.
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "harness"))
+from example import ASKING, BUILD, ROOT, SERVICE_PORT, Appliance, do_request, done, free_port, in_order, names, read_plan, report
+
+MIRARI = os.path.join(BUILD, "mirari")
+# What an appliance says when it can be asked.
+READY = {"echo": "^echo on port", "dns": "^dns on port", "website": "^net"}
+
+
+def run_virt(name, steps, machine):
+    where = f"{name} virt {machine}"
+    port = free_port()
+    args = [MIRARI, "run", "-t", "virt", "-C", os.path.join(ROOT, "examples", name), "-o",
+            os.path.join(BUILD, "examples", name), "--no-build", "--accel", "tcg", "--machine", machine]
+    asks = [step for step in steps if step[0] in ASKING]
+    if asks:
+        args += ["-p", f"{port}:{SERVICE_PORT[name]}", "-p", f"{port}:{SERVICE_PORT[name]}/udp"]
+    for verb, rest in steps:
+        if verb == "run":
+            args += rest.split()
+    appliance = Appliance(args)
+    is_ready = not asks or appliance.wait_for(READY[name])
+    report(is_ready, f"{where}: starts", appliance.text)
+    for verb, rest in asks if is_ready else []:
+        do_request(port, verb, rest, where)
+    status = appliance.end(any(verb == "stop" for verb, _ in steps))
+    want = next(rest for verb, rest in steps if verb == "status")
+    report(str(status) == want, f"{where}: exit status {want}", f"{status}\n{appliance.text}")
+    # The console is a serial line: its ends of lines are CR LF.
+    text = re.sub(r"\r+\n", "\n", appliance.text)
+    report(in_order(text, [rest for verb, rest in steps if verb == "out"]), f"{where}: says what it should", text)
+
+
+def why_not():
+    if not shutil.which("qemu-system-x86_64"):
+        return "qemu-system-x86 is not installed"
+    if os.uname().machine != "x86_64":
+        return f"images of {os.uname().machine} are tested elsewhere"
+    return ""
+
+
+def main():
+    if why_not():
+        print(f"1..0 # SKIP {why_not()}")
+        return 0
+    box = tempfile.TemporaryDirectory()
+    os.environ["XDG_RUNTIME_DIR"] = box.name
+    for name in names():
+        built = subprocess.run([MIRARI, "build", "-q", "-t", "virt", "-C", os.path.join(ROOT, "examples", name), "-o",
+                                os.path.join(BUILD, "examples", name)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True, check=False)
+        report(built.returncode == 0, f"{name} virt: builds", built.stdout)
+        for machine in ("microvm", "q35") if built.returncode == 0 else ():
+            run_virt(name, read_plan(name), machine)
+    return done()
+
+
+sys.exit(main())
