@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -122,10 +123,9 @@ class Machine:
             return "timeout"
         return self.process.wait()
 
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+    def cpu_s(self):
+        fields = open(f"/proc/{self.process.pid}/stat", encoding="ascii").read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def expect(name, image, options, status, pattern, **more):
@@ -170,42 +170,123 @@ def test_hello(image, out):
     report(powered.returncode == 0 and "ended:" in powered.stdout, "without semihosting: power off", powered.stdout)
 
 
-def test_end(image, out):
-    machine = Machine(image, "--times 60", machine=SECOND)
-    good = machine.until("Hello")
-    machine.type(b"\x03")
-    status = machine.status()
-    report(good and status == 0 and "ended: 0." in machine.text, "Ctrl-C on the console ends it", status, machine.text)
+def test_end(faults, out):
+    expect("an exit status comes through", faults, "--status 17", 17, "ended:")
+    for name, machine in (("GICv2", FIRST), ("GICv3", SECOND)):
+        m = Machine(faults, "--mode idle", machine=machine)
+        good = m.until("ready")
+        m.type(b"noise\x03")
+        status = m.status()
+        report(good and status == 0 and "asked" in m.text, f"Ctrl-C on the console asks for the end, {name}", status, m.text)
+        path = os.path.join(out, "monitor")
+        m = Machine(faults, "--mode idle", machine=machine, more=["-monitor", f"unix:{path},server=on,wait=off"])
+        good = m.until("ready")
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.connect(path)
+            monitor.sendall(b"system_powerdown\n")
+            status = m.status()
+        report(good and status == 0 and "asked" in m.text, f"the power button asks for the end, {name}", status, m.text)
+    m = Machine(faults, "--mode stubborn")
+    good = m.until("ready")
+    m.type(b"\x03")
+    good = good and m.until("asked")
+    m.type(b"\x03")
+    status = m.status()
+    report(good and status == 75, "Ctrl-C twice forces the end", status, m.text)
 
-    path = os.path.join(out, "monitor")
-    machine = Machine(image, "--times 60", more=["-monitor", f"unix:{path},server=on,wait=off"])
-    good = machine.until("Hello")
-    with socket.socket(socket.AF_UNIX) as monitor:
-        monitor.connect(path)
-        monitor.sendall(b"system_powerdown\n")
-        status = machine.status()
-    report(good and status == 0 and "ended: " in machine.text, "the power button ends it", status, machine.text)
 
-
-def test_crashes(image):
-    crash = r"(?s)crash: {}.*\n.*pc [0-9a-f]+ .*#0 {}.*#\d+ mir__task_main\+"
-    expect("an exit status comes through", image, "--status 7", 7, "ended:")
-    expect("write to a small address", image, "--mode null", 70,
-           crash.format("page fault, write to address 0x1008, in task main", r"crash\+|mir_app_main\+"))
-    expect("call of a small address", image, "--mode call", 70,
-           crash.format("page fault, call of address 0x1000, in task main", "0x1000"))
-    expect("write to code", image, "--mode code", 70, r"crash: protection fault, write to address 0x[0-9a-f]+, in task")
-    expect("call of data", image, "--mode data", 70, r"crash: protection fault, call of address 0x[0-9a-f]+, in task")
-    expect("a stack without an end", image, "--mode stack", 70, r"(?s)crash: stack overflow in task main.*recurse\+",
-           memory=128)
-    expect("an assertion", image, "--mode assert", 70, r"(?s)assertion failed: zero == 1 \(0, 1\).*mir__assert_fail\+")
-    expect("a buffer overrun", image, "--mode smash", 70, "a buffer on the stack was written beyond its end")
+def test_crashes(faults):
+    chain = r"\nmirari:   pc [0-9a-f]+ .*#\d+ mir_app_main\+0x.*#\d+ mir__task_main\+0x"
+    for mode, pattern in {
+            "read": r"page fault, read of address 0x10, in task main" + chain,
+            "write": r"page fault, write to address 0x10, in task main" + chain,
+            "call": r"page fault, call of address 0x0, in task main" + chain,
+            "code": r"protection fault, write to address 0x[0-9a-f]+, in task main" + chain,
+            "data": r"protection fault, call of address 0x[0-9a-f]+, in task main" + chain,
+            "stack": r"stack overflow in task main\n.*#0 recurse\+0x.*#1 recurse\+0x",
+            "invalid": r"trap instruction in task main" + chain,
+            "smash": r"a buffer on the stack was written beyond its end\n.*#\d overrun\+0x",
+            "assert": r"main\.c:\d+: assertion failed: zero == 1 \(0, 1\)\n.*#\d+ mir_app_main\+0x"}.items():
+        expect(f"crash: {mode}", faults, f"--mode {mode}", 70, "(?s)" + pattern)
+    expect("crash with GICv3: write", faults, "--mode write", 70, "(?s)page fault, write to address 0x10" + ".*" + chain,
+           machine=SECOND)
     places = set()
     for _ in range(3):
-        machine = Machine(image, "--mode null", machine=SECOND)
+        machine = Machine(faults, "--mode read", machine=SECOND)
         machine.status()
-        places.update(re.findall(r" pc ([0-9a-f]+) ", machine.text))
-    report(len(places) == 3, "the image is somewhere else at every boot", places)
+        places.update(re.findall(r" pc ([0-9a-f]+) sp ([0-9a-f]+) ", machine.text))
+    report(len({pc for pc, _ in places}) == 3, "code is elsewhere after every boot", places)
+
+
+def test_memory(faults):
+    for mode in ("deep", "burst", "aligned", "tasks"):
+        expect(f"stacks that grow, with 8 MiB: {mode}", faults, f"--mode {mode}", 0, "ended:", memory=8)
+
+
+def test_time(faults):
+    machine = Machine(faults, "--mode clock", more=["-rtc", "base=2031-02-03T04:05:06"])
+    machine.status()
+    said = re.search(r"wall (\d+) slept (\d+)", machine.text)
+    want = 1927857906  # date -u -d '2031-02-03 04:05:06' +%s
+    report(said is not None and want - 1 <= int(said[1]) <= want + WAIT_S and 300000 <= int(said[2]) < 5000000,
+           "wall clock and sleep", machine.text)
+    machine = Machine(faults, "--mode idle")
+    machine.until("ready")
+    used, began = machine.cpu_s(), time.monotonic()
+    time.sleep(3)
+    used, passed = machine.cpu_s() - used, time.monotonic() - began
+    machine.type(b"\x03")
+    report(machine.status() == 0 and used <= passed / 50, f"idle: {100 * used / passed:.2f} % of a core, 2 % at most",
+           machine.text)
+
+
+# ---- networks --------------------------------------------------------------------------------------------------------
+
+MODERN = ["-global", "virtio-mmio.force-legacy=false"]
+ON_MMIO = ["-device", "virtio-net-device,netdev=n0", "-device", "virtio-rng-device"]
+NETWORKS = {  # name -> machine, devices, where the appliance finds it
+    "virtio-mmio": (SECOND, MODERN + ON_MMIO, "mmio 0xa"),
+    "virtio-mmio, legacy": (FIRST, ON_MMIO, "mmio 0xa"),
+    "PCI, messages by GICv2m": (FIRST, ["-device", "virtio-net-pci,netdev=n0,romfile=", "-device", "virtio-rng-pci"], "pci"),
+    "PCI, lines of GICv3": (SECOND, ["-device", "virtio-net-pci,netdev=n0,romfile=", "-device", "virtio-rng-pci"], "pci"),
+    "PCI, transitional by ports": (FIRST, ["-device", "virtio-net-pci,netdev=n0,romfile=,disable-modern=on,vectors=0",
+                                           "-device", "virtio-rng-pci"], "pci"),
+}
+
+
+def echo(port, data):
+    """What comes back of DATA, over TCP."""
+    got = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as conn:
+        sender = threading.Thread(target=lambda: (conn.sendall(data), conn.shutdown(socket.SHUT_WR)))
+        sender.start()
+        while piece := conn.recv(65536):
+            got += piece
+        sender.join()
+    return got
+
+
+def test_networks(image):
+    data = bytes(i * 7 + (i >> 8) & 255 for i in range(300000))
+    for name, (machine, devices, place) in NETWORKS.items():
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        net = ["-netdev", f"user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:7,hostfwd=udp:127.0.0.1:{port}-:7"]
+        m = Machine(image, "--ip 10.0.2.15/24 --gateway 10.0.2.2", machine=machine, more=net + devices)
+        good, got, datagram = m.until("(?m)^echo on port"), b"", b""
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.settimeout(WAIT_S)
+                sock.sendto(b"who is there", ("127.0.0.1", port))
+                datagram = sock.recv(100)
+            got = echo(port, data)
+        except OSError as error:
+            m.text += str(error)
+        m.type(b"\x03")
+        status = m.status()
+        report(good and status == 0 and place in m.text and got == data and datagram == b"who is there",
+               f"echo over {name}", f"{len(got)} bytes, status {status}", m.text)
 
 
 def main():
@@ -219,12 +300,17 @@ def main():
     with tempfile.TemporaryDirectory() as out:
         test_memory_functions(out)
         hello = compile_app("examples/hello", os.path.join(out, "hello"))
-        crash = compile_app("test/boot/crash", os.path.join(out, "crash"))
+        faults = compile_app("test/boot/faults", os.path.join(out, "faults"))
+        echo_image = compile_app("examples/echo", os.path.join(out, "echo"), "-Wl,-u,mir__devices")
         if hello:
             test_hello(hello, out)
-            test_end(hello, out)
-        if crash:
-            test_crashes(crash)
+        if faults:
+            test_end(faults, out)
+            test_crashes(faults)
+            test_memory(faults)
+            test_time(faults)
+        if echo_image:
+            test_networks(echo_image)
     print(f"1..{count}")
     return failed > 0
 
