@@ -31,6 +31,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cmd/mirari/elf.h"
 #include "cmd/mirari/tool.h"
 
 #ifndef MIR_HOST_LIBS
@@ -582,17 +583,22 @@ static void add_libraries(const struct builder *b, struct step *step)
     free(layout);
 }
 
-/* Runs in the folder of results, so that messages name objects as they lie there. */
+/* Runs in the folder of results, so that messages name objects as they lie there. @output is there
+ * as well. */
 static void link_step(struct builder *b, const struct place *place, const struct step *objects,
-                      size_t count, struct step *step)
+                      size_t count, const char *output, struct step *step)
 {
     const struct manifest *m = b->manifest;
     bool has_devices = m->net_count > 0 || m->vm.disks.count > 0;
     *step = (struct step){.what = "LD",
                           .name = place->binary,
                           .cwd = place->gen,
-                          .output = path_join(place->gen, m->name),
+                          .output = path_join(place->gen, output),
                           .base = need_format("%s/.obj/=%s", place->gen, m->name)};
+    if (strcmp(output, m->name) != 0) {
+        free(step->base);
+        step->base = step->output;
+    }
     for (size_t i = 0; i < b->compiler.count; i++)
         list_add(&step->argv, b->compiler.item[i]);
     list_add(&step->argv, "-Wl,--gc-sections");
@@ -627,12 +633,52 @@ static int lock_folder(const struct place *place)
     return fd;
 }
 
+/* The names of functions in the image @unnamed, as one more object (names.c). */
+static void name_step(struct builder *b, const struct place *place, const char *unnamed,
+                      struct step *step)
+{
+    char *names = path_join(place->gen, ".obj/names.s");
+    *step = (struct step){.what = "AS",
+                          .name = "names of functions",
+                          .cwd = place->gen,
+                          .output = path_join(place->gen, ".obj/names.o")};
+    step->base = step->output;
+    for (size_t i = 0; i < b->compiler.count; i++)
+        list_add(&step->argv, b->compiler.item[i]);
+    list_add(&step->argv, "-c");
+    list_add(&step->argv, ".obj/names.s");
+    list_add(&step->inputs, ".obj/names.s");
+    list_add(&step->inputs, b->compiler_path);
+    if (names_write(unnamed, names) != 0)
+        b->failed++;
+    else
+        run_steps(b, step, 1);
+    free(names);
+}
+
+/* Link @count objects. An image is linked twice: the second time with the names of the functions
+ * that the first one has. There is room for two more steps behind the objects. */
+static void link_all(struct builder *b, const struct place *place, struct step *steps, size_t count)
+{
+    if (is_virt(b->common->target)) {
+        struct step first;
+        link_step(b, place, steps, count, ".obj/unnamed", &first);
+        run_steps(b, &first, 1);
+        if (b->failed == 0)
+            name_step(b, place, first.output, &steps[count++]);
+    }
+    if (b->failed == 0) {
+        link_step(b, place, steps, count, b->manifest->name, &steps[count]);
+        run_steps(b, &steps[count], 1);
+    }
+}
+
 /* Compile all units, then link. Returns 0 or EXIT_FAIL. */
 static int make_all(struct builder *b, const struct place *place)
 {
     const struct manifest *m = b->manifest;
     size_t count = m->sources.count + place->units.count;
-    struct step *steps = need((count + 1) * sizeof(*steps));
+    struct step *steps = need((count + 2) * sizeof(*steps));
     char *objects = path_join(place->gen, ".obj");
     int r = make_folders(objects);
     free(objects);
@@ -645,10 +691,8 @@ static int make_all(struct builder *b, const struct place *place)
     for (size_t i = 0; i < place->units.count; i++)
         compile_step(b, place, place->units.item[i], true, &steps[m->sources.count + i]);
     run_steps(b, steps, count);
-    if (b->failed == 0) {
-        link_step(b, place, steps, count, &steps[count]);
-        run_steps(b, &steps[count], 1);
-    }
+    if (b->failed == 0)
+        link_all(b, place, steps, count);
     return b->failed == 0 ? 0 : EXIT_FAIL;
 }
 

@@ -39,6 +39,10 @@ int elf_open(const char *path, struct elf *elf);
 const struct elf_section *elf_find(const struct elf *elf, const char *name);
 void elf_close(struct elf *elf);
 
+/** Write the names of @image's functions as assembly to @path, if they differ from what is there.
+ *  Returns 0, or EXIT_FAIL after a message. */
+int names_write(const char *image, const char *path);
+
 /** A stretch of addresses that one source file made. */
 struct dwarf_range {
     uint64_t from, to;

@@ -1,35 +1,55 @@
 /* SPDX-License-Identifier: ISC */
 /* Names of functions, for crash reports.
  *
- * Linking makes a table of them (tools/link-virt) and links it in:
+ * Linking makes a table of them and links it in (cmd/mirari/names.c, tools/link-virt):
  *
- *   mir__symbols_count    functions, 0 in an image without names
- *   mir__symbols_at[]     where each begins, as the linker had it; ascending
- *   mir__symbols_names[]  their names in the same order, each with a NUL
+ *   for each function, by address: distance to the one before (ULEB128; of the first, its address
+ *   as the linker had it), name, NUL; a distance of 0 ends the table. In names byte 1 stands for
+ *   "mir__", 2 for "mir_".
  *
- * The image that was linked without it uses the empty one here.
+ * It is read from its beginning for each address: a crash has time.
  */
+#include <mirari/format.h>
+
 #include "target/virt/internal.h"
 
-extern const uint32_t mir__symbols_count __attribute__((weak));
-extern const uint32_t mir__symbols_at[] __attribute__((weak));
-extern const char mir__symbols_names[] __attribute__((weak));
+#define NAME_MAX 96u
+
+extern const uint8_t mir__symbols[] __attribute__((weak));
+
+static const uint8_t *read_number(const uint8_t *at, uint64_t *value)
+{
+    unsigned shift = 0;
+    *value = 0;
+    do {
+        *value |= (uint64_t)(*at & 0x7f) << shift;
+        shift += 7;
+    } while ((*at++ & 0x80) != 0 && shift < 64);
+    return at;
+}
+
+static const char *whole(const char *name)
+{
+    static char text[NAME_MAX];
+    static const char prefixes[][8] = {"", "mir__", "mir_"};
+    unsigned code = (uint8_t)name[0] < MIR_ARRAY_LEN(prefixes) ? (uint8_t)name[0] : 0;
+    mir_format(text, sizeof text, "%s%s", prefixes[code], name + (code != 0 ? 1 : 0));
+    return text;
+}
 
 const char *mir__symbols_find(uintptr_t address, uintptr_t *distance)
 {
-    uint32_t low = 0, high = &mir__symbols_count != NULL ? mir__symbols_count : 0;
-    const char *name = mir__symbols_names;
-    if (high == 0 || address < mir__symbols_at[0])
-        return NULL;
-    while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
-        if (mir__symbols_at[middle] <= address)
-            low = middle;
-        else
-            high = middle;
+    const uint8_t *at = mir__symbols;
+    const char *name = NULL;
+    uint64_t start = 0, step;
+    while (at != NULL) {
+        const uint8_t *next = read_number(at, &step);
+        if (step == 0 || start + step > address)
+            break;
+        start += step;
+        name = (const char *)next;
+        at = next + mir_str_len(name) + 1;
     }
-    for (uint32_t i = 0; i < low; i++)
-        name += mir_str_len(name) + 1;
-    *distance = address - mir__symbols_at[low];
-    return name;
+    *distance = address - (uintptr_t)start;
+    return name != NULL ? whole(name) : NULL;
 }
