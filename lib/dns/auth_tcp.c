@@ -16,6 +16,8 @@
  */
 #include "lib/dns/auth.h"
 
+enum { PROGRESS_MIN = 1024 };
+
 static void run(struct mir__auth_conn *conn);
 
 static void end_conn(struct mir__auth_conn *conn, bool in_order)
@@ -55,10 +57,11 @@ static void on_timer(void *arg)
     struct mir__auth_conn *conn = arg;
     struct mir_tcp_info info;
     mir_tcp_get_info(conn->tcp, &info);
-    if (info.bytes_acked != conn->acked) {
-        conn->acked = info.bytes_acked;
+    /* What a closed window lets through, a few octets at a time, is no progress. */
+    uint64_t taken = info.bytes_acked - conn->acked;
+    conn->acked = info.bytes_acked;
+    if (taken >= PROGRESS_MIN || (taken > 0 && info.send_queue_bytes == 0))
         touch(conn);
-    }
     mir_time_us due_us = conn->active_us + idle_us(conn);
     if (mir__auth_now(conn->server) >= due_us) {
         conn->server->stats.tcp_timeouts++;
