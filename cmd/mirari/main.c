@@ -91,6 +91,17 @@ static const struct command commands[] = {
      "  -n, --lines LINES   the last lines only\n"},
     {"console", cmd_console, "NAME|PID", "attach to the console of a running appliance",
      "On a terminal Ctrl-] detaches.\n"},
+    {"image", cmd_image,
+     "[-C DIR] [--format raw|qcow2] [-o FILE] [--data SIZE] [OPTION OF THE APPLIANCE ...]",
+     "make a disk that boots the appliance under BIOS and UEFI",
+     HELP_FOLDER HELP_FILE "  -t, --target virt   nothing else has disk images\n"
+                           "      --arch x86_64   and no other architecture\n" HELP_QUIET
+                           "  -j, --jobs N, -v, --verbose  as for build\n"
+                           "  -o, --output FILE   the disk (NAME.img, NAME.qcow2)\n"
+                           "      --format raw|qcow2\n"
+                           "      --data SIZE     of the partition for data in MiB, or 0 (4)\n"
+                           "      --force         write over FILE\n"
+                           "Options of the appliance, as for run, become its command line.\n"},
     {"size", cmd_size, "[-C DIR] [-t TARGET] [--by LEVEL] [-n ROWS] [FOLDER|FILE]",
      "say where the bytes of an image go",
      HELP_FOLDER HELP_FILE HELP_TARGET HELP_OUT

@@ -53,7 +53,7 @@ static int need_value(struct run *run, const char *name, int argc, char **argv, 
 }
 
 /* An option that is not ours: of every appliance, or a parameter of this one (known later). */
-static int take_option(struct run *run, int argc, char **argv, int *at)
+int run_take_option(struct run *run, int argc, char **argv, int *at)
 {
     const char *arg = argv[*at];
     if (strncmp(arg, "-p", 2) == 0) {
@@ -107,7 +107,7 @@ static int parse_arguments(struct run *run, int argc, char **argv)
             run->dry_run = true;
         else if (strcmp(arg, "-d") == 0 || strcmp(arg, "--detach") == 0)
             run->detach = true;
-        else if ((r = take_option(run, argc, argv, &i)) != 0)
+        else if ((r = run_take_option(run, argc, argv, &i)) != 0)
             return r;
     }
     return 0;
@@ -249,7 +249,7 @@ static bool check_option(struct run *run, const char *name, char **value)
 }
 
 /* Check all options against the manifest. Returns 0 or EXIT_USAGE. */
-static int check_options(struct run *run)
+int run_check_options(struct run *run)
 {
     bool good = true;
     for (size_t i = 0; i < run->options.count; i += 2)
@@ -380,7 +380,7 @@ int cmd_run(int argc, char **argv)
     if (r == 0)
         r = manifest_load(run->common.folder, run->common.file, run->common.quiet, &run->manifest);
     if (r == 0)
-        r = check_options(run);
+        r = run_check_options(run);
     if (r == 0)
         r = check_target(run);
     if (r == 0)

@@ -327,6 +327,7 @@ int cmd_stop(int argc, char **argv);
 int cmd_logs(int argc, char **argv);
 int cmd_size(int argc, char **argv);
 int cmd_console(int argc, char **argv);
+int cmd_image(int argc, char **argv);
 
 /** "unknown option" with the nearest of @names; returns EXIT_USAGE. */
 int usage_error(const char *command, const char *option, const char *const *names, size_t count);

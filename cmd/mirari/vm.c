@@ -30,11 +30,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cmd/mirari/elf.h"
 #include "cmd/mirari/vm.h"
-
-#define FIXED_WORD  "nokaslr"
-#define FIXED_DELTA "mir__image_fixed_delta"
 
 /* ---- options --------------------------------------------------------------------------------- */
 
@@ -153,26 +149,30 @@ int vm_option(struct vm_options *options, int argc, char **argv, int *at)
 
 /* ---- the guest's command line ---------------------------------------------------------------- */
 
-void str_guest_word(struct str *str, const char *word)
+/* Words with blanks in quotes (target/virt/words.c). */
+static char *guest_line(const struct list *words)
 {
-    str_text(str, str->len > 0 ? " " : "");
-    if (*word != '\0' && strpbrk(word, " \t\"\\'") == NULL) {
-        str_text(str, word);
-        return;
+    struct str out = {0};
+    str_add(&out, "", 0);
+    for (size_t i = 0; i < words->count; i++) {
+        const char *word = words->item[i];
+        bool is_plain = *word != '\0' && strpbrk(word, " \t\n\r\"\\") == NULL;
+        str_text(&out, i > 0 ? " " : "");
+        str_text(&out, is_plain ? "" : "\"");
+        for (; *word != '\0'; word++) {
+            if (*word == '"' || *word == '\\')
+                str_text(&out, "\\");
+            str_add(&out, word, 1);
+        }
+        str_text(&out, is_plain ? "" : "\"");
     }
-    str_text(str, "\"");
-    for (; *word != '\0'; word++) {
-        if (*word == '"' || *word == '\\')
-            str_text(str, "\\");
-        str_add(str, word, 1);
-    }
-    str_text(str, "\"");
+    return out.data;
 }
 
-void vm_words(const struct run *run, struct str *words)
+void vm_words(const struct run *run, struct list *words)
 {
-    static const char *const of_host[] = {"--net",    "--forward", "--host-ip",   "--mac",
-                                          "--memory", "--pcap",    "--no-sandbox"};
+    static const char *const of_host[] = {"--net",    "--forward", "--host-ip",    "--mac",
+                                          "--memory", "--pcap",    "--no-sandbox", "--lease-file"};
     const struct list *options = &run->options;
     for (size_t i = 0; i < options->count; i += 2) {
         const char *name = options->item[i], *value = options->item[i + 1];
@@ -181,12 +181,12 @@ void vm_words(const struct run *run, struct str *words)
             is_of_host = is_of_host || strcmp(name, of_host[k]) == 0;
         if (is_of_host)
             continue;
-        str_guest_word(words, name);
+        list_add(words, name);
         if (strcmp(name, "--trace") != 0 || value[0] != '\0')
-            str_guest_word(words, value);
+            list_add(words, value);
     }
     for (size_t i = 0; i < run->verbatim.count; i++)
-        str_guest_word(words, run->verbatim.item[i]);
+        list_add(words, run->verbatim.item[i]);
 }
 
 /* ---- decisions ------------------------------------------------------------------------------- */
@@ -294,26 +294,45 @@ static int free_port(uint16_t wanted, bool is_strict)
     return port;
 }
 
-/* Where the image lies when its addresses are not drawn, as a symbol of it says. */
-static bool fixed_delta(const char *binary, uint64_t *delta)
+/* The image draws its addresses and then moves there: until it has, it runs where it was linked, so
+ * the debugger stops before, and is told where it went by what mir__boot_prepare() returns. */
+static int write_gdb_script(const struct run *run, const struct vm *vm, const char *path)
 {
-    struct elf elf;
-    bool found = false;
-    if (elf_open(binary, &elf) != 0)
-        return false;
-    for (size_t i = 0; i < elf.symbol_count && !found; i++) {
-        found = strcmp(elf.symbol[i].name, FIXED_DELTA) == 0;
-        *delta = elf.symbol[i].addr;
-    }
-    elf_close(&elf);
-    return found;
+    struct str text = {0};
+    struct sdk sdk;
+    char *image = realpath(run->place.binary, NULL), *folder = realpath(run->manifest.folder, NULL);
+    if (sdk_find(&sdk, vm->arch) != 0)
+        return EXIT_FAIL;
+    /* Sources are named relative to the appliance's folder and to that of Mirari. */
+    str_format(&text,
+               "# Made by `mirari run --gdb`: gdb -x THIS. Ends where mir_app_main() begins.\n"
+               "set confirm off\n"
+               "set pagination off\n"
+               "directory %s:%s/..\n"
+               "file %s\n"
+               "target remote 127.0.0.1:%d\n"
+               "thbreak mir__boot_prepare\n"
+               "continue\n"
+               "finish\n"
+               "symbol-file -o $ %s\n"
+               "thbreak mir_app_main\n"
+               "continue\n",
+               folder != NULL ? folder : ".", sdk.include,
+               image != NULL ? image : run->place.binary, vm->gdb_port,
+               image != NULL ? image : run->place.binary);
+    int r = file_write_if_changed(path, text.data, text.len, NULL);
+    str_free(&text);
+    free(image);
+    free(folder);
+    if (r != 0)
+        complain("cannot write \"%s\": %s; make room", path, strerror(-r));
+    return r != 0 ? EXIT_FAIL : 0;
 }
 
 static int choose_gdb(struct run *run, struct vm *vm)
 {
     const struct vm_options *options = &run->vm_options;
-    struct str words = {0};
-    uint64_t delta = 0;
+    int r = 0;
     if (!options->is_debugged)
         return 0;
     uint16_t wanted = options->debug_port != 0 ? options->debug_port : 1234;
@@ -322,24 +341,17 @@ static int choose_gdb(struct run *run, struct vm *vm)
         complain("--gdb: port %u of this machine is not free; choose another: --gdb=PORT", wanted);
         return EXIT_FAIL;
     }
-    str_guest_word(&words, FIXED_WORD);
-    str_format(&words, "%s%s", vm->words.len > 0 ? " " : "",
-               vm->words.len > 0 ? vm->words.data : "");
-    str_free(&vm->words);
-    vm->words = words;
-    bool is_moved = !run->dry_run && fixed_delta(run->place.binary, &delta);
+    char *path = need_format("%s.gdb", run->place.binary);
+    if (!run->dry_run)
+        r = write_gdb_script(run, vm, path);
     struct str line = {0};
-    str_shell(&line, run->place.binary);
-    if (is_moved)
-        complain("waiting for a debugger; start it in another terminal:\n  gdb -ex 'symbol-file -o "
-                 "0x%llx %s' -ex 'target remote 127.0.0.1:%d'",
-                 (unsigned long long)delta, line.data, vm->gdb_port);
-    else
-        complain("waiting for a debugger; start it in another terminal:\n  gdb %s -ex 'target "
-                 "remote 127.0.0.1:%d'",
-                 line.data, vm->gdb_port);
+    str_shell(&line, path);
+    if (r == 0 && !run->dry_run)
+        complain("waiting for a debugger on 127.0.0.1:%d; in another terminal: gdb%s -x %s",
+                 vm->gdb_port, is_foreign(vm->arch) ? "-multiarch" : "", line.data);
     str_free(&line);
-    return 0;
+    free(path);
+    return r;
 }
 
 /* ---- the command line ------------------------------------------------------------------------ */
@@ -449,8 +461,10 @@ static void make_argv(const struct run *run, const struct vm *vm, bool is_dry, s
     add(argv, "-display", "none");
     add_machine(run, vm, argv);
     add(argv, "-kernel", "%s", run->place.binary);
-    if (vm->words.len > 0)
-        add(argv, "-append", "%s", vm->words.data);
+    char *line = guest_line(&vm->words);
+    if (line[0] != '\0')
+        add(argv, "-append", "%s", line);
+    free(line);
     add(argv, "-chardev", "stdio,id=console,signal=off");
     add(argv, "-serial", "chardev:console");
     /* Semihosting for a debugger that is not there: of all calls only the exit has an effect. With
@@ -512,7 +526,7 @@ int vm_prepare(struct run *run)
         return r;
     choose_machine(run, vm);
     vm_net_plan(run, vm);
-    vm_net_words(run, &vm->words);
+    vm_net_words(run, true, &vm->words);
     vm_words(run, &vm->words);
     r = choose_gdb(run, vm);
     if (r == 0)

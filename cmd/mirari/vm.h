@@ -38,6 +38,11 @@ struct run {
 /** The command of @argv, quoted for a shell; to be freed. */
 char *command_line(const struct list *argv);
 
+/** Take argv[*at], an option of the appliance. Returns 0 or EXIT_USAGE after a message. */
+int run_take_option(struct run *run, int argc, char **argv, int *at);
+/** Check all of them against the manifest, which takes what is about networks. 0 or EXIT_USAGE. */
+int run_check_options(struct run *run);
+
 /* ---- watch.c --------------------------------------------------------------------------------- */
 
 /** Run run->argv and stay with it. @tell_fd: -1, or where a detached one reports. Returns the exit
@@ -64,7 +69,7 @@ struct vm {
     struct list disks;
     struct vm_net net[MANIFEST_NETS_MAX];
     struct list shown;   /**< the command without the descriptors that only we can give */
-    struct str words;    /**< the guest's command line */
+    struct list words;   /**< of the guest's command line */
     struct str announce; /**< lines for the console before the guest's own */
     int control[2];      /**< QMP: our end, QEMU's end */
     int gdb_port;        /**< 0: none */
@@ -83,10 +88,8 @@ int vm_prepare(struct run *run);
 int vm_open(struct run *run);
 /** End helpers, after the machine. */
 void vm_finish(struct vm *vm);
-/** A word for the guest's command line: in quotes if it needs them. */
-void str_guest_word(struct str *str, const char *word);
-/** Words of the options that the guest sees, beginning at the appliance's own. */
-void vm_words(const struct run *run, struct str *words);
+/** The options that the guest sees. */
+void vm_words(const struct run *run, struct list *words);
 /** Exit status of the tool for that of QEMU, which began to run the guest. */
 int vm_status(const struct vm *vm, int status);
 
@@ -101,8 +104,9 @@ int vm_net_open(struct run *run, struct vm *vm);
 /** -netdev and what belongs to it, for network @index. @is_dry: without descriptors. */
 void vm_net_args(const struct run *run, const struct vm *vm, size_t index, bool is_dry,
                  struct list *argv);
-/** Addresses for the guest where neither manifest nor options name any. */
-void vm_net_words(const struct run *run, struct str *words);
+/** Addresses for the guest where neither manifest nor options name any: DHCP, or if the machine is
+ *  ours (@is_ours) what its network has. */
+void vm_net_words(const struct run *run, bool is_ours, struct list *words);
 
 /* ---- qmp.c ----------------------------------------------------------------------------------- */
 

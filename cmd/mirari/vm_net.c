@@ -113,7 +113,7 @@ static void add_ip(struct str *out, uint32_t ip)
     str_format(out, "%u.%u.%u.%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255);
 }
 
-static void add_word(struct str *words, const char *option, const char *net, uint32_t ip,
+static void add_word(struct list *words, const char *option, const char *net, uint32_t ip,
                      unsigned len)
 {
     struct str value = {0};
@@ -122,12 +122,12 @@ static void add_word(struct str *words, const char *option, const char *net, uin
     add_ip(&value, ip);
     if (len != 0)
         str_format(&value, "/%u", len);
-    str_guest_word(words, option);
-    str_guest_word(words, value.data);
+    list_add(words, option);
+    list_add(words, value.data);
     str_free(&value);
 }
 
-void vm_net_words(const struct run *run, struct str *words)
+void vm_net_words(const struct run *run, bool is_ours, struct list *words)
 {
     const struct manifest *m = &run->manifest;
     bool has_dns = m->net_count > 0 && m->net[0].dns.text != NULL;
@@ -139,20 +139,20 @@ void vm_net_words(const struct run *run, struct str *words)
         bool is_user = mode_is(mode_of(net), "user"), is_tap = mode_is(mode_of(net), "tap");
         if (p.is_none)
             continue;
-        if (p.is_dhcp) {
-            if (net->ip.text == NULL) {
+        if (p.is_dhcp || (!is_ours && !p.has_ip)) {
+            if (net->ip.text == NULL || !p.is_dhcp) {
                 char *value = need_format("%s=dhcp", net->name);
-                str_guest_word(words, "--ip");
-                str_guest_word(words, value);
+                list_add(words, "--ip");
+                list_add(words, value);
                 free(value);
             }
             continue;
         }
         if (!p.has_ip)
             add_word(words, "--ip", net->name, p.ip.addr, p.ip.len);
-        if (!p.has_gateway && (is_user || is_tap) && p.ip.len <= 30)
+        if (!p.has_gateway && is_ours && (is_user || is_tap) && p.ip.len <= 30)
             add_word(words, "--gateway", net->name, p.gateway, 0);
-        if (i == 0 && is_user && !has_dns)
+        if (i == 0 && is_ours && is_user && !has_dns)
             add_word(words, "--dns", NULL, p.dns, 0);
     }
 }

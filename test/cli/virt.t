@@ -217,7 +217,7 @@ says 'last words' 'the log of status 3 is kept' "$mirari" logs vm
 # Debugger.
 if command -v gdb >/dev/null; then
     setsid "$mirari" run --no-build -t virt -C vm --gdb >gdb.out 2>gdb.err </dev/null & tool=$!
-    wait_for grep -q 'target remote' gdb.err; report $? 'it waits for a debugger'
+    wait_for grep -q 'waiting for a debugger' gdb.err; report $? 'it waits for a debugger'
     [ ! -s gdb.out ]; report $? 'and does not run'
     port=$(grep -o '127.0.0.1:[0-9]*' gdb.err | head -n 1)
     says 'Breakpoint 1, ended' 'gdb stops at a function' timeout 60 gdb -batch -nx vm/_build/virt/vm -ex 'set confirm off' -ex "target remote $port" \

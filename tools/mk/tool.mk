@@ -4,7 +4,8 @@ TOOL_C := $(call find_src,cmd/mirari)
 TOOL_LIBS := -lz -lbrotlienc -lcrypto
 
 # How sources of an appliance are compiled and linked for target virt; target/virt/README.md.
-VIRT_APP_CFLAGS  := -fPIE -ffreestanding -nostdinc -fstack-protector-strong $(CFLAGS_virt_$(ARCH))
+VIRT_APP_CFLAGS  := -fPIE -ffreestanding -nostdinc -fstack-protector-strong -fno-asynchronous-unwind-tables \
+                    -fno-unwind-tables $(CFLAGS_virt_$(ARCH))
 VIRT_APP_LDFLAGS := -static-pie -nostdlib -Wl,--no-dynamic-linker -Wl,-z,text -Wl,-z,pack-relative-relocs \
                     -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack
 # The same with the cross compiler; its linker does not pack relocations.
