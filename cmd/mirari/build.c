@@ -47,8 +47,6 @@
 #endif
 /* Debian's cross compiler, for images of the other architecture. */
 #define CROSS_COMPILER "aarch64-linux-gnu-gcc"
-/* Drivers are linked in only where there are devices: nothing refers to them but by a weak name. */
-#define VIRT_DEVICES "-Wl,-u,mir__devices"
 
 /* One thing to make: an object, or the appliance. */
 struct step {
@@ -562,8 +560,6 @@ static void add_libraries(const struct builder *b, struct step *step)
         add_words(&step->argv,
                   is_foreign(b->common->arch) ? MIR_VIRT_LDFLAGS_AARCH64 : MIR_VIRT_LDFLAGS);
         list_add(&step->argv, layout);
-        if (b->manifest->net_count + b->manifest->vm.disks.count > 0)
-            list_add(&step->argv, VIRT_DEVICES);
         list_add(&step->inputs, b->sdk.virt_layout);
     }
     list_add(&step->argv, "-Wl,--start-group");

@@ -240,6 +240,17 @@ def test_time(faults):
            machine.text)
 
 
+def test_semihosting(image, out):
+    """The interface that takes the exit status gives a guest nothing else of the host."""
+    secret, made = os.path.join(out, "secret"), os.path.join(out, "made")
+    with open(secret, "w", encoding="ascii") as file:
+        file.write("top secret")
+    machine = Machine(image, f'--file {secret} --command "touch {made}"')
+    status = machine.status()
+    report(status == 3 and 'read: ""' in machine.text and os.path.exists(secret) and not os.path.exists(made),
+           "a guest reaches no files and no commands of the host", status, machine.text)
+
+
 # ---- networks --------------------------------------------------------------------------------------------------------
 
 MODERN = ["-global", "virtio-mmio.force-legacy=false"]
@@ -309,6 +320,9 @@ def main():
             test_crashes(faults)
             test_memory(faults)
             test_time(faults)
+        semihosting = compile_app("test/boot/semihosting", os.path.join(out, "semihosting"))
+        if semihosting:
+            test_semihosting(semihosting, out)
         if echo_image:
             test_networks(echo_image)
     print(f"1..{count}")

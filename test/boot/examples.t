@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
 """Every example does as a virtual machine what its expected.txt says: under microvm (virtio over MMIO) and q35 (over PCI),
-by emulation, started by `mirari run`, asked through ports of this machine.
+and on the other architecture under virt, by emulation, started by `mirari run`, asked through ports of this machine.
 
 Needs no root. QEMU's own network gives the guest 10.0.2.15.
 """
@@ -17,14 +17,15 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from example import ASKING, BUILD, ROOT, SERVICE_PORT, Appliance, do_request, done, free_port, in_order, names, read_plan, report
 
 MIRARI = os.path.join(BUILD, "mirari")
+MACHINES = {"x86_64": ("microvm", "q35"), "aarch64": ("virt",)}
 # What an appliance says when it can be asked.
 READY = {"echo": "^echo on port", "dns": "^dns on port", "website": "^net"}
 
 
-def run_virt(name, steps, machine):
-    where = f"{name} virt {machine}"
+def run_virt(name, steps, arch, machine):
+    where = f"{name} virt {arch} {machine}"
     port = free_port()
-    args = [MIRARI, "run", "-t", "virt", "-C", os.path.join(ROOT, "examples", name), "-o",
+    args = [MIRARI, "run", "-t", "virt", "--arch", arch, "-C", os.path.join(ROOT, "examples", name), "-o",
             os.path.join(BUILD, "examples", name), "--no-build", "--accel", "tcg", "--machine", machine]
     asks = [step for step in steps if step[0] in ASKING]
     if asks:
@@ -53,19 +54,33 @@ def why_not():
     return ""
 
 
+def cross_libraries():
+    """Those for the other architecture, if its tools are here."""
+    for program in ("aarch64-linux-gnu-gcc", "qemu-system-aarch64"):
+        if not shutil.which(program):
+            report(True, f"# SKIP aarch64: {program} is not installed")
+            return False
+    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
+    made = subprocess.run(["make", "-s", "-C", ROOT, "B=" + BUILD, "virt-aarch64"], env=env, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
+    report(made.returncode == 0, "libraries for aarch64", made.stdout)
+    return made.returncode == 0
+
+
 def main():
     if why_not():
         print(f"1..0 # SKIP {why_not()}")
         return 0
     box = tempfile.TemporaryDirectory()
     os.environ["XDG_RUNTIME_DIR"] = box.name
-    for name in names():
-        built = subprocess.run([MIRARI, "build", "-q", "-t", "virt", "-C", os.path.join(ROOT, "examples", name), "-o",
-                                os.path.join(BUILD, "examples", name)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               text=True, check=False)
-        report(built.returncode == 0, f"{name} virt: builds", built.stdout)
-        for machine in ("microvm", "q35") if built.returncode == 0 else ():
-            run_virt(name, read_plan(name), machine)
+    archs = ["x86_64"] + (["aarch64"] if cross_libraries() else [])
+    for name, arch in ((name, arch) for name in names() for arch in archs):
+        built = subprocess.run([MIRARI, "build", "-q", "-t", "virt", "--arch", arch, "-C",
+                                os.path.join(ROOT, "examples", name), "-o", os.path.join(BUILD, "examples", name)],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        report(built.returncode == 0, f"{name} virt {arch}: builds", built.stdout)
+        for machine in MACHINES[arch] if built.returncode == 0 else ():
+            run_virt(name, read_plan(name), arch, machine)
     return done()
 
 
