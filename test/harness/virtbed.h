@@ -5,7 +5,7 @@
 
 #include "test/harness/virtdev_net.h"
 
-#define VIRTBED_ARENA ((size_t)8 << 20)
+#define VIRTBED_ARENA ((size_t)4 << 20)
 
 struct virtbed {
     struct virtdev_net m;

@@ -11,6 +11,8 @@
 
 #include <mirari/bytes.h>
 
+#include "lib/page/poison.h"
+
 const char *const virtdev_transport_name[VIRTDEV_TRANSPORTS] = {"mmio", "mmio-legacy", "pci",
                                                                 "pci-legacy"};
 
@@ -69,12 +71,26 @@ uint32_t virtdev_available(struct virtdev *d, unsigned queue)
 /* ---- chains -------------------------------------------------------------------------------------
  */
 
+/* A hostile device may find anything in descriptors that it has overwritten or returned twice: it
+ * goes on, but not to where the test would crash. */
+static bool is_memory(const struct virtdev *d, uint64_t address, uint64_t len)
+{
+    if (d->limit == 0)
+        return true;
+    return address >= 0x100000 && len <= d->limit && address - 0x100000 <= d->limit - len &&
+           !mir__is_poisoned(memory(d, address)) && !mir__is_poisoned(memory(d, address + len - 1));
+}
+
 static bool add_seg(struct virtdev *d, struct virtdev_chain *chain, const uint8_t *desc)
 {
     uint16_t flags = mir_get_le16(desc + 12);
     struct virtdev_seg seg = {memory(d, mir_get_le64(desc)), mir_get_le32(desc + 8), flags & 2};
     if (chain->count == VIRTDEV_SEGS) {
         violate(d, "a chain without end");
+        return false;
+    }
+    if (!is_memory(d, mir_get_le64(desc), seg.len)) {
+        violate(d, "memory that is not ours to give");
         return false;
     }
     if (seg.len == 0)
@@ -94,6 +110,10 @@ static void follow_table(struct virtdev *d, struct virtdev_chain *chain, const u
     const uint8_t *table = memory(d, mir_get_le64(desc));
     uint32_t count = mir_get_le32(desc + 8) / 16, i = 0;
     d->indirects++;
+    if (!is_memory(d, mir_get_le64(desc), count * 16ull)) {
+        violate(d, "a table that is not ours to give");
+        return;
+    }
     if (!has(d, MIR_VIRTIO_F_INDIRECT))
         violate(d, "an indirect table that was not agreed on");
     if (mir_get_le16(desc + 12) & 1)

@@ -77,7 +77,8 @@ struct virtdev {
     uint8_t generation;
     uint8_t config[VIRTDEV_CONFIG];
     uint32_t config_bytes;
-    uint64_t base; /* of the device's addresses: a legacy device has not all of ours */
+    uint64_t base;  /* of the device's addresses: a legacy device has not all of ours */
+    uint64_t limit; /* of what it reaches: bytes from 0x100000 on; 0 = no limit */
     uint32_t queue_count;
     struct virtdev_queue queue[VIRTDEV_QUEUES];
     void (*serve)(struct virtdev *d, unsigned queue);

@@ -521,5 +521,6 @@ struct mir_virtio *virtdev_attach(struct virtdev *d, struct mir_clock *clock,
     }
     v->dma.offset = 0x100000 - (uintptr_t)pages->arena;
     d->base = -v->dma.offset;
+    d->limit = pages->arena_size;
     return *result == 0 ? v : NULL;
 }

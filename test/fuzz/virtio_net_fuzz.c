@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: ISC */
+/* A virtio network device that does what the input says: writes anywhere in the rings and to what
+ * it was lent, returns chains with any identity and length, moves its index, changes its
+ * configuration, asks for resets. The driver sends meanwhile. Nothing crashes, all memory comes
+ * back.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "test/harness/virtbed.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define STEPS 100u
+
+struct input {
+    const uint8_t *data;
+    size_t size, at;
+};
+
+static struct virtbed bed;
+
+static uint8_t next8(struct input *in)
+{
+    return in->at < in->size ? in->data[in->at++] : 0;
+}
+
+static uint16_t next16(struct input *in)
+{
+    uint8_t high = next8(in);
+    return (uint16_t)(high << 8 | next8(in));
+}
+
+static uint8_t *ours(uint64_t address)
+{
+    return (uint8_t *)(uintptr_t)(address + bed.m.d.base);
+}
+
+/* Anywhere in the rings of a queue. */
+static void scribble(struct input *in)
+{
+    struct virtdev_queue *q = &bed.m.d.queue[next8(in) % 3];
+    if (!q->is_enabled)
+        return;
+    uint64_t base[] = {q->desc, q->avail, q->used};
+    uint32_t len[] = {16u * q->size, 6u + 2u * q->size, 6u + 8u * q->size};
+    unsigned part = next8(in) % 3;
+    uint8_t *at = ours(base[part]) + next16(in) % len[part];
+    *at = next8(in);
+}
+
+static void return_chain(struct input *in)
+{
+    struct virtdev_chain chain;
+    unsigned queue = next8(in) % 3;
+    uint8_t how = next8(in);
+    uint16_t number = next16(in);
+    if (!virtdev_pop(&bed.m.d, queue, &chain))
+        return;
+    for (uint32_t i = 0; i < chain.count && how & 1; i++) {
+        if (chain.seg[i].is_writable && chain.seg[i].len >= 12) {
+            for (uint32_t k = 0; k < 12; k++)
+                chain.seg[i].data[k] = next8(in);
+        }
+    }
+    uint16_t head = how & 2 ? number : chain.head;
+    virtdev_push(&bed.m.d, queue, how & 2 ? head % VIRTDEV_SIZE_MAX : head, how & 4 ? number : 64);
+    if (!(how & 8))
+        virtdev_publish(&bed.m.d, queue);
+}
+
+static void send_some(struct input *in)
+{
+    uint32_t count = next8(in) % 8, len = 14 + next16(in) % 3000;
+    for (uint32_t i = 0; i < count; i++)
+        (void)mir_net_dev_tx(bed.dev, virtbed_frame(&bed, len, i));
+    mir_net_dev_flush(bed.dev);
+}
+
+static void step(struct input *in)
+{
+    static const uint8_t frame[4096];
+    struct virtdev *d = &bed.m.d;
+    switch (next8(in) % 10) {
+    case 0:
+        send_some(in);
+        break;
+    case 1:
+        (void)virtdev_net_send(&bed.m, in->data, frame, next16(in) % 4096);
+        break;
+    case 2:
+        return_chain(in);
+        break;
+    case 3:
+        scribble(in);
+        break;
+    case 4:
+        d->config[next8(in) % VIRTDEV_CONFIG] = next8(in);
+        virtdev_config_changed(d);
+        break;
+    case 5:
+        virtdev_need_reset(d);
+        break;
+    case 6:
+        d->queue[next8(in) % 3].used_idx = next16(in);
+        break;
+    case 7:
+        bed.m.holds = next8(in) & 1;
+        virtdev_net_return(&bed.m, next8(in), next8(in) & 1);
+        break;
+    case 8:
+        virtbed_pass(&bed, next16(in) % 16384);
+        break;
+    default:
+        mir_net_dev_stop(bed.dev);
+        (void)!virtbed_start(&bed);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct input in = {data, size, 0};
+    if (size < 16)
+        return 0;
+    enum virtdev_transport transport = (enum virtdev_transport)(next8(&in) % VIRTDEV_TRANSPORTS);
+    uint16_t queue_max = (uint16_t)(1u << next8(&in) % 10);
+    virtbed_init(&bed, transport, VIRTDEV_NET_ALL, queue_max);
+    if (next8(&in) & 1) {
+        uint64_t some = (uint64_t)next16(&in) << 16 | next16(&in);
+        bed.m.d.offered &= some | MIR_VIRTIO_F_VERSION_1;
+    }
+    struct mir_virtio_net_config config = {.rx_pages = 20};
+    if (virtbed_open(&bed, &config) == 0 && virtbed_start(&bed) == 0) {
+        for (uint32_t i = 0; i < STEPS && in.at < in.size; i++) {
+            step(&in);
+            virtbed_run(&bed);
+        }
+    }
+    if (virtbed_close(&bed) != 0)
+        abort();
+    return 0;
+}
