@@ -151,6 +151,8 @@ struct mir_dns_config {
     uint32_t rounds;             /**< every server is asked so often; 0 = 3 */
     bool no_edns;                /**< plain RFC 1035 */
     bool no_case_mix;            /**< no random case in questions */
+    bool no_multicast;           /**< names below .local do not exist, instead of being asked of all
+                                      on the link (RFC 6762 section 5.1) */
 };
 
 struct mir_dns_stats {

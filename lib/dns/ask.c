@@ -20,6 +20,12 @@
  *
  * A server whose answer over TCP has other letters than the question does not copy them: it is
  * asked in lower case for ten minutes. The same holds for one that refuses EDNS.
+ *
+ * Names below .local belong to the link (RFC 6762 section 3). Everybody there is asked, twice
+ * within 1.2 s, as a plain resolver asks (section 5.1): one question, the first answer counts. It
+ * comes straight back; a hop limit of 255 says that no router has seen it (section 11). Anybody on
+ * the link may answer: such names are not to be trusted more than the link is. If all stay silent
+ * there is no such name; servers are not asked for it.
  */
 #include "lib/dns/internal.h"
 
@@ -28,11 +34,15 @@
 #define HABITS_US      (600 * MIR_US_PER_S)
 #define REFUSED_US     (5 * MIR_US_PER_S)
 #define SILENT_US      MIR_US_PER_S
+#define GROUP_TRIES    2u
+#define GROUP_TRY_US   (400 * MIR_US_PER_MS) /* doubled for the second */
+#define GROUP_PORT     5353u
 #define TCP_PATIENCE   3u /* a TCP try may take so many times as long as one of UDP */
 
 static void try_next(struct mir__dns_ask *ask);
 static void try_udp(struct mir__dns_ask *ask);
 static void try_tcp(struct mir__dns_ask *ask);
+static void group_is_silent(struct mir__dns_ask *ask);
 
 static struct mir__dns_server *server_of(struct mir__dns_ask *ask)
 {
@@ -66,7 +76,7 @@ static void mix_case(struct mir__dns_ask *ask)
 {
     uint32_t bits = 0;
     ask->sent = ask->target;
-    bool is_plain = ask->dns->config.no_case_mix || server_of(ask)->no_case;
+    bool is_plain = ask->dns->config.no_case_mix || ask->to_group || server_of(ask)->no_case;
     /* Octets below 64 are lengths or no letters. */
     for (uint32_t i = 0; i < ask->sent.len; i++) {
         uint8_t c = ask->sent.wire[i] | 0x20;
@@ -86,9 +96,10 @@ static uint32_t write_question(struct mir__dns_ask *ask, uint8_t *out, size_t si
     ask->id = (uint16_t)mir_rng_u32(dns->config.rng);
     /* A path that drops what it does not know is as silent as a dead server. */
     bool is_last_round = ask->round > 0 && ask->round + 1u == dns->config.rounds;
-    ask->has_edns = !dns->config.no_edns && !server_of(ask)->no_edns && !is_last_round;
+    ask->has_edns =
+        !dns->config.no_edns && !ask->to_group && !server_of(ask)->no_edns && !is_last_round;
     mix_case(ask);
-    mir__dns_write(&w, out, size, ask->id, MIR__DNS_RD);
+    mir__dns_write(&w, out, size, ask->id, ask->to_group ? 0 : MIR__DNS_RD);
     int r = mir__dns_write_question(&w, &ask->sent, ask->type, MIR__DNS_IN);
     if (r == 0 && ask->has_edns)
         r = mir__dns_write_edns(&w, &edns);
@@ -121,6 +132,10 @@ static void on_timeout(void *arg)
 {
     struct mir__dns_ask *ask = arg;
     ask->dns->stats.timeouts++;
+    if (ask->to_group) {
+        group_is_silent(ask);
+        return;
+    }
     demote(ask);
     fail_try(ask, -MIR_ETIMEDOUT);
 }
@@ -276,6 +291,128 @@ static void try_udp(struct mir__dns_ask *ask)
         set_patience(ask, 1);
     else
         fail_try(ask, r);
+}
+
+/* ---- the link -------------------------------------------------------------------------------- */
+
+static bool is_of_link(const struct mir__dns_ask *ask)
+{
+    static const struct mir_dns_name local = {.len = 7, .wire = "\5local"};
+    return !ask->dns->config.no_multicast && ask->target.len > local.len &&
+           mir_dns_name_is_in(&ask->target, &local);
+}
+
+static void try_group(struct mir__dns_ask *ask);
+
+/* Nobody on the link has such a name: no server is asked, whose business it is not. */
+static void say_nobody(struct mir__dns_ask *ask)
+{
+    struct mir_dns_answer *answer = mir__dns_answer_new(ask->dns, &ask->name, ask->type, 0);
+    if (answer != NULL) {
+        answer->error = -MIR_ENOENT;
+        answer->is_nxdomain = true;
+        answer->canonical = ask->target;
+    }
+    mir__dns_ask_done(ask, answer != NULL ? -MIR_ENOENT : -MIR_ENOMEM, answer);
+    mir_dns_answer_release(answer);
+}
+
+static void group_is_silent(struct mir__dns_ask *ask)
+{
+    mir__dns_ask_stop(ask);
+    if (ask->group_tries < GROUP_TRIES)
+        try_group(ask);
+    else
+        say_nobody(ask);
+}
+
+/* An alias leads on, to the link or elsewhere. */
+static void follow_alias(struct mir__dns_ask *ask)
+{
+    ask->group_tries = 0;
+    ask->to_group = is_of_link(ask);
+    if (ask->to_group)
+        try_group(ask);
+    else if (ask->dns->config.server_count > 0)
+        try_next(ask);
+    else
+        mir__dns_ask_done(ask, -MIR_ENETUNREACH, NULL);
+}
+
+static void take_group_verdict(struct mir__dns_ask *ask, struct mir__dns_reader *reader)
+{
+    struct mir_dns_answer *answer = NULL;
+    enum mir__dns_verdict verdict = mir__dns_judge(ask, reader, &answer);
+    if (verdict == MIR__DNS_IS_REFUSAL || verdict == MIR__DNS_IS_NO_EDNS)
+        return; /* somebody else may know it */
+    mir__dns_ask_stop(ask);
+    if (verdict == MIR__DNS_IS_ALIAS) {
+        follow_alias(ask);
+    } else if (verdict == MIR__DNS_IS_NO_MEMORY) {
+        mir__dns_ask_done(ask, -MIR_ENOMEM, NULL);
+    } else {
+        if (answer->expires_us > mir__dns_now(ask->dns))
+            mir__dns_cache_put(answer);
+        mir__dns_ask_done(ask, answer->error, answer);
+        mir_dns_answer_release(answer);
+    }
+}
+
+static void on_group(struct mir_udp *udp, const struct mir_udp_meta *meta,
+                     struct mir_buf *buf_given, void *arg)
+{
+    struct mir__dns_ask *ask = arg;
+    struct mir_dns *dns = ask->dns;
+    struct mir__dns_reader reader;
+    uint32_t len;
+    MIR_ASSERT(ask->udp == udp);
+    const uint8_t *msg = in_one_piece(dns, buf_given, &len);
+    if (meta->from.port != GROUP_PORT || meta->ttl != 255) {
+        dns->stats.refused_source++;
+    } else if (msg != NULL && match_response(ask, &reader, msg, len) != IS_NOT) {
+        dns->stats.responses++;
+        take_group_verdict(ask, &reader);
+    }
+    mir_buf_release(buf_given);
+}
+
+/* To the groups of both families, as far as there is a way to them. */
+static int send_to_group(struct mir__dns_ask *ask)
+{
+    const struct mir_endpoint groups[] = {
+        {.ip = {{[10] = 0xff, [11] = 0xff, [12] = 224, [15] = 251}}, .port = GROUP_PORT},
+        {.ip = {{0xff, 0x02, [15] = 0xfb}}, .port = GROUP_PORT}};
+    uint8_t out[512];
+    uint32_t len = write_question(ask, out, sizeof out);
+    int result = -MIR_ENETUNREACH;
+    for (size_t i = 0; i < MIR_ARRAY_LEN(groups); i++) {
+        int r = mir_udp_send(ask->udp, &groups[i], out, len);
+        if (r == 0 || r == -MIR_EAGAIN)
+            result = 0;
+    }
+    return result;
+}
+
+static void try_group(struct mir__dns_ask *ask)
+{
+    const struct mir_udp_config config = {.handler = on_group, .arg = ask};
+    struct mir_dns *dns = ask->dns;
+    ask->to_group = true;
+    mir_time_us patience_us = GROUP_TRY_US << MIR_MIN(ask->group_tries, GROUP_TRIES);
+    ask->group_tries++;
+    int r = mir_udp_open_config(dns->stack, &config, &ask->udp);
+    if (r == 0)
+        r = mir_udp_set_option(ask->udp, MIR_UDP_GROUP_TTL, 255);
+    if (r == 0) {
+        dns->stats.sent_udp++;
+        r = send_to_group(ask);
+    }
+    if (r == 0) {
+        mir_timer_set(dns->stack->loop, &ask->timer, mir__dns_now(dns) + patience_us);
+        return;
+    }
+    mir__dns_ask_stop(ask);
+    mir__dns_ask_done(ask, r, NULL);
 }
 
 /* ---- TCP ------------------------------------------------------------------------------------- */
@@ -454,6 +591,12 @@ void mir__dns_ask_again(struct mir__dns_ask *ask)
 {
     mir__dns_ask_stop(ask);
     ask->tried = ask->failed = ask->round = 0;
+    ask->group_tries = 0;
+    ask->to_group = false;
+    if (is_of_link(ask)) {
+        try_group(ask);
+        return;
+    }
     if (ask->dns->config.server_count == 0) {
         mir__dns_ask_done(ask, -MIR_ENETUNREACH, NULL);
         return;

@@ -52,6 +52,8 @@ struct mir__dns_ask {
     uint8_t tried;  /* servers of this round, by bit */
     uint8_t failed; /* and those that said they cannot */
     bool has_edns;  /* as sent */
+    bool to_group;  /* everybody on the link is asked, no server */
+    uint8_t group_tries;
     uint32_t ttl_s; /* least of the aliases */
     int error;      /* of the last failure */
     struct mir_udp *udp;

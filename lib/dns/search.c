@@ -12,8 +12,7 @@
  *   addresses as text        themselves
  *   localhost, *.localhost   127.0.0.1 and ::1 (RFC 6761 section 6.3)
  *   *.invalid, *.onion       do not exist (RFC 6761 section 6.4, RFC 7686)
- *   *.local                  does not exist: multicast names are no servers' business (RFC 6762
- *                            section 22.1)
+ *   *.local                  is asked of the link and never of a server (RFC 6762 section 22.1)
  *   config.hosts             as configured, for A and AAAA
  */
 #include <mirari/format.h>
@@ -183,7 +182,10 @@ static void look(struct mir_dns *dns, const struct mir_dns_name *name, uint16_t 
     } else if (mir_ip_parse(text, mir_str_len(text), &ip) == 0) {
         add_address(local, &ip, type);
     }
-    for (size_t i = 0; i < MIR_ARRAY_LEN(never) && !local->is_known; i++)
+    /* What is below "local" is asked of the link (ask.c), unless that is not wished. */
+    bool has_link = !dns->config.no_multicast && name->len > sizeof "\5local";
+    size_t count = MIR_ARRAY_LEN(never) - has_link;
+    for (size_t i = 0; i < count && !local->is_known; i++)
         local->is_known = local->is_nxdomain = is_in(name, never[i]);
 }
 

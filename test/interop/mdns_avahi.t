@@ -56,6 +56,22 @@ inside timeout 15 avahi-browse -krpt _http._tcp >"$WORK/browse" 2>&1
 is_like "$(grep '^=' "$WORK/browse" | head -n 1)" ';mirari;_http._tcp;local;mirari.local;.*;80;' 'it browses and resolves our service'
 is_like "$(inside timeout 15 avahi-browse -katp 2>&1)" ';mirari;_http._tcp;local' 'and finds its type among all'
 
+# We ask too, as a plain resolver does, over a bridge that stays there while we come and go: avahi probes for its
+# name on each new link for a second, and does not answer meanwhile.
+inside sh -c 'ip link add br0 type bridge mcast_snooping 0 && ip link add d0 type veth peer name d1 && ip link set d1 up && ip link set d0 master br0 up &&
+    ip link set br0 up && ip address add 10.78.0.1/24 dev br0 && ip tuntap add tapq mode tap && ip link set tapq master br0 up'
+ip netns exec "$NS" timeout 60 avahi-publish -s 'Linux Printer' _ipp._tcp 631 'rp=x' >"$WORK/publish" 2>&1 &
+PIDS+=($!)
+wait_until 10 grep -q Established "$WORK/publish"
+asks() { # asks TYPE NAME
+    inside timeout 20 "$(app_binary lookup)" --net tap:tapq --ip 10.78.0.2/24 --ip6 link-local --type "$1" --names "$2" 2>&1
+}
+resolves() { asks A linux.local | grep -q '^linux.local A 10\.78\.0\.1$'; }
+wait_until 20 resolves
+ok $? 'we resolve its name' || asks A linux.local | sed 's/^/# /'
+is_like "$(asks PTR _ipp._tcp.local)" 'Linux\\032Printer\._ipp\._tcp\.local' 'and find its service'
+is_like "$(asks A nobody-here.local)" 'nobody-here.local: no such name' 'a name that nobody has is none'
+
 # It says goodbye: whoever browses sees it go within a second, and not after 75 minutes.
 ip netns exec "$NS" timeout 30 avahi-browse -kp _http._tcp >"$WORK/watch" 2>&1 &
 PIDS+=($!)
