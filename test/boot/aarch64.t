@@ -251,6 +251,22 @@ def test_semihosting(image, out):
            "a guest reaches no files and no commands of the host", status, machine.text)
 
 
+def test_libc(out):
+    """musl, taken out of Debian's package for aarch64."""
+    name = "functions of musl in an image"
+    made = make("musl-aarch64")
+    if made.returncode != 0:
+        report(True, f"# SKIP {name}: {made.stdout.strip().splitlines()[-1]}")
+        return
+    made = run(os.path.join(BUILD, "mirari"), "build", "-q", "-t", "virt", "--arch", "aarch64", "-C", "test/boot/libc", "-o",
+               out)
+    if made.returncode != 0:
+        report(False, name, made.stdout)
+        return
+    line = r'(?m)^1359 1\.500 "No such file or directory" 42 9223372036854775807 1 Q$'
+    expect(name, os.path.join(out, "virt-aarch64", "libc"), "", 0, line)
+
+
 # ---- networks --------------------------------------------------------------------------------------------------------
 
 MODERN = ["-global", "virtio-mmio.force-legacy=false"]
@@ -323,6 +339,7 @@ def main():
         semihosting = compile_app("test/boot/semihosting", os.path.join(out, "semihosting"))
         if semihosting:
             test_semihosting(semihosting, out)
+        test_libc(os.path.join(out, "libc"))
         if echo_image:
             test_networks(echo_image)
     print(f"1..{count}")

@@ -45,7 +45,7 @@ $(B)/$(1)/libmirari-virt.a: $$(call objs,$(1),$(sort $(wildcard target/virt/*.c 
 LIBS_$(1) := $(B)/$(1)/libmirari-virt.a $(B)/$(1)/libmirari.a
 endef
 $(eval $(call virt_rules,virt,$(ARCH),$(CC),$(AR),$(MUSL_INCLUDE)))
-$(eval $(call virt_rules,virt-aarch64,aarch64,$(CROSS_aarch64)gcc,$(CROSS_aarch64)ar,$(B)/musl-aarch64/include))
+$(eval $(call virt_rules,virt-aarch64,aarch64,$(CROSS_aarch64)gcc,$(CROSS_aarch64)ar,$(abspath $(B))/musl-aarch64/include))
 
 .PHONY: virt virt-aarch64 musl-aarch64
 virt: $(LIBS_virt) ## The libraries of target virt
