@@ -26,7 +26,7 @@ const char *const reserved_options[] = {
     "net",     "ip",         "gateway", "route",   "ip6",   "mac",         "mtu",    "vlan",
     "forward", "host-ip",    "pcap",    "fault",   "trace", "log",         "memory", "spin",
     "dns",     "no-sandbox", "help",    "version", "acd",   "link-local4", "accel",  "machine",
-    "cpu",     "disk",       "gdb",     "qemu",    "print"};
+    "cpu",     "disk",       "gdb",     "qemu",    "print", "kv"};
 const size_t reserved_option_count = LEN(reserved_options);
 
 struct reader {

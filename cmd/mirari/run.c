@@ -39,7 +39,7 @@ static const char *const run_names[] = {"-C",        "-f",
                                         "--cpu",     "--disk",
                                         "--gdb",     "--qemu",
                                         "--print",   "--lease-file",
-                                        "--arch"};
+                                        "--arch",    "--kv"};
 
 static int need_value(struct run *run, const char *name, int argc, char **argv, int *at)
 {
@@ -240,6 +240,10 @@ static bool check_option(struct run *run, const char *name, char **value)
         good = valid_dns(text, &why);
     } else if (strcmp(name, "--spin") == 0) {
         good = check_spin(text, &why);
+    } else if (strcmp(name, "--kv") == 0) {
+        const char *equal = strchr(text, '=');
+        good = (equal != NULL && equal != text && equal[1] != '\0') ||
+               fail(&why, "\"%.64s\" is not NAME=FOLDER", text);
     } else if (strcmp(name, "--trace") != 0 && strcmp(name, "--no-sandbox") != 0) {
         return check_param(run, name, text);
     }

@@ -87,6 +87,8 @@ struct mir_app {
     const char *dns_search; /**< search domains of the host, for its own stack; else NULL */
     struct mir_block_dev *const *blocks; /**< [block_count] disks, in the order of the machine */
     uint32_t block_count;
+    const struct mir_manifest_kv *kvs; /**< [kv_count] stores instead of those of the manifest */
+    uint32_t kv_count;
     struct mir_wait stop_asked; /**< woken when somebody asks for a clean end */
     bool is_stopping;
 };

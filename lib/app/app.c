@@ -12,6 +12,10 @@
 struct mir_kv *mir_app_kv(struct mir_app *app, const char *name)
 {
     const struct mir_manifest *manifest = app->manifest;
+    for (uint32_t i = 0; i < app->kv_count; i++) {
+        if (mir_str_equal(app->kvs[i].name, name))
+            return app->kvs[i].store;
+    }
     for (uint32_t i = 0; i < manifest->kv_count; i++) {
         if (mir_str_equal(manifest->kvs[i].name, name))
             return manifest->kvs[i].store;

@@ -377,6 +377,11 @@ static int set_version(const struct source *source, const char *value)
 
 /* ---- the table ---------------------------------------------------------------------------- */
 
+static int set_kv(const struct source *source, const char *value)
+{
+    return mir__app_add_store(source->options, value);
+}
+
 enum takes { TAKES_NOTHING, TAKES_VALUE, TAKES_NET_NAME };
 
 struct option {
@@ -422,6 +427,7 @@ static const struct option option_table[] = {
      "US|look for events this long before sleeping (latency for CPU time)"},
     {"--dns", NULL, TAKES_VALUE, NULL, set_dns,
      "ADDR[,ADDR]|name servers, instead of those the network tells"},
+    {"--kv", NULL, TAKES_VALUE, NULL, set_kv, "NAME=DIR|a folder of the host as that store"},
     {"--no-sandbox", NULL, TAKES_NOTHING, NULL, set_no_sandbox, "|for debuggers"},
     {"--help", "-h", TAKES_NOTHING, NULL, set_help, "|this text"},
     {"--version", NULL, TAKES_NOTHING, NULL, set_version, "|name and version"},

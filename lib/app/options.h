@@ -10,6 +10,7 @@
 #define MIR__APP_ERROR_MAX     320u
 #define MIR__APP_ADDRESSES_MAX 8u
 #define MIR__APP_ROUTES_MAX    16u
+#define MIR__APP_STORES_MAX    8u
 
 /** Kinds of values of which the first on the command line replaces those of the manifest. */
 enum { MIR__APP_IP4 = 1, MIR__APP_IP6 = 2, MIR__APP_ROUTES = 4 };
@@ -61,6 +62,12 @@ struct mir__app_net {
     bool has_forwards; /**< of the command line, instead of those of the manifest */
 };
 
+/** A folder of the host instead of a store of the manifest. */
+struct mir__app_store {
+    const char *name; /**< as the manifest has it */
+    const char *dir;
+};
+
 struct mir__app_options {
     const struct mir_manifest *manifest;
     struct mir__app_net net[MIR_APP_NETS_MAX];
@@ -72,6 +79,8 @@ struct mir__app_options {
     uint32_t spin_us;
     struct mir_ip dns[MIR_DNS_SERVERS_MAX]; /* name servers */
     uint32_t dns_count;
+    struct mir__app_store store[MIR__APP_STORES_MAX];
+    uint32_t store_count;
     bool no_sandbox;
     bool is_help;
     bool is_version;
@@ -91,6 +100,9 @@ struct mir__app_options {
  */
 int mir__app_options_parse(struct mir__app_options *options, const struct mir_manifest *manifest,
                            int argc, const char *const *argv) MIR_CHECK;
+
+/** stores.c: "NAME=DIR". Returns 0, -MIR_EINVAL with a line in options->error. */
+int mir__app_add_store(struct mir__app_options *options, const char *text) MIR_CHECK;
 
 /* addresses.c: one value of a network; false if the text makes no sense or the list is full. */
 bool mir__app_add_ip(struct mir__app_net *net, const char *text, size_t len);

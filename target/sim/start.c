@@ -237,6 +237,8 @@ static void read_command_line(struct run *run, int argc, char **argv)
     }
     if (mir__app_options_parse(&run->options, &mir_manifest, count, rest) < 0)
         refuse(STATUS_USAGE, run->options.error);
+    if (run->options.store_count > 0)
+        refuse(STATUS_USAGE, "--kv: there are folders of a host on target unix only");
     if (run->options.is_help) {
         print_help();
         exit(0);

@@ -140,6 +140,7 @@ struct mir__unix {
     struct mir_net *net; /* NULL: no direct stack */
     struct mir__unix_net nets[MIR_APP_NETS_MAX];
     struct mir_host_watch signals;
+    struct mir_manifest_kv kvs[MIR__APP_STORES_MAX]; /* folders instead of stores */
     unsigned sandbox_needs;
     struct mir_ip dns[MIR_DNS_SERVERS_MAX];
     char dns_search[256];
@@ -152,6 +153,12 @@ void mir__names_find(struct mir__unix *u);
 
 /** Open the networks of the options with their middlewares. 0, or an error with a line. */
 int mir__devices_open(struct mir__unix *u, char error[MIR__ERROR_MAX]) MIR_CHECK;
+/* ---- kv.c --------------------------------------------------------------------------------- */
+
+/** Open the folders of --kv. Returns 0 or an error with a line in @error. */
+int mir__kv_open(struct mir__unix *u, char error[MIR__ERROR_MAX]) MIR_CHECK;
+void mir__kv_close(struct mir__unix *u);
+
 /* ---- lease.c ------------------------------------------------------------------------------ */
 
 /** Read and keep open the files of leases. After the devices, before the sandbox; what is wrong

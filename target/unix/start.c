@@ -290,6 +290,7 @@ static void close_all(struct mir__unix *u)
     print_statistics(u);
     mir__lease_close(u);
     mir__devices_close(u);
+    mir__kv_close(u);
     mir__poll_close(&u->poll);
 }
 
@@ -338,7 +339,9 @@ int main(int argc, char **argv)
     open_host(u);
     (void)signal(SIGPIPE, SIG_IGN);
     prepare_app(u);
-    int r = mir__devices_open(u, error);
+    int r = mir__kv_open(u, error);
+    if (r == 0)
+        r = mir__devices_open(u, error);
     if (r < 0) {
         mir__devices_close(u);
         refuse(r == -MIR_EINVAL ? MIR__EXIT_USAGE : MIR__EXIT_UNAVAILABLE, error);

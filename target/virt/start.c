@@ -117,6 +117,8 @@ static void read_command_line(struct mir__virt *v)
     count = take_devices(v, words, count + 1);
     if (mir__app_options_parse(&v->options, &mir_manifest, count, words) < 0)
         refuse(MIR__EXIT_USAGE, v->options.error);
+    if (v->options.store_count > 0)
+        refuse(MIR__EXIT_USAGE, "--kv: there are folders of a host on target unix only");
     if (v->options.is_help) {
         mir__app_options_help(&mir_manifest, help, sizeof help);
         mir__arch_console_write(help, mir_str_len(help));

@@ -1,0 +1,24 @@
+#!/bin/bash
+# SPDX-License-Identifier: ISC
+# --kv: a folder of this machine in place of a store that was built in.
+. "$(dirname "$0")/lib.sh"
+dns=$b/examples/dns/unix/dns
+[ -x "$dns" ] || { echo "1..0 # SKIP $dns is not built (make examples)"; exit; }
+mkdir "$box/zones"
+printf '$TTL 60\n@ SOA ns a 7 1 1 1 1\n NS ns\nns A 192.0.2.1x\n' >"$box/zones/kv.test.zone"
+
+exits 1 'the folder is read' "$dns" --net user --kv "zones=$box/zones"
+has "^kv.test.zone:4: '192.0.2.1x' is no IPv4 address" 'and what is built in is not'
+exits 64 'a store that the manifest does not have' "$dns" --kv "zone=$box/zones"
+has 'no store "zone"; there is: zones$' 'is told, with those it has'
+exits 64 'no folder named' "$dns" --kv zones
+has 'NAME=DIR expected' 'is told'
+exits 69 'a folder that is not there' "$dns" --kv "zones=$box/nowhere"
+has 'kv zones: .*/nowhere: ' 'is named'
+exits 64 'the tool says so too' "$mirari" run --dry-run -C "$root/examples/dns" --kv zones
+has '"zones" is not NAME=FOLDER' 'before anything is built'
+says "--kv zones=$box/zones" 'and hands on what is right' "$mirari" run --dry-run -C "$root/examples/dns" --kv "zones=$box/zones"
+sim=$b/examples/dns/sim/dns
+exits 64 'the simulator has no folders' "$sim" --kv "zones=$box/zones"
+has 'target unix only' 'and says where there are'
+done_testing
