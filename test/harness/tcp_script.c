@@ -292,6 +292,7 @@ void script_listen(struct tcp_script *s, uint32_t backlog)
         .on_accept = on_accept,
         .arg = s,
         .fastopen_max = s->fastopen_max,
+        .rcvbuf_bytes = s->rcvbuf,
     };
     check_int(mir_tcp_listen(s->bed.stack, &config, &s->listener), ==, 0);
     s->our_port = 80;

@@ -28,6 +28,7 @@ struct tcp_script {
     unsigned events;     /* gathered since last looked at */
     uint32_t accepts;
     uint32_t fastopen_max; /* of the listener; set before script_listen() */
+    uint32_t rcvbuf;       /* likewise; 0 = the stack's */
     uint32_t answer_len;   /* bytes sent inside on_accept */
     bool closes_on_accept;
     bool aborts_on_event;

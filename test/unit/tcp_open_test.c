@@ -675,6 +675,39 @@ static void test_handlers(void)
     script_close(&s);
 }
 
+static void test_challenge_window(void)
+{
+    tap_case("a challenge before the handshake ends promises the window of the SYN-ACK, scaled");
+    script_open(&s, NULL);
+    s.wscale = 7;
+    script_listen(&s, 0);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    check(s.opt.has_wscale);
+    uint32_t promised = s.hdr.wnd, scale = s.opt.wscale;
+    in(&s, "S", 100, 0, 0);
+    out(&s, "A", 1, 1, 0);
+    check_int((uint32_t)s.hdr.wnd << scale, <=, promised);
+    check_int((uint32_t)s.hdr.wnd << scale, >, promised / 2);
+    script_close(&s);
+
+    tap_case("without scaling as it is; of a listener with its own buffer that one's");
+    script_open(&s, NULL);
+    s.wscale = -1;
+    s.rcvbuf = 8192;
+    script_listen(&s, 0);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    check_int(s.hdr.wnd, ==, 8192);
+    in(&s, "S", 100, 0, 0);
+    out(&s, "A", 1, 1, 0);
+    check_int(s.hdr.wnd, ==, 8192);
+    in(&s, "A", 1 + 8192, 1, 0); /* beyond what was promised */
+    out(&s, "A", 1, 1, 0);
+    check_int(script_stat(&s, "drop_out_of_window"), ==, 1);
+    script_close(&s);
+}
+
 int main(void)
 {
     tap_begin("tcp_open");
@@ -694,5 +727,6 @@ int main(void)
     test_limits();
     test_idle_memory();
     test_handlers();
+    test_challenge_window();
     return tap_done();
 }

@@ -482,6 +482,20 @@ void mir__tcp_input_listen(struct mir__tcp_listener *listener, struct mir__tcp_s
 /* ---- a segment for a half-open entry (section 3.10.7.4, SYN-RECEIVED) ---------------------------
  */
 
+/* What the SYN-ACK promised. */
+static uint32_t window_of(const struct mir__tcp_half_open *half)
+{
+    return MIR_MIN(half->listener->rcvbuf, 65535u);
+}
+
+/* The scale of our windows behind it. */
+static uint8_t scale_of(const struct mir__tcp_state *host, const struct mir__tcp_half_open *half)
+{
+    const struct mir__tcp_listener *listener = half->listener;
+    uint32_t most = mir__tcp_rcv_most(host, listener->rcvbuf, listener->rcv_tuned);
+    return half->wscale != MIR__TCP_NO_WSCALE ? mir__tcp_wscale_for(most) : 0;
+}
+
 static void challenge_half_open(struct mir__tcp_state *host, const struct mir__tcp_half_open *half)
 {
     struct mir__tcp_tuple tuple = tuple_of(&half->node);
@@ -494,7 +508,7 @@ static void challenge_half_open(struct mir__tcp_state *host, const struct mir__t
         .tuple = &tuple,
         .seq = half->iss + 1,
         .ack = half->irs + 1,
-        .wnd = (uint16_t)MIR_MIN(host->rcvbuf, 65535u),
+        .wnd = (uint16_t)(window_of(half) >> scale_of(host, half)),
         .flags = MIR__TCP_ACK,
         .opt = &opt,
     };
@@ -527,7 +541,7 @@ void mir__tcp_input_half_open(struct mir__tcp_state *host, struct mir__tcp_half_
 {
     const struct mir__tcp_header *hdr = &seg->hdr;
     struct mir__tcp_tuple tuple = tuple_of(&half->node);
-    uint32_t wnd = MIR_MIN(host->rcvbuf, 65535u);
+    uint32_t wnd = window_of(half);
     if ((hdr->flags & (MIR__TCP_SYN | MIR__TCP_ACK | MIR__TCP_RST)) == MIR__TCP_SYN &&
         hdr->seq == half->irs) {
         /* The same SYN again: our answer was lost. */
