@@ -23,7 +23,10 @@ static bool is_broadcast(const struct mir_net *net, const struct mir_ip *ip)
     if (!mir_ip_is_v4(ip))
         return false;
     for (uint32_t i = 0; i < net->iface_count; i++) {
-        if (net->ifaces[i].broadcast != 0 && net->ifaces[i].broadcast == to)
+        const struct mir__iface *iface = &net->ifaces[i];
+        if (iface->broadcast != 0 && iface->broadcast == to)
+            return true;
+        if (net->ifaddr.v4_count > 1 && mir__ifaddr_is_broadcast(iface, to))
             return true;
     }
     return to == UINT32_MAX;

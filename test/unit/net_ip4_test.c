@@ -395,6 +395,17 @@ static void test_routes(void)
     frame = testdev_next(&bed.dev);
     check(frame != NULL && memcmp(frame->data, "\x01\x00\x5e\x7f\x01\x02", 6) == 0);
     check(frame != NULL && mir__ip4_ttl(frame->data + 14) == 1);
+    tap_case("the broadcast address of a second network is one too");
+    const struct mir_net_prefix other_net = {mir_ip_from_v4(0x0a010002), 24};
+    check_int(mir_udp_set_option(udp, MIR_UDP_BROADCAST, 0), ==, 0);
+    check_int(mir_net_add_address(bed.net, 1, &other_net), ==, 0);
+    check_int(send_len(0x0a0100ff, 1), ==, -MIR_EPERM);
+    check_int(mir_udp_set_option(udp, MIR_UDP_BROADCAST, 1), ==, 0);
+    testdev_clear(&bed.dev);
+    check_int(send_len(0x0a0100ff, 1), ==, 0);
+    frame = testdev_next(&bed.dev);
+    check(frame != NULL && mir__mac_is_broadcast(frame->data));
+    check_int(mir_net_remove_address(bed.net, &other_net.ip), ==, 0);
     tap_case("no route to 0/8, to IPv6; to ourselves there is one, but not over the wire");
     check_int(send_len(0x00000001, 1), ==, -MIR_ENETUNREACH);
     check_int(send_len(TESTBED_IP, 1), ==, 0);
@@ -446,7 +457,7 @@ static void test_routes(void)
     config.ip = mir_ip_from_v4(0x7f000001);
     check_int(mir_net_add_interface(bed.net, &second.dev, &config), ==, -MIR_EINVAL);
     testbed_close(&bed);
-    testdev_fini(&second);
+    testdev_fini(&other_net);
 }
 
 static void test_memory(void)
