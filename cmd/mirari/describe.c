@@ -148,6 +148,12 @@ static void describe_json(const struct common *common, const struct manifest *m)
         str_text(&out, "}");
     }
     str_text(&out, m->param_count > 0 ? "\n  ]" : "]");
+    str_text(&out, ",\n  \"vm\": {");
+    json_member(&out, "", "machine", m->vm.machine.text);
+    json_member(&out, ", ", "cpu", m->vm.cpu.text);
+    json_member(&out, ", ", "accel", m->vm.accel.text);
+    str_text(&out, "}");
+    json_list(&out, "disks", &m->vm.disks);
     json_targets(&out, common, m);
     str_text(&out, "\n}\n");
     fputs(out.data, stdout);
@@ -193,6 +199,18 @@ static void show_net(const struct manifest_net *net)
     str_free(&text);
 }
 
+static void show_vm(const struct manifest_vm *vm)
+{
+    const struct {
+        const char *key, *text;
+    } parts[] = {{"machine", vm->machine.text}, {"cpu", vm->cpu.text}, {"accel", vm->accel.text}};
+    for (size_t i = 0; i < LEN(parts); i++)
+        if (parts[i].text != NULL)
+            show("vm", "%s %s", parts[i].key, parts[i].text);
+    for (size_t i = 0; i < vm->disks.count; i++)
+        show("disk", "%s", vm->disks.item[i]);
+}
+
 static void describe_lines(const struct common *common, const struct manifest *m)
 {
     show("name", "%s %s", m->name, m->version);
@@ -219,6 +237,7 @@ static void describe_lines(const struct common *common, const struct manifest *m
         show("parameter", "--%s (%s, default \"%s\")%s%s", m->param[i].name,
              type_name(m->param[i].type), m->param[i].value, m->param[i].doc[0] != '\0' ? ": " : "",
              m->param[i].doc);
+    show_vm(&m->vm);
     for (size_t i = 0; i < target_count; i++) {
         struct common other = *common;
         struct place place;

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cmd/mirari/tool.h"
+#include "cmd/mirari/vm.h"
 
 #ifndef SYS_landlock_create_ruleset
 #define SYS_landlock_create_ruleset 444
@@ -38,7 +38,7 @@ static void say(enum verdict verdict, const char *what, const char *fmt, ...)
     struct str line = {0};
     str_add(&line, "", 0);
     str_visible(&line, text);
-    printf("%s  %-16s %s\n", marks[verdict], what, line.data);
+    printf("%s  %-19s %s\n", marks[verdict], what, line.data);
     str_free(&line);
     bad_count += verdict == BAD;
 }
@@ -134,16 +134,61 @@ static void check_sandbox(void)
             errno == ENOSYS ? "not in this kernel" : "not enabled");
 }
 
-static void check_virtual(void)
+/* A program, by the first line of its --version, or what it lacks. */
+static void check_program(const char *program, const char *package, const char *without)
 {
-    int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-    if (fd >= 0) {
-        say(GOOD, "KVM", "/dev/kvm opens; some hosts trap every instruction: not measured");
-        close(fd);
-    } else {
-        say(NOTE, "KVM", "%s: virtual machines are emulated and slow; not needed for unix and sim",
-            errno == EACCES ? "no permission (join the group kvm)" : strerror(errno));
+    char line[200], *path = find_program(program);
+    char *name = need_text(program, strlen(program));
+    char *argv[] = {name, (char[]){"--version"}, NULL};
+    if (path == NULL)
+        say(NOTE, program, "not installed: %s; apt-get install %s", without, package);
+    else
+        say(GOOD, program, "%s",
+            program_line(argv, line, sizeof(line)) && strchr(line, '.') != NULL ? line : path);
+    free(path);
+    free(name);
+}
+
+static void check_file(const char *what, const char *file, const char *package, const char *without)
+{
+    if (access(file, R_OK) == 0)
+        say(GOOD, what, "%s", file);
+    else
+        say(NOTE, what, "missing: %s; apt-get install %s", without, package);
+}
+
+/* What target virt needs. */
+static void check_virt(void)
+{
+    struct why why = {""};
+    struct sdk sdk;
+    check_file("musl", "/usr/lib/" NATIVE_ARCH "-linux-musl/libc.a", "musl-dev",
+               "target virt cannot be linked");
+    if (sdk_find(&sdk, NULL) == 0) {
+        char *library = path_join(sdk.virt_libs, "libmirari-virt.a");
+        if (access(library, R_OK) == 0)
+            say(GOOD, "target virt", "%s", library);
+        else
+            say(NOTE, "target virt",
+                "no %s: run `make` in the source tree after installing musl-dev", library);
+        free(library);
     }
+    check_program("qemu-system-x86_64", "qemu-system-x86", "run -t virt does not work");
+    check_program("qemu-system-aarch64", "qemu-system-arm",
+                  "run -t virt --arch aarch64 does not work");
+    bool has_kvm = accel_works(NATIVE_ARCH, &why);
+    say(has_kvm ? GOOD : NOTE, "accelerator", "%s", why.text);
+    check_program("gdb", "gdb", "run -t virt --gdb waits for nobody");
+    check_program("passt", "passt", "net = passt does not work, net = user does");
+    check_program("grub-mkimage", "grub-common", "image does not work");
+    check_file("GRUB for BIOS", "/usr/lib/grub/i386-pc/boot.img", "grub-pc-bin",
+               "image does not work");
+    check_file("GRUB for UEFI", "/usr/lib/grub/x86_64-efi/moddep.lst", "grub-efi-amd64-bin",
+               "image does not work");
+}
+
+static void check_namespaces(void)
+{
     pid_t pid = fork();
     if (pid == 0)
         _exit(syscall(SYS_unshare, 0x10000000 /* CLONE_NEWUSER */) == 0 ? 0 : 1);
@@ -204,7 +249,8 @@ int cmd_doctor(int argc, char **argv)
     check_libraries();
     check_tap();
     check_sandbox();
-    check_virtual();
+    check_namespaces();
+    check_virt();
     check_port();
     check_memory();
     if (state_open(&state) == 0)

@@ -450,7 +450,9 @@ static void add_machine(const struct run *run, const struct vm *vm, struct list 
 static void make_argv(const struct run *run, const struct vm *vm, bool is_dry, struct list *argv)
 {
     const struct manifest *m = &run->manifest;
-    unsigned bus = 0;
+    /* Not the first one of microvm: QEMU 7.2 takes pin 0 of the second interrupt controller, where
+     * it is, for the timer of PCs, and its interrupts go astray. */
+    unsigned bus = vm->is_arm ? 0 : 1;
     char *program = need_format("qemu-system-%s", vm->arch);
     list_add(argv, program);
     free(program);

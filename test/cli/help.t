@@ -74,9 +74,9 @@ says 'net0: tap, ip 10.0.0.2/24, mtu 1400' 'describe' "$mirari" describe -C my-h
 out=$("$mirari" describe -C my-hello | LC_ALL=C grep -c "[$(printf '\001')$(printf '\377')]"); [ "$out" = 0 ]
 report $? 'shows no control bytes'
 
-says '^(ok +KVM +/dev/kvm opens.*not measured|note +KVM)' 'doctor claims nothing about KVM that it has not seen' "$mirari" doctor
+says '^(ok +accelerator +KVM: a guest counted|note +accelerator +emulation)' 'doctor claims nothing about KVM that it has not seen' "$mirari" doctor
 says '^(ok|note|FAIL) +compiler' 'doctor' "$mirari" doctor
-for what in seccomp Landlock KVM 'user namespaces' 'port 8080' memory /dev/net/tun libslirp-dev; do
+for what in seccomp Landlock accelerator musl "target virt" qemu-system-x86_64 qemu-system-aarch64 gdb passt grub-mkimage "GRUB for BIOS" "GRUB for UEFI" 'user namespaces' 'port 8080' memory /dev/net/tun libslirp-dev; do
     grep -Eq "^(ok  |note|FAIL)  $what " <<<"$out" || lacking="${lacking:-} $what"
 done
 out=${lacking:-}; report "$([ -z "${lacking:-}" ]; echo $?)" 'looks at everything'

@@ -20,6 +20,15 @@ is_ok 'run' "$prefix/bin/mirari" run -q -C hello
 has '^Hello from hello$' 'it greets'
 "$mirari" build -q -C hello -o tree
 is_ok 'the tool of the tree builds the same bytes' cmp hello/_build/unix/hello tree/unix/hello
+if [ -e "$b/virt/libmirari-virt.a" ]; then
+    is_ok 'for target virt' "$prefix/bin/mirari" build -C hello -t virt
+    "$mirari" build -q -C hello -t virt -o tree
+    is_ok 'the same bytes as well' cmp hello/_build/virt/hello tree/virt/hello
+    if command -v qemu-system-x86_64 >/dev/null; then
+        is_ok 'which run' timeout 60 "$prefix/bin/mirari" run -q -C hello -t virt --accel tcg
+        has '^Hello from hello$' 'and greet'
+    fi
+fi
 exits 1 '--asan without the tree' "$prefix/bin/mirari" build --asan -C hello
 has 'needs the source tree' 'is explained'
 if command -v clang-14 >/dev/null; then

@@ -27,11 +27,14 @@ has ' -netdev user,id=one,hostfwd=tcp:127.0.0.1:8080-10.0.2.15:80 -device virtio
 has ' -netdev user,id=two,net=192.168.7.0/24,host=192.168.7.1,dns=192.168.7.3 ' 'its second one'
 has " -append '--ip one=10.0.2.15/24 --gateway one=10.0.2.2 --dns 10.0.2.3' " 'addresses for the guest'
 has_not 'chardev=control| -S ' 'nothing that only the tool can give'
+says '^vm +machine q35$' 'describe' "$mirari" describe -C net; has '^disk +d.img,ro$' 'its disk too'
+"$mirari" describe --json -C net | python3 -c 'import json, sys; d = json.load(sys.stdin); assert d["vm"]["machine"] == "q35" and d["disks"] == ["d.img,ro"], d'
+report $? 'describe --json'
 dry ' -machine microvm,[^ ]* -accel kvm -cpu host -m 1024M ' 'options instead' --machine=microvm --accel kvm --memory 1G --cpu host
 [ -e /dev/kvm ] || { out='no /dev/kvm'; report 0 'SKIP accel kvm'; }
 dry '' 'several disks' --machine microvm --disk 'a,b.img' --disk net/d.img,ro
-has "format=raw,discard=unmap,file=a,,b.img -device virtio-blk-device,drive=disk0,bus=virtio-mmio-bus.2 " 'commas in a name are doubled'
-has 'drive=disk1,bus=virtio-mmio-bus.3 .*virtio-rng-device,rng=random,bus=virtio-mmio-bus.4' 'devices in order'
+has "format=raw,discard=unmap,file=a,,b.img -device virtio-blk-device,drive=disk0,bus=virtio-mmio-bus.3 " 'commas in a name are doubled'
+has 'drive=disk1,bus=virtio-mmio-bus.4 .*virtio-rng-device,rng=random,bus=virtio-mmio-bus.5' 'devices in order'
 has_not 'd.img.*d.img.*d.img' 'those of the manifest are replaced'
 dry ' --count 5 "two words" "\\""'"' " 'words for the appliance' --count 5 -- 'two words' '"'
 dry ' "a \\"b\\"" "\\\\" ""' 'are quoted for the guest' -- 'a "b"' '\' ''

@@ -39,7 +39,8 @@ $(B)/sdk-root: FORCE
 	@echo '$(CURDIR)' | cmp -s - $@ || echo '$(CURDIR)' > $@
 
 EXAMPLES := $(patsubst examples/%/app.conf,%,$(wildcard examples/*/app.conf))
-TARGETS  := unix sim
+HAS_VIRT := $(wildcard $(MUSL_INCLUDE)/string.h)
+TARGETS  := unix sim $(if $(HAS_VIRT),virt)
 EXAMPLE_BUILDS := $(foreach t,$(TARGETS),$(foreach e,$(EXAMPLES),$(B)/examples/$(e)/$(t)/$(e)))
 
 # The website example serves this project's own site, made from its documents. A page is rewritten only if
@@ -56,7 +57,7 @@ $(filter $(B)/examples/website/%,$(EXAMPLE_BUILDS)): $(SITE)
 
 examples: $(EXAMPLE_BUILDS) ## Build every example for every target
 # The tool rebuilds only what changed, so it is always asked.
-$(EXAMPLE_BUILDS): lib tool FORCE
+$(EXAMPLE_BUILDS): lib tool $(if $(HAS_VIRT),virt) FORCE
 	$(Q)$(B)/mirari build -q -C examples/$(word 1,$(subst /, ,$(patsubst $(B)/examples/%,%,$@))) \
 	  -t $(word 2,$(subst /, ,$(patsubst $(B)/examples/%,%,$@))) \
 	  -o $(B)/examples/$(word 1,$(subst /, ,$(patsubst $(B)/examples/%,%,$@)))
