@@ -113,6 +113,7 @@ static int open_device(struct mir__virt *v, uint32_t index, char error[MIR__ERRO
                    mir_strerror(r));
         return r == -MIR_EINVAL ? -MIR_EIO : r;
     }
+    net->device = net->dev;
     net->kind = net->dev->info.kind;
     mir_format(net->place, sizeof net->place, "%s", place);
     mir__virtio_serve(v, mir_virtio_net_driver(net->dev));
@@ -188,6 +189,21 @@ static int add_middlewares(struct mir__virt *v, struct mir__virt_net *net,
     return r;
 }
 
+/* For whoever looks into how a device was used: 64 KiB frames, notifications, trouble. */
+static void log_counters(const struct mir__virt_net *net)
+{
+    struct mir_virtio_net_counters c;
+    mir_virtio_net_counters(net->device, &c);
+    MIR_LOG(TARGET, INFO,
+            "network=%s rx_large=%llu tx_large=%llu notifications=%llu interrupts=%llu "
+            "tx_stalls=%llu resets=%llu faults=%llu",
+            net->options->name, (unsigned long long)c.rx_large, (unsigned long long)c.tx_large,
+            (unsigned long long)c.notifications,
+            (unsigned long long)mir__virtio_interrupts(mir_virtio_net_driver(net->device)),
+            (unsigned long long)c.tx_stalls, (unsigned long long)c.resets,
+            (unsigned long long)c.faults);
+}
+
 static int open_net(struct mir__virt *v, uint32_t index, char error[MIR__ERROR_MAX])
 {
     struct mir__virt_net *net = &v->nets[index];
@@ -251,6 +267,10 @@ static int open_all(struct mir__virt *v, char error[MIR__ERROR_MAX])
 
 static void close_all(struct mir__virt *v)
 {
+    for (uint32_t i = 0; i < v->options.net_count; i++) {
+        if (v->nets[i].device != NULL)
+            log_counters(&v->nets[i]);
+    }
     mir__virtio_end();
     for (uint32_t i = 0; i < v->options.net_count; i++) {
         struct mir__virt_net *net = &v->nets[i];

@@ -121,9 +121,10 @@ void mir__stop_open(struct mir__virt *v);
 /** One network, its middlewares outermost. */
 struct mir__virt_net {
     const struct mir__app_net *options;
-    struct mir_net_dev *dev; /* what the stack gets */
-    const char *kind;        /* of the innermost device, for the announcement: "virtio" */
-    char place[48];          /* where it was found: "mmio 0xfeb02e00", "pci 00:03.0" */
+    struct mir_net_dev *dev;    /* what the stack gets */
+    struct mir_net_dev *device; /* the innermost */
+    const char *kind;           /* of the innermost device, for the announcement: "virtio" */
+    char place[48];             /* where it was found: "mmio 0xfeb02e00", "pci 00:03.0" */
     struct mir_net_if_config config;
     uint8_t ip6_secret[16];        /* config.ip6_secret points here, if there is one */
     struct mir_io_page *memory[3]; /* of the middlewares */
@@ -184,6 +185,8 @@ void mir__virtio_find(struct mir__virt *v);
 struct mir_virtio *mir__virtio_get(uint32_t device, unsigned index, const char **place);
 /** Look at @driver from now on. */
 void mir__virtio_serve(struct mir__virt *v, struct mir_virtio_driver *driver);
+/** Interrupts of its device since boot. */
+uint64_t mir__virtio_interrupts(const struct mir_virtio_driver *driver);
 /** No more, for any. */
 void mir__virtio_end(void);
 

@@ -371,6 +371,17 @@ void mir__virtio_serve(struct mir__virt *v, struct mir_virtio_driver *driver)
     mir__poll_add(&v->poll, &found->config_source);
 }
 
+uint64_t mir__virtio_interrupts(const struct mir_virtio_driver *driver)
+{
+    const struct found *found = MIR_CONTAINER_OF(driver->virtio, struct found, virtio);
+    uint64_t count = 0;
+    if (found->source.slot != NO_SLOT)
+        count += mir__arch_irq_count(found->source.slot);
+    if (found->config_source.slot != NO_SLOT)
+        count += mir__arch_irq_count(found->config_source.slot);
+    return count;
+}
+
 void mir__virtio_end(void)
 {
     for (uint32_t i = 0; i < device_count; i++) {

@@ -33,6 +33,7 @@
 #define RETRY_MIN_US  MIR_US_PER_MS
 #define RETRY_MAX_US  (30 * MIR_US_PER_S)
 #define CALM_US       (60 * MIR_US_PER_S)
+#define DRAIN_US      (10 * MIR_US_PER_MS)
 
 /* ---- features -----------------------------------------------------------------------------------
  */
@@ -289,7 +290,7 @@ void mir__virtnet_reset(struct mir__virtnet *n, const char *why)
     take_down(n);
     if (now_us - n->up_since_us > CALM_US)
         n->retry_us = RETRY_MIN_US;
-    if (n->has_link)
+    if (n->has_link && n->is_started)
         tell_link(n, false);
     if (n->is_started && !n->is_dead)
         mir_timer_set(n->loop, &n->timer, now_us + n->retry_us);
@@ -367,12 +368,25 @@ static int net_start(struct mir_net_dev *dev, const struct mir_net_upper *upper)
     return 0;
 }
 
+/* What was given for sending goes out, if the device is quick. */
+static void drain(struct mir__virtnet *n)
+{
+    struct mir_clock *clock = n->virtio->clock;
+    mir_time_us end_us = clock->monotonic(clock) + DRAIN_US;
+    n->is_full = false; /* nobody is to be told of room */
+    mir__virtnet_tx_flush(&n->dev);
+    while (n->is_up && n->tx.ring.in_flight > 0 && clock->monotonic(clock) < end_us)
+        (void)mir__virtnet_tx_poll(n);
+}
+
 static void net_stop(struct mir_net_dev *dev)
 {
     struct mir__virtnet *n = mir__virtnet_of(dev);
     if (!n->is_started)
         return;
     n->is_started = false;
+    if (n->is_up)
+        drain(n);
     mir_timer_cancel(&n->timer);
     if (n->is_up)
         take_down(n);
