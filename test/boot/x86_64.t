@@ -82,7 +82,7 @@ class Machine:
         self.qemu = subprocess.Popen(
             [QEMU, "-accel", "tcg", "-M", machine, "-cpu", cpu, "-m", str(memory), "-nodefaults", "-no-user-config", "-no-reboot",
              "-display", "none", "-chardev", "stdio,id=c,signal=off", "-serial", "chardev:c", "-qmp",
-             f"unix:{qmp},server=on,wait=off", *more, "-kernel", image, "-append", words],
+             f"unix:{qmp},server=on,wait=off", *more, *(["-kernel", image, "-append", words] if image else [])],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.qmp_path = qmp
         self.qmp = None
@@ -210,6 +210,33 @@ FAULTS = {  # mode -> what the report must say
 }
 
 
+def test_grub(hello):
+    """Multiboot2, from a CD that GRUB boots."""
+    name = "GRUB starts an image by Multiboot2 under "
+    if shutil.which("grub-mkrescue") is None or shutil.which("xorriso") is None:
+        for firmware in ("BIOS", "UEFI"):
+            report(True, f"{name}{firmware} # SKIP no grub-mkrescue and xorriso: apt install grub-common xorriso mtools")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.makedirs(folder + "/cd/boot/grub")
+        shutil.copy(hello, folder + "/cd/hello")
+        with open(folder + "/cd/boot/grub/grub.cfg", "w") as file:
+            file.write('set timeout=0\nmenuentry hello {\n multiboot2 /hello --times 1 --greeting "Good  day" --log target=info\n'
+                       ' boot\n}\n')
+        run("grub-mkrescue", "--compress=xz", "-o", folder + "/cd.iso", folder + "/cd")
+        for firmware, need, more in (
+                ("BIOS", "/usr/lib/grub/i386-pc", []),
+                ("UEFI", "/usr/share/OVMF/OVMF_CODE.fd",
+                 ["-drive", "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE.fd"])):
+            if not os.path.exists(need) or (firmware == "UEFI" and not os.path.exists("/usr/lib/grub/x86_64-efi")):
+                report(True, f"{name}{firmware} # SKIP {need} is not here: apt install grub-pc-bin grub-efi-amd64-bin ovmf")
+                continue
+            m = Machine(None, None, machine="q35", memory=256, more=STATUS + more + ["-cdrom", folder + "/cd.iso"])
+            status = m.end()
+            report(status == 0 and "loader=Multiboot2" in m.text and "Good  day\n" in m.text.replace("\r", ""), name + firmware,
+                   status, m.text)
+
+
 def test_crashes(faults):
     for machine in MACHINES:
         for mode, pattern in FAULTS.items():
@@ -308,6 +335,7 @@ def main():
     test_end(faults)
     test_crashes(faults)
     test_memory(hello, faults)
+    test_grub(hello)
     test_stop(faults)
     test_time(faults)
     test_idle(faults)
