@@ -128,7 +128,7 @@ static bool parse_time(const char *text, uint32_t len, uint64_t *out)
 
 int mir__zone_time(struct mir__zone_parser *parser, uint32_t *seconds)
 {
-    uint64_t value;
+    uint64_t value = 0;
     if (!parse_time(parser->token.text, parser->token.len, &value) || value > TTL_MAX)
         return mir__zone_error(parser, "'%.*s' is no time; seconds up to 2147483647, or as 1h30m",
                                (int)MIR_MIN(parser->token.len, 300u), parser->token.text);

@@ -18,9 +18,15 @@ CROSS_aarch64 ?= $(if $(filter aarch64,$(ARCH)),,aarch64-linux-gnu-)
 CFLAGS_virt_x86_64  := -mno-red-zone -fcf-protection=none
 CFLAGS_virt_aarch64 := -mstack-protector-guard=global -mno-outline-atomics
 
+# An image is made small, but for what runs for every packet or request.
+VIRT_HOT := $(wildcard lib/page/*.c lib/ring/*.c lib/run/*.c lib/wire/csum*.c dev/net/vnet/*.c) lib/base/siphash.c \
+  $(addprefix lib/wire/,eth.c ip4.c tcp.c udp.c) $(addprefix lib/net/,ip.c ip4.c udp_input.c udp_output.c) \
+  $(addprefix lib/net/tcp/,ack.c input.c output.c options.c queues.c recvq.c sendq.c table.c text.c viewq.c window.c) \
+  $(addprefix lib/http/,conn.c out.c parse.c ready.c static.c) lib/dns/auth.c $(addprefix dev/net/virtio/,rx.c tx.c)
+
 # $(1) variant, $(2) architecture, $(3) compiler, $(4) archiver, $(5) headers of the C library
 define virt_rules
-CFLAGS_$(1) := -O2 $(CFLAGS_ALL) -fPIE -ffreestanding -nostdinc \
+CFLAGS_$(1) := -Os $(CFLAGS_ALL) -fPIE -ffreestanding -nostdinc \
                -isystem $(shell $(3) -print-file-name=include 2>/dev/null) -isystem $(5) \
                -fno-asynchronous-unwind-tables -fno-unwind-tables \
                -fstack-protector-strong -ffunction-sections -fdata-sections $(CFLAGS_virt_$(2))
@@ -32,10 +38,8 @@ $(B)/$(1)/%.o: %.S $(B)/$(1)/.flags
 	$$(Q)$$(CC_$(1)) $$(CPPFLAGS_ALL) $$(CFLAGS_$(1)) -MMD -MP -c -o $$@ $$<
 
 $$(call objs,$(1),$(DEV_P_C)): EXTRA_CFLAGS += -fno-builtin
-# Start and command line run once: small is better than fast.
-$$(call objs,$(1),$$(call find_src,lib/app) lib/base/format.c lib/base/log.c lib/base/date.c \
-  $(filter-out %/poll.c %/net.c,$(wildcard target/virt/*.c)) \
-  $(filter-out %/irq.c %/clock.c,$(wildcard target/virt/$(2)/*.c))): EXTRA_CFLAGS += -Os
+$$(call objs,$(1),$(VIRT_HOT) target/virt/poll.c target/virt/net.c \
+  $(filter %/irq.c %/clock.c,$(wildcard target/virt/$(2)/*.c))): EXTRA_CFLAGS += -O2
 # It sets the canary up; handlers of interrupts and exceptions do not save vector registers.
 $(B)/$(1)/target/virt/$(2)/boot.o: EXTRA_CFLAGS += -fno-stack-protector
 $(B)/$(1)/target/virt/$(2)/irq.o $(B)/$(1)/target/virt/$(2)/traps.o: EXTRA_CFLAGS += -mgeneral-regs-only
