@@ -12,7 +12,9 @@
  * Send. A linear frame with head room gets its header pushed in front and is one write; anything
  * else is one writev. The kernel takes the frame through its whole stack during the call, so
  * batching would gain nothing: only datagrams are held back, until flush or the next frame of
- * another flow, because several of one flow can be one frame (dev/net/vnet/bundle.c). A full queue
+ * another flow, because several of one flow can be one frame (dev/net/vnet/bundle.c). But what is
+ * sent while single frames are being read leaves at once: the peer takes it and asks for more
+ * meanwhile, where it would go to sleep while it waits for the end of the batch. A full queue
  * (EAGAIN) drops and counts the frame and watches for room.
  *
  * Nothing is allocated but buffers and pages, and the set of watched events changes only when the
@@ -47,6 +49,7 @@ struct tap {
     bool is_started;
     bool is_full;
     bool is_gone;         /* the host's interface does not exist any more */
+    bool is_eager;        /* what is sent leaves at once */
     bool joins;           /* datagrams to bundles */
     struct mir_buf *held; /* a datagram, or a bundle that may still grow; NULL: none */
     char ifname[IFNAMSIZ];
@@ -57,6 +60,8 @@ static struct tap *of_dev(struct mir_net_dev *dev)
 {
     return (struct tap *)(void *)dev;
 }
+
+static void tap_flush(struct mir_net_dev *dev);
 
 /* ---- receive ------------------------------------------------------------------------------ */
 
@@ -74,9 +79,12 @@ static void take_apart(struct tap *tap, struct mir_buf *all_given)
     struct mir_buf *buf;
     bool is_good = mir__bundle_open(&bundle, all_given);
     tap->stats.rx_errors += !is_good;
+    tap->is_eager = false; /* its answers are one frame too */
     while (is_good && tap->is_started &&
            (buf = mir__bundle_next(&bundle, tap->landing.bufs)) != NULL)
         hand_up(tap, buf);
+    tap->is_eager = true;
+    tap_flush(&tap->dev);
     tap->stats.rx_dropped += is_good && bundle.at < all_given->len;
     mir_buf_release(all_given);
 }
@@ -122,6 +130,7 @@ static void receive(struct tap *tap)
 {
     uint32_t count = 0;
     uint64_t enough = tap->stats.rx_bytes + BATCH_BYTES;
+    tap->is_eager = true;
     while (count < BATCH && tap->stats.rx_bytes < enough && tap->is_started) {
         if (MIR_UNLIKELY(!mir__landing_prepare(&tap->landing, true))) {
             discard_frame(tap);
@@ -145,6 +154,7 @@ static void receive(struct tap *tap)
         }
         take_frame(tap, (uint32_t)n - MIR__VNET_LEN);
     }
+    tap->is_eager = false;
     tap->watch.found = count > 0;
     if (count > 0 && tap->is_started && tap->upper.rx_end != NULL)
         tap->upper.rx_end(tap->upper.arg);
@@ -237,7 +247,7 @@ static int tap_tx(struct mir_net_dev *dev, struct mir_buf *buf_given)
         mir_buf_release(buf_given);
         return r;
     }
-    bool may_join = tap->joins && mir__bundle_may(buf_given);
+    bool may_join = tap->joins && !tap->is_eager && mir__bundle_may(buf_given);
     if (may_join && tap->held != NULL &&
         mir__bundle_join(tap->landing.bufs, &tap->held, buf_given)) {
         mir_buf_release(buf_given);
