@@ -186,7 +186,7 @@ bool mir__fdt_reserved(const struct mir__fdt *fdt, uint32_t index, uint64_t *add
 {
     if (index >= fdt->reserve_count)
         return false;
-    const uint8_t *entry = fdt->blob + fdt->reserve_at + index * RESERVE_BYTES;
+    const uint8_t *entry = fdt->blob + fdt->reserve_at + (size_t)index * RESERVE_BYTES;
     *address = mir_get_be64(entry);
     *len = mir_get_be64(entry + 8);
     return true;
@@ -330,7 +330,7 @@ int mir__fdt_property(const struct mir__fdt_walk *walk, const char *name,
 uint32_t mir__fdt_value_cell(const struct mir__fdt_value *value, uint32_t index)
 {
     MIR_ASSERT_OP(index, <, value->len / 4);
-    return mir_get_be32(value->data + index * 4u);
+    return mir_get_be32(value->data + (size_t)index * 4);
 }
 
 int mir__fdt_cell(const struct mir__fdt_walk *walk, const char *name, uint32_t index,
@@ -408,8 +408,8 @@ int mir__fdt_reg(const struct mir__fdt_walk *walk, uint32_t index, uint64_t *add
     uint32_t step = (a + s) * 4;
     if (index >= value.len / step)
         return -MIR_ENOENT;
-    uint64_t from = number(value.data + index * step, a);
-    uint64_t size = number(value.data + index * step + a * 4, s);
+    uint64_t from = number(value.data + (size_t)index * step, a);
+    uint64_t size = number(value.data + (size_t)index * step + (size_t)a * 4, s);
     if (size > UINT64_MAX - from)
         return -MIR_ERANGE;
     *address = from;

@@ -8,9 +8,9 @@
  * mir__boot_prepare() runs where the loader put the image, on a table that maps the first GiBs onto
  * themselves, relocated to there. mir__boot_enter() runs at the addresses for good.
  *
- * The canary of the stack protector and the random addresses come from the tree's seeds (rng-seed,
- * kaslr-seed) and the CPU's generator, mixed with the counter; without either they are only as good
- * as that counter.
+ * The canary of the stack protector and the random addresses come from the tree's kaslr-seed and
+ * the CPU's generator, mixed with the counter; without either they are only as good as that
+ * counter. The rng-seed is for random.c alone: addresses are printed in crash reports.
  */
 #include <mirari/bytes.h>
 #include <mirari/platform.h>
@@ -35,7 +35,7 @@ MIR_NORETURN static void refuse(const char *text)
 static uint64_t draw(void)
 {
     uint64_t value = 0;
-    (void)mir__arch_random(&value);
+    (void)mir__random_cpu(&value);
     draw_state = (draw_state ^ value ^ mir__arch_jitter()) + 0x9e3779b97f4a7c15ull;
     uint64_t z = draw_state;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
@@ -99,12 +99,8 @@ static void read_chosen(void)
         mir__memory_command_line(&mir__boot, text, MIR__COMMAND_LINE_MAX);
     if (mir__fdt_property(&walk, "kaslr-seed", &value) == 0 && value.len >= 8)
         draw_state ^= mir_get_le64(value.data);
-    if (mir__fdt_property(&walk, "rng-seed", &value) == 0) {
-        for (uint32_t i = 0; i + 8 <= value.len; i += 8) {
-            draw_state ^= mir_get_le64(value.data + i);
-            (void)draw();
-        }
-    }
+    if (mir__fdt_property(&walk, "rng-seed", &value) == 0)
+        mir__random_seed(value.data, value.len);
 }
 
 uint64_t mir__boot_prepare(uint64_t fdt, uint64_t bias)
@@ -189,7 +185,7 @@ extern void (*const mir__init_start[])(void);
 extern void (*const mir__init_end[])(void);
 
 /* The compiler's name of it. Its lowest byte is zero: a string that runs over cannot carry it. */
-uintptr_t __stack_chk_guard;
+uintptr_t __stack_chk_guard; /* NOLINT: reserved, for this */
 
 #define TLS_MAX       4096u
 #define CONTROL_WORDS 64u

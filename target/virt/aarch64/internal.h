@@ -86,6 +86,13 @@ int mir__irq_take_intid(uint32_t intid, bool is_level, unsigned *slot) MIR_CHECK
 void mir__timer_set(mir_time_us deadline_us);
 void mir__timer_clear(void);
 
+/* ---- random.c ------------------------------------------------------------------------------- */
+
+/** 64 bits of the CPU's generator. False: there is none, or it gave nothing. */
+bool mir__random_cpu(uint64_t *value);
+/** [len] random bytes from the loader. */
+void mir__random_seed(const uint8_t *bytes, uint32_t len);
+
 /* ---- power.c -------------------------------------------------------------------------------- */
 
 /** If the instruction at @pc is the call of a debugger's exit that nobody took: where to go on. */

@@ -89,19 +89,25 @@ static volatile uint8_t *bank(uint32_t intid)
     return redistributor != NULL && intid < 32 ? redistributor + R_SGI : distributor;
 }
 
+/* Offset of the word that has the field of @intid, with @count fields in a word. */
+static size_t word_of(uint32_t intid, uint32_t count)
+{
+    return (size_t)(intid / count) * 4;
+}
+
 static void mask(uint32_t intid)
 {
-    mir__mmio_write32(bank(intid) + D_ICENABLER + intid / 32 * 4, 1u << intid % 32);
+    mir__mmio_write32(bank(intid) + D_ICENABLER + word_of(intid, 32), 1u << intid % 32);
 }
 
 static void unmask(uint32_t intid)
 {
-    mir__mmio_write32(bank(intid) + D_ISENABLER + intid / 32 * 4, 1u << intid % 32);
+    mir__mmio_write32(bank(intid) + D_ISENABLER + word_of(intid, 32), 1u << intid % 32);
 }
 
 static void set_trigger(uint32_t intid, bool is_level)
 {
-    volatile uint8_t *at = bank(intid) + D_ICFGR + intid / 16 * 4;
+    volatile uint8_t *at = bank(intid) + D_ICFGR + word_of(intid, 16);
     uint32_t bit = 2u << intid % 16 * 2, value = mir__mmio_read32(at);
     mir__mmio_write32(at, is_level ? value & ~bit : value | bit);
 }
@@ -139,7 +145,7 @@ static void reset_distributor(void)
             mir__mmio_write32(distributor + D_ITARGETSR + i, CPU0 * 0x01010101u);
     }
     for (uint32_t i = 32; i < line_count && redistributor != NULL; i++)
-        mir__mmio_write64(distributor + D_IROUTER + i * 8, affinity);
+        mir__mmio_write64(distributor + D_IROUTER + (size_t)i * 8, affinity);
     mir__mmio_write32(distributor + D_CTLR,
                       D_CTLR_ENABLE | (redistributor != NULL ? D_CTLR_AFFINITY : 0));
 }
