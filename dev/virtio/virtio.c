@@ -16,9 +16,13 @@
  */
 #include "dev/virtio/virtio.h"
 
-#define RESET_WAIT_US   (100 * MIR_US_PER_MS)
-#define CONFIG_TRIES    8u
-#define COMMON_FEATURES (MIR_VIRTIO_F_INDIRECT | MIR_VIRTIO_F_EVENT_IDX | MIR_VIRTIO_F_VERSION_1)
+#define RESET_WAIT_US (100 * MIR_US_PER_MS)
+#define CONFIG_TRIES  8u
+/* ACCESS_PLATFORM: the device goes through the machine's IOMMU, which lets everything pass while
+ * nobody sets it up. */
+#define COMMON_FEATURES                                                                            \
+    (MIR_VIRTIO_F_INDIRECT | MIR_VIRTIO_F_EVENT_IDX | MIR_VIRTIO_F_VERSION_1 |                     \
+     MIR_VIRTIO_F_ACCESS_PLATFORM)
 
 int mir__virtio_reset(struct mir_virtio *v)
 {

@@ -34,6 +34,9 @@ MACHINES = {
                                              "guest_csum=off,ctrl_vq=off,status=off"),
     "q35": (["-M", "q35"], "virtio-net-pci,romfile="),
     "q35, lines": (["-M", "q35"], "virtio-net-pci,romfile=,vectors=0"),
+    "q35, through an IOMMU": (["-M", "q35,kernel-irqchip=split", "-device", "intel-iommu,device-iotlb=on"],
+                              "virtio-net-pci,romfile=,disable-legacy=on,iommu_platform=on,ats=on"),
+    "microvm without ACPI": (["-M", "microvm,acpi=off,rtc=on,pit=on,pic=on"], "virtio-net-device"),
     "q35, behind a bridge, two pairs": (["-M", "q35", "-device", "pcie-root-port,id=rp,chassis=1"],
                                         "virtio-net-pci,romfile=,bus=rp,mq=on,vectors=6,host_mtu=1400"),
     "pc, legacy registers": (["-M", "pc"], "virtio-net-pci,romfile=," + OLD),
@@ -242,6 +245,14 @@ def test_control(image, name, folder):
     machine.qmp("set_link", name="net0", up=True)
     up = machine.until("link interface=1 up=1")
     report(down and up and in_namespace(lambda: echo(1 << 20)), f"{name}: the link goes down and up", machine.text)
+    result = []
+    load = threading.Thread(target=lambda: result.append(in_namespace(lambda: echo(16 << 20))))
+    load.start()
+    for turn in range(10):
+        machine.qmp("set_link", name="net0", up=turn % 2 == 1)
+        time.sleep(0.05)
+    load.join()
+    report(result == [True], f"{name}: a link that flaps under load: every byte comes back", machine.text)
     status = machine.ask_end()
     report(status == 0, f"{name}: a clean end", status, machine.text)
     machine = Machine(image, net_words(name), OPTIONS, folder)
