@@ -112,6 +112,9 @@ enum mir_tcp_option {
                                     RST after so long if the peer has not acknowledged everything;
                                     MIR_TCP_LINGER_OFF (default) = as long as it takes. The
                                     host's stack knows only 0 and off */
+    MIR_TCP_TOS,               /**< type of service or traffic class of what we send: DSCP (RFC
+                                    2474), in the upper six bits; the lower two are ECN's. Default
+                                    0 */
 };
 #define MIR_TCP_LINGER_OFF UINT32_MAX
 

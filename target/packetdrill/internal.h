@@ -23,6 +23,7 @@ struct px_options {
     uint32_t user_timeout_ms;
     uint32_t fastopen; /* connections that may be pending with data; 0 = off */
     uint16_t maxseg;
+    uint8_t tos;
     uint32_t notsent_lowat; /* 0 = no limit */
     bool fastopen_connect;
     bool nodelay, cork, keepalive, reuse_addr, v6_only;

@@ -76,6 +76,8 @@ void px__options_apply(struct px_sock *sock)
         set(sock, MIR_TCP_SNDBUF, options->sndbuf);
     if (options->maxseg != 0)
         set(sock, MIR_TCP_MAXSEG, options->maxseg);
+    if (options->tos != 0)
+        set(sock, MIR_TCP_TOS, options->tos);
     if (options->nodelay)
         set(sock, MIR_TCP_NODELAY, 1);
     if (options->cork)
@@ -332,6 +334,12 @@ static int get_tcp(struct px_sock *sock, int name, void *value, socklen_t *len)
     return give(value, len, &number, sizeof number);
 }
 
+static bool is_tos(const struct px_sock *sock, int level, int name)
+{
+    return sock->kind == PX_TCP && ((level == IPPROTO_IP && name == IP_TOS) ||
+                                    (level == IPPROTO_IPV6 && name == IPV6_TCLASS));
+}
+
 int px_getsockopt(struct px_host *px, int fd, int level, int name, void *value, socklen_t *len)
 {
     struct px_sock *sock = px__sock(px, fd);
@@ -343,6 +351,10 @@ int px_getsockopt(struct px_host *px, int fd, int level, int name, void *value, 
         return -EFAULT;
     if ((int)*len < 0)
         return -EINVAL;
+    if (is_tos(sock, level, name)) {
+        int number = sock->options.tos;
+        return give(value, len, &number, sizeof number);
+    }
     if (level == SOL_SOCKET)
         return get_socket(sock, name, value, len);
     if (level == IPPROTO_TCP)
@@ -496,6 +508,24 @@ static int set_congestion_option(struct px_sock *sock, const void *value, sockle
     return r;
 }
 
+/* One byte is enough, as on Linux. */
+static int set_tos(struct px_sock *sock, const void *value, socklen_t len)
+{
+    int number = 0;
+    if (len < 1)
+        return -EINVAL;
+    if (len < (socklen_t)sizeof number)
+        number = *(const uint8_t *)value;
+    else
+        memcpy(&number, value, sizeof number);
+    if (number < 0 || number > 255)
+        return -EINVAL;
+    sock->options.tos = (uint8_t)(number & ~3);
+    if (sock->tcp != NULL)
+        set(sock, MIR_TCP_TOS, sock->options.tos);
+    return 0;
+}
+
 int px_setsockopt(struct px_host *px, int fd, int level, int name, const void *value, socklen_t len)
 {
     struct px_sock *sock = px__sock(px, fd);
@@ -509,6 +539,8 @@ int px_setsockopt(struct px_host *px, int fd, int level, int name, const void *v
         return -EFAULT;
     if (level == IPPROTO_TCP && sock->kind != PX_TCP)
         return -EOPNOTSUPP;
+    if (is_tos(sock, level, name))
+        return set_tos(sock, value, len);
     if (level == SOL_SOCKET && name == SO_LINGER)
         return set_linger(sock, value, len);
     if (level == SOL_SOCKET && name == SO_RCVTIMEO)

@@ -245,6 +245,8 @@ static void test_connect(const char *kind)
     check_int(mir_tcp_set_option(client.tcp, MIR_TCP_NODELAY, 1), ==, 0);
     check_int(mir_tcp_set_option(client.tcp, MIR_TCP_NODELAY, 2), ==, -MIR_ERANGE);
     check_int(mir_tcp_set_option(client.tcp, MIR_TCP_KEEPALIVE_IDLE_S, 60), ==, 0);
+    check_int(mir_tcp_set_option(client.tcp, MIR_TCP_TOS, 0xb8), ==, 0);
+    check_int(mir_tcp_set_option(client.tcp, MIR_TCP_TOS, 256), ==, -MIR_ERANGE);
     finish();
 }
 

@@ -457,7 +457,7 @@ static void test_routes(void)
     config.ip = mir_ip_from_v4(0x7f000001);
     check_int(mir_net_add_interface(bed.net, &second.dev, &config), ==, -MIR_EINVAL);
     testbed_close(&bed);
-    testdev_fini(&other_net);
+    testdev_fini(&second);
 }
 
 static void test_memory(void)

@@ -353,11 +353,43 @@ static void test_sender(void)
     script_close(&s);
 }
 
+static void test_type_of_service(void)
+{
+    struct mir_endpoint peer = {.ip = mir_ip_from_v4(TESTBED_PEER_IP), .port = 80};
+    struct mir_tcp *tcp;
+    tap_case("the type of service is in all segments, the bits of ECN are not the application's");
+    script_open(&s, NULL);
+    script_accept(&s);
+    check_int(mir_tcp_set_option(s.tcp, MIR_TCP_TOS, 256), ==, -MIR_ERANGE);
+    check_int(mir_tcp_set_option(s.tcp, MIR_TCP_TOS, 0xb8 + 3), ==, 0);
+    script_send(&s, 10);
+    out(&s, "PA", 1, 1, 10);
+    check_int(s.out_tos, ==, 0xb8);
+    in(&s, "PA", 1, 11, 10);
+    out(&s, "A", 11, 11, 0);
+    check_int(s.out_tos, ==, 0xb8);
+    mir_tcp_abort(s.tcp);
+    s.tcp = NULL;
+    testbed_run(&s.bed);
+    out(&s, "RA", 11, 11, 0);
+    check_int(s.out_tos, ==, 0xb8);
+    tap_case("the SYN too, if it is set at once");
+    check_int(mir_tcp_connect(s.bed.stack, &peer, NULL, NULL, &tcp), ==, 0);
+    check_int(mir_tcp_set_option(tcp, MIR_TCP_TOS, 0x20), ==, 0);
+    testbed_run(&s.bed);
+    check(script_next(&s));
+    check_int(s.hdr.flags & MIR__TCP_SYN, !=, 0);
+    check_int(s.out_tos, ==, 0x20);
+    mir_tcp_abort(tcp);
+    script_close(&s);
+}
+
 int main(void)
 {
     tap_begin("tcp_ecn");
     test_agreement();
     test_receiver();
     test_sender();
+    test_type_of_service();
     return tap_done();
 }

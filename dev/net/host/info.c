@@ -24,6 +24,16 @@ static int set_idle(int fd, uint32_t seconds)
     return r < 0 ? r : set_int(fd, SOL_SOCKET, SO_KEEPALIVE, seconds != 0);
 }
 
+/* A socket of IPv6 may speak IPv4 too: what does not fit it is refused, and that is no error. */
+static int set_tos(int fd, uint32_t value)
+{
+    if (value > 255)
+        return -MIR_ERANGE;
+    int r4 = set_int(fd, IPPROTO_IP, IP_TOS, value & ~3u);
+    int r6 = set_int(fd, IPPROTO_IPV6, IPV6_TCLASS, value & ~3u);
+    return r4 == 0 || r6 == 0 ? 0 : r4;
+}
+
 /* A time would make close() wait for it, and the loop with it. */
 static int set_linger(int fd, uint32_t value)
 {
@@ -65,6 +75,8 @@ int mir__host_set_option(struct mir_tcp *head, enum mir_tcp_option option, uint3
         return set_linger(fd, value);
     case MIR_TCP_MAXSEG:
         return set_int(fd, IPPROTO_TCP, TCP_MAXSEG, value);
+    case MIR_TCP_TOS:
+        return set_tos(fd, value);
     }
     return -MIR_ENOTSUP;
 }

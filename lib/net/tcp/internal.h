@@ -148,6 +148,7 @@ struct mir__tcp_pcb {
     uint8_t quick_acks;
     uint8_t keep_sent;
     uint8_t keep_count;
+    uint8_t tos; /* without ECN's two bits */
     uint8_t snd_wscale;
     uint8_t challenges; /* in second challenge_s */
     uint16_t challenge_s;
@@ -625,6 +626,7 @@ struct mir__tcp_control {
     uint32_t ack;
     uint16_t wnd;
     uint8_t flags;
+    uint8_t tos;
     const struct mir__tcp_options *opt; /* may be NULL */
     struct mir__tcp_pcb *data_of;       /* whose first data_len bytes go with it; may be NULL */
     uint32_t data_len;

@@ -124,7 +124,7 @@ static void hand_over(struct mir__tcp_pcb *pcb, struct mir_buf *buf, uint32_t se
     mir__ip_transport_checksum(&pcb->busy->route, &pcb->node.local, &pcb->node.remote,
                                MIR__PROTO_TCP, buf, MIR__TCP_CSUM_OFFSET);
     struct mir__ip_params params = ip_params_of(pcb);
-    params.tos = flags & WITH_ECT ? ECT_0 : 0;
+    params.tos = (uint8_t)(pcb->tos | (flags & WITH_ECT ? ECT_0 : 0));
     params.dont_fragment |= (flags & WITH_DF) != 0;
     if (mir__ip_output(host->net, &pcb->busy->route, &params, buf) < 0)
         MIR__TCP_COUNT(host, output_failed);
@@ -455,6 +455,7 @@ static void send_syn(struct mir__tcp_pcb *pcb)
         .ack = is_answer ? pcb->rcv_nxt : 0,
         .wnd = (uint16_t)wnd,
         .flags = (uint8_t)(MIR__TCP_SYN | syn_flags),
+        .tos = pcb->tos,
         .opt = &opt,
         .data_of = pcb,
         .data_len = data_len,
@@ -615,6 +616,7 @@ void mir__tcp_send_reset(struct mir__tcp_pcb *pcb)
         .seq = pcb->is_persist ? pcb->snd_una : pcb->snd_max,
         .ack = pcb->rcv_nxt,
         .flags = MIR__TCP_RST | MIR__TCP_ACK,
+        .tos = pcb->tos,
         .opt = &opt,
     };
     mir__tcp_send_control(pcb->host, &ctl);
@@ -658,6 +660,7 @@ void mir__tcp_send_control(struct mir__tcp_state *host, const struct mir__tcp_co
         .src = &src,
         .dst = ctl->tuple->remote,
         .protocol = MIR__PROTO_TCP,
+        .tos = ctl->tos,
         .dont_fragment = true,
     };
     if (mir__ip_output(host->net, &route, &params, buf) < 0)

@@ -525,6 +525,11 @@ static int tcp_set_option(struct mir_tcp *tcp, enum mir_tcp_option option, uint3
     case MIR_TCP_LINGER_MS:
         pcb->linger_ms = value;
         return 0;
+    case MIR_TCP_TOS:
+        if (value > 255)
+            return -MIR_ERANGE;
+        pcb->tos = (uint8_t)(value & ~3u);
+        return 0;
     case MIR_TCP_SNDBUF:
         if (value < 2048 || value > 1u << 30)
             return -MIR_ERANGE;
