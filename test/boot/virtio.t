@@ -70,20 +70,8 @@ def run(*words, **more):
 def image_of(folder, out):
     """The image of the appliance in FOLDER, or None."""
     name = os.path.basename(folder)
-    made = run(os.path.join(BUILD, "mirari"), "configure", "-q", "-C", folder, "-o", out)
-    words = ["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-fPIE", "-ffreestanding", "-nostdinc", "-isystem",
-             run("gcc", "-print-file-name=include").stdout.strip(), "-isystem", "/usr/include/x86_64-linux-musl",
-             "-Iinclude", "-fstack-protector-strong", "-fno-omit-frame-pointer", "-ffunction-sections", "-fdata-sections",
-             "-mno-red-zone", "-fcf-protection=none", "-c"]
-    objects = []
-    for source in [os.path.join(out, "unix", "manifest.c"), os.path.join(folder, "main.c")]:
-        objects.append(os.path.join(out, os.path.basename(source) + ".o"))
-        if made.returncode == 0:
-            made = run(*words, "-o", objects[-1], source)
-    image = os.path.join(out, name)
-    if made.returncode == 0:
-        made = run("tools/link-virt", "-b", os.path.join(BUILD, "virt"), "-o", image, *objects, "-Wl,-u,mir__devices")
-    return image if report(made.returncode == 0, f"{name} compiles and links", made.stdout) else None
+    made = run(os.path.join(BUILD, "mirari"), "build", "-q", "-t", "virt", "-C", folder, "-o", out)
+    return os.path.join(out, "virt", name) if report(made.returncode == 0, f"{name} is built", made.stdout) else None
 
 
 # ---- machines --------------------------------------------------------------------------------------------------------
@@ -285,6 +273,29 @@ def test_net(folder):
     machine.stop()
 
 
+def test_website(folder):
+    image = image_of("examples/website", os.path.join(folder, "website"))
+    if image is None or shutil.which("curl") is None:
+        return
+    enter = ["ip", "netns", "exec", NS]
+    with open(os.path.join(ROOT, "examples/website/site/index.html")) as file:
+        page = file.read()
+    for name in ("microvm", "q35"):
+        machine = Machine(image, net_words(name), OPTIONS, folder, memory=16)
+        ready = machine.until("net: ")
+        got = run(*enter, "curl", "-s", "-m", "20", "--retry", "10", "--retry-connrefused", "http://10.9.0.2/")
+        report(ready and got.stdout == page, f"{name}: the website appliance, a page as it is in its folder",
+               got.stdout[:200], machine.text)
+        if shutil.which("wrk") is not None:
+            wrk = run(*enter, "wrk", "-t1", "-c16", "-d2", "http://10.9.0.2/")
+            rate = re.search(r"Requests/sec: *([0-9.]+)", wrk.stdout)
+            good = rate is not None and float(rate[1]) > 100 and "Non-2xx" not in wrk.stdout
+            report(good and "Socket errors" not in wrk.stdout, f"{name}: two seconds of requests on 16 connections",
+                   wrk.stdout)
+            print(f"# requests_per_second {rate[1] if rate else 0}")
+        report(machine.ask_end() == 0, f"{name}: the website ends cleanly", machine.text)
+
+
 # ---- disks, random numbers, console ----------------------------------------------------------------------------------
 
 PIECES, PIECE = 64, 65536
@@ -350,7 +361,7 @@ def test_all_disks(folder):
 
 
 def test_rng_and_console(folder):
-    image = os.path.join(folder, "echo", "echo")
+    image = os.path.join(folder, "echo", "virt", "echo")
     if not os.path.exists(image):
         return
     words, path, cpu = net_words("microvm"), os.path.join(folder, "console"), "max,-rdrand,-rdseed"
@@ -375,7 +386,7 @@ def test_rng_and_console(folder):
 def main():
     if os.uname().machine != "x86_64":
         skip_all("images for this machine are tested elsewhere")
-    for tool in (QEMU, "ip", "gcc"):
+    for tool in (QEMU, "ip"):
         if shutil.which(tool) is None:
             skip_all(f"no {tool}")
     if os.geteuid() != 0 or run("ip", "netns", "add", NS).returncode != 0:
@@ -389,9 +400,10 @@ def main():
         if made.returncode != 0:
             skip_all("this host gives no tap: " + made.stdout.strip())
         env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
-        made = run("make", "-s", "-j2", "B=" + BUILD, "virt", "tool", env=env)
+        made = run("make", "-s", "-j2", "B=" + BUILD, "virt", "tool", "site", env=env)
         if report(made.returncode == 0, "the libraries of target virt", made.stdout):
             test_net(folder)
+            test_website(folder)
             test_all_disks(folder)
             test_rng_and_console(folder)
     finally:

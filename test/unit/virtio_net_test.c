@@ -542,6 +542,7 @@ static void test_reset(void)
     bed.m.holds = false;
     virtbed_pass(&bed, 10 * MIR_US_PER_MS);
     check_int(bed.link_ups, ==, 2);
+    check_int(bed.tx_readys, ==, 1); /* tx_room() had said 0 */
     check_int(counters().resets, ==, 1);
     check_int(counters().faults, ==, 0);
     check(receive(NULL, 5000));

@@ -227,7 +227,6 @@ static void take_down(struct mir__virtnet *n)
 {
     n->epoch++;
     n->is_up = false;
-    n->is_full = false;
     n->is_held = false;
     n->is_negotiated = false;
     mir_timer_cancel(&n->timer);
@@ -363,6 +362,7 @@ static int net_start(struct mir_net_dev *dev, const struct mir_net_upper *upper)
         return r;
     n->upper = *upper;
     n->is_started = true;
+    n->is_full = false;
     n->retry_us = RETRY_MIN_US;
     tell_link(n, read_link(n, &is_announcing));
     return 0;

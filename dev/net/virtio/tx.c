@@ -118,7 +118,7 @@ static int send_checked(struct mir__virtnet *n, struct mir_buf *buf_given)
     if (MIR_UNLIKELY(r == -MIR_EAGAIN) && release_sent(n) > 0)
         r = submit(n, buf);
     if (MIR_UNLIKELY(r < 0)) {
-        n->is_full = n->is_up;
+        n->is_full = true;
         n->stats.tx_dropped++;
         mir_buf_release(buf);
         return r;
@@ -163,8 +163,10 @@ void mir__virtnet_tx_flush(struct mir_net_dev *dev)
 uint32_t mir__virtnet_tx_room(struct mir_net_dev *dev)
 {
     struct mir__virtnet *n = mir__virtnet_of(dev);
-    if (!n->is_up)
+    if (!n->is_up) {
+        n->is_full = true; /* there is room when it is up again */
         return 0;
+    }
     uint32_t frames = room(n);
     if (MIR_UNLIKELY(frames == 0)) {
         (void)release_sent(n);
