@@ -15,14 +15,15 @@
 MUSL_INCLUDE ?= /usr/include/$(ARCH)-linux-musl
 MUSL_LIB     ?= /usr/lib/$(ARCH)-linux-musl
 CROSS_aarch64 ?= $(if $(filter aarch64,$(ARCH)),,aarch64-linux-gnu-)
-CFLAGS_virt_x86_64  := -mno-red-zone -fcf-protection=none
+CFLAGS_virt_x86_64  := -mno-red-zone -fcf-protection=none -falign-functions=1 -falign-jumps=1 -falign-loops=1 \
+                       -freorder-blocks-algorithm=simple -fno-tree-vectorize
 CFLAGS_virt_aarch64 := -mstack-protector-guard=global -mno-outline-atomics
 
 # An image is made small, but for what runs for every packet or request.
 VIRT_HOT := $(wildcard lib/page/*.c lib/ring/*.c lib/run/*.c lib/wire/csum*.c dev/net/vnet/*.c) lib/base/siphash.c \
   $(addprefix lib/wire/,eth.c ip4.c tcp.c udp.c) $(addprefix lib/net/,ip.c ip4.c udp_input.c udp_output.c) \
-  $(addprefix lib/net/tcp/,ack.c input.c output.c options.c queues.c recvq.c sendq.c table.c text.c viewq.c window.c) \
-  $(addprefix lib/http/,conn.c out.c parse.c ready.c static.c) lib/dns/auth.c $(addprefix dev/net/virtio/,rx.c tx.c)
+  $(addprefix lib/net/tcp/,ack.c input.c output.c options.c queues.c recvq.c sendq.c table.c viewq.c window.c) \
+  $(addprefix lib/http/,conn.c out.c parse.c ready.c) lib/dns/auth.c $(addprefix dev/net/virtio/,rx.c tx.c)
 
 # $(1) variant, $(2) architecture, $(3) compiler, $(4) archiver, $(5) headers of the C library
 define virt_rules
