@@ -24,7 +24,7 @@ $(B)/$(1)/libharness.a: $(call objs,$(1),$(HARNESS_C))
 # platform.o is named, so that no target is pulled out of its archive for the symbols in it.
 $(B)/$(1)/test/%_test: $(B)/$(1)/test/%_test.o $(B)/$(1)/test/harness/platform.o $(B)/$(1)/libharness.a $(LIBS_$(1))
 	@$$(if $$(V),,echo "  LD $$@")
-	$$(Q)$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^ -Wl,--as-needed $$(HOST_LIBS) $$(TEST_LIBS) -lm
+	$$(Q)$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^ -Wl,--as-needed $$(PART_LIBS) $$(HOST_LIBS) $$(TEST_LIBS) -lm
 endef
 $(foreach v,host asan,$(eval $(call test_rules,$(v))))
 $(foreach v,replay fuzz,$(eval $(B)/$(v)/libharness.a: $(call objs,$(v),$(HARNESS_C))))
@@ -34,10 +34,10 @@ FUZZ_PARTS = $(B)/$(1)/test/harness/platform.o $(B)/$(1)/libharness.a $(LIBS_$(1
 
 $(B)/replay/test/fuzz/%: $(B)/replay/test/fuzz/%.o $(B)/replay/test/fuzz/replay/main.o $(call FUZZ_PARTS,replay)
 	@$(if $(V),,echo "  LD $@")
-	$(Q)$(CC_replay) $(LDFLAGS_replay) -o $@ $^ -Wl,--as-needed $(HOST_LIBS)
+	$(Q)$(CC_replay) $(LDFLAGS_replay) -o $@ $^ -Wl,--as-needed $(PART_LIBS) $(HOST_LIBS)
 $(B)/fuzz/test/fuzz/%: $(B)/fuzz/test/fuzz/%.o $(call FUZZ_PARTS,fuzz)
 	@$(if $(V),,echo "  LD $@")
-	$(Q)$(CC_fuzz) $(LDFLAGS_fuzz) -o $@ $^ -Wl,--as-needed $(HOST_LIBS)
+	$(Q)$(CC_fuzz) $(LDFLAGS_fuzz) -o $@ $^ -Wl,--as-needed $(PART_LIBS) $(HOST_LIBS)
 
 T ?=
 pick = $(if $(T),$(foreach t,$(1),$(if $(findstring $(T),$(t)),$(t))),$(1))

@@ -26,6 +26,7 @@ $(B)/$(1)/cmd/mirari/build.o: EXTRA_CFLAGS = -DMIR_HOST_LIBS='"$$(HOST_LIBS)"' \
   -DMIR_MUSL_INCLUDE='"$$(MUSL_INCLUDE)"' -DMIR_MUSL_LIB='"$$(MUSL_LIB)"'
 $(B)/$(1)/cmd/mirari/main.o: EXTRA_CFLAGS = -DMIR_VERSION='"$$(VERSION)"'
 $(B)/$(1)/test/unit/conf_test $(B)/$(1)/test/fuzz/manifest_fuzz: $(B)/$(1)/libtool.a
+$(B)/$(1)/test/unit/conf_test $(B)/$(1)/test/fuzz/manifest_fuzz: PART_LIBS = $(LIBS_$(1)) $(TOOL_LIBS)
 endef
 $(foreach v,host asan replay fuzz,$(eval $(call tool_rules,$(v))))
 $(B)/host/cmd/mirari/main.o: VERSION
