@@ -40,6 +40,8 @@
 #define BUFFER_MAX 65536
 /** Exit status of an appliance that found a mistake of its own; a machine that resets itself. */
 #define EXIT_CRASH 70
+/** A machine that has run for so long listens, even if it said nothing. */
+#define START_MS 3000
 
 struct stream {
     int from, to; /**< -1: closed, or nobody to show it to */
@@ -61,6 +63,9 @@ struct watch {
     unsigned signal_count;
     struct timespec last_signal_at;
     bool has_ended, is_stdin_over;
+    bool has_spoken;       /**< the appliance printed something */
+    bool is_ask_due;       /**< a machine that is still starting is to be asked to end */
+    struct timespec began; /**< when the child was started */
     int status;
     int tell; /**< detached: a byte here says that something was printed */
 };
@@ -146,6 +151,7 @@ static bool pull(struct watch *w, struct stream *stream)
             break;
         }
         some = true;
+        w->has_spoken = w->has_spoken || stream == &w->stream[0];
         hand_on(w, stream, at, (size_t)got);
         if (stream->to >= 0)
             stream->len += (size_t)got;
@@ -169,10 +175,22 @@ static void push(struct stream *stream)
     memmove(stream->buffer, stream->buffer + put, stream->len);
 }
 
-/* To end in order: the power button where there is one, and Ctrl-C on the serial port. */
+static int64_t ms_since(const struct timespec *then)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (now.tv_sec - then->tv_sec) * 1000 + (now.tv_nsec - then->tv_nsec) / 1000000;
+}
+
+/* To end in order: the power button where there is one, and Ctrl-C on the serial port. A machine
+ * that has not printed anything may be starting, and would hear neither: it is asked when it
+ * speaks, or is old enough. */
 static void ask_machine(struct watch *w)
 {
     const struct vm *vm = w->run->vm;
+    w->is_ask_due = !w->has_spoken && ms_since(&w->began) < START_MS;
+    if (w->is_ask_due)
+        return;
     if (!vm->is_mmio)
         qmp_send(&w->qmp, "system_powerdown");
     ssize_t put = vm->input >= 0 ? write(vm->input, "\x03", 1) : 0;
@@ -181,14 +199,11 @@ static void ask_machine(struct watch *w)
 
 static void forward_signal(struct watch *w, int signal_number)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    int64_t ms = (now.tv_sec - w->last_signal_at.tv_sec) * 1000 +
-                 (now.tv_nsec - w->last_signal_at.tv_nsec) / 1000000;
-    if (w->signal_count > 0 && signal_number == w->last_signal && ms < 100)
+    if (w->signal_count > 0 && signal_number == w->last_signal &&
+        ms_since(&w->last_signal_at) < 100)
         return;
     w->last_signal = signal_number;
-    w->last_signal_at = now;
+    clock_gettime(CLOCK_MONOTONIC, &w->last_signal_at);
     w->signal_count++;
     if (w->run->vm != NULL && w->signal_count == 1) {
         ask_machine(w);
@@ -286,10 +301,12 @@ static void watch_until_end(struct watch *w)
         if (w->has_ended && is_drained)
             break;
         choose_watched(w, fds);
-        int ready = poll(fds, WATCHED, w->has_ended ? 100 : -1);
-        if (ready == 0 && --patience == 0)
+        int ready = poll(fds, WATCHED, w->has_ended || w->is_ask_due ? 100 : -1);
+        if (ready == 0 && w->has_ended && --patience == 0)
             break;
         read_signals(w);
+        if (w->is_ask_due)
+            ask_machine(w);
         serve_others(w, fds);
         bool some = false;
         for (size_t i = 0; i < 2; i++) {
@@ -494,6 +511,7 @@ int look_after(struct run *run, int tell_fd)
     take_signals(w, &before);
     fflush(NULL);
     pid_t self = getpid();
+    clock_gettime(CLOCK_MONOTONIC, &w->began);
     w->pid = fork();
     if (w->pid == 0)
         child(run, &ends, self, &before);
