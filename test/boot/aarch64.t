@@ -342,6 +342,9 @@ def main():
             test_semihosting(semihosting, out)
         test_libc(os.path.join(out, "libc"))
         if echo_image:
+            expect("a network without random numbers is refused", echo_image, "--ip 10.0.2.15/24", 69, "no random numbers",
+                   machine=["-M", "virt,dtb-randomness=off", "-cpu", "cortex-a72"],
+                   more=["-netdev", "user,id=n0", "-device", "virtio-net-device,netdev=n0"])
             test_networks(echo_image)
     print(f"1..{count}")
     return failed > 0
