@@ -351,7 +351,9 @@ static int crunch_store(const struct common *common, const struct manifest *m,
         struct crunch_options options = {.name = kv->symbol, .dir = dir, .out_dir = gen};
         if (!common->quiet)
             printf("  KV %s (%s)\n", kv->name, kv->dir);
-        if (crunch_folder(&options, &report) != 0) {
+        if (kv->is_zones && !check_zones(dir)) {
+            result = EXIT_FAIL;
+        } else if (crunch_folder(&options, &report) != 0) {
             complain("store \"%s\": %s; correct it and build again", kv->name, report.error);
             result = EXIT_FAIL;
         } else {

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <mirari/platform.h>
+
 #include "cmd/mirari/tool.h"
 
 #ifndef MIR_VERSION
@@ -178,6 +180,13 @@ static void open_standard_files(void)
         if (fd < 0 || fd > STDERR_FILENO)
             return;
     }
+}
+
+/* What the libraries call when a program has made a mistake. */
+void mir_platform_abort(const char *text)
+{
+    fprintf(stderr, "%s\n", text);
+    abort();
 }
 
 int main(int argc, char **argv)

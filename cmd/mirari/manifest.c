@@ -263,19 +263,22 @@ static void add_kv(struct reader *r, const char *name, const char *dir, int line
 
 static void read_kv(struct reader *r, const struct conf_node *section)
 {
-    static const char *const keys[] = {"dir"};
-    const struct conf_node *dir = NULL;
+    static const char *const keys[] = {"dir", "check"};
+    const struct conf_node *dir = NULL, *check = NULL;
     if (section->kind != CONF_OBJECT) {
         diag_error(r->diag, section->line,
                    "\"kv\" is a section with a name; write kv NAME { dir = \"folder\" }");
         return;
     }
     for (const struct conf_node *node = section->child; node != NULL; node = node->next) {
-        if (strcmp(node->key, "dir") != 0)
+        if (strcmp(node->key, "dir") != 0 && strcmp(node->key, "check") != 0)
             unknown_key(r, node, keys, LEN(keys), "kv");
         else if (is_first(r, section, node))
-            dir = node;
+            *(node->key[0] == 'd' ? &dir : &check) = node;
     }
+    const char *what = check != NULL ? scalar(r, check) : NULL;
+    if (what != NULL && strcmp(what, "zones") != 0)
+        diag_error(r->diag, check->line, "check = \"%s\": what can be checked are zones", what);
     const char *text = dir != NULL ? scalar(r, dir) : NULL;
     if (dir == NULL)
         diag_error(r->diag, section->line, "store \"%s\" has no folder; add dir = \"folder\"",
@@ -284,6 +287,8 @@ static void read_kv(struct reader *r, const struct conf_node *section)
         diag_error(r->diag, dir->line, "\"dir\" is empty; name a folder");
     else if (text != NULL)
         add_kv(r, section->key, text, section->line, dir->line);
+    if (what != NULL && r->manifest->kv_count > 0)
+        r->manifest->kv[r->manifest->kv_count - 1].is_zones = true;
 }
 
 /* ---- args ------------------------------------------------------------------------------------ */

@@ -10,6 +10,7 @@
  *   build.c      compile and link what changed
  *   run.c watch.c  start an appliance, forward signals, keep its log
  *   vm.c and others  the same for virtual machines, see vm.h
+ *   zones.c      files of zones, checked when the appliance is made
  *   state.c      the folder of running appliances: ps, stop, logs
  *   elf.c dwarf.c size.c   where the bytes of an image go
  *   new.c describe.c doctor.c main.c   the remaining subcommands
@@ -205,6 +206,7 @@ struct manifest_net {
 struct manifest_kv {
     char *name, *symbol, *dir; /**< dir as written, relative to the manifest */
     int line;
+    bool is_zones; /**< its files are checked as zones of names */
 };
 enum param_type { PARAM_STRING, PARAM_INT, PARAM_BOOL };
 struct manifest_param {
@@ -287,6 +289,11 @@ struct place {
 int configure(const struct common *common, const struct manifest *manifest, struct place *place);
 int build(const struct common *common, const struct manifest *manifest, struct place *place);
 void place_of(const struct common *common, const struct manifest *manifest, struct place *place);
+
+/* ---- zones.c -------------------------------------------------------------------------------- */
+
+/** Are the files *.zone below @dir zones? What is wrong is printed. */
+bool check_zones(const char *dir);
 
 /* ---- state.c -------------------------------------------------------------------------------- */
 

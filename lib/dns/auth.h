@@ -64,10 +64,10 @@ struct mir__auth_body {
 /** A body that is kept, in a table by name and type. */
 struct mir__auth_ready {
     struct mir__auth_ready *in_bucket;
-    struct mir__auth_body body;
     uint32_t hash;
     uint16_t type; /* 0: every type that has no answer of its own, at an alias */
     uint8_t name_len;
+    struct mir__auth_body body;
     uint8_t name[]; /* folded; then moves, then bytes */
 };
 

@@ -147,7 +147,7 @@ int mir__auth_ready_open(struct mir_dns_server *server)
     server->mem = (struct mir__zone_mem){.pages = server->stack->pages,
                                          .max_bytes = server->limits.ready_bytes};
     int r = mir__zone_table_init(&server->table, server->stack->pages,
-                                 (uint32_t)MIR_MIN(slots, 1u << 22));
+                                 (uint32_t)MIR_MIN(slots, 1u << 21));
     if (r < 0)
         return r;
     for (uint32_t i = 0; i < server->zone_count; i++)

@@ -55,18 +55,17 @@ static void link_node(struct mir_dns_zone *zone, struct mir__zone_node *node)
     *slot = node;
 }
 
-static int grow_table(struct mir_dns_zone *zone)
+/* Without memory, or beyond two million names, chains get longer. */
+static void grow_table(struct mir_dns_zone *zone)
 {
     struct mir__zone_table old = zone->table;
-    int r = mir__zone_table_init(&zone->table, old.pages, 2 * (old.mask + 1));
-    if (r < 0) {
+    if (mir__zone_table_init(&zone->table, old.pages, 2 * (old.mask + 1)) < 0) {
         zone->table = old;
-        return r;
+        return;
     }
     for (struct mir__zone_node *node = zone->apex; node != NULL; node = node->next)
         link_node(zone, node);
     mir__zone_table_fini(&old);
-    return 0;
 }
 
 static struct mir__zone_node *new_node(struct mir_dns_zone *zone, const uint8_t *wire, uint32_t len,
@@ -77,8 +76,8 @@ static struct mir__zone_node *new_node(struct mir_dns_zone *zone, const uint8_t 
         zone->mem.is_over = true;
         return NULL;
     }
-    if (zone->info.names > zone->table.mask && grow_table(zone) < 0)
-        return NULL;
+    if (zone->info.names > zone->table.mask)
+        grow_table(zone);
     struct mir__zone_node *node = mir__zone_alloc(&zone->mem, sizeof *node + 2 * (size_t)len);
     if (node == NULL)
         return NULL;

@@ -56,7 +56,8 @@ void mir__zone_mem_release(struct mir__zone_mem *mem);
 struct mir__zone_table {
     struct mir_page_pool *pages;
     struct mir_io_page *dir;
-    struct mir_io_page **segment; /* [mask / MIR__ZONE_SEGMENT + 1] in dir */
+    void ***segment;           /* [mask / MIR__ZONE_SEGMENT + 1] in dir: where segments begin */
+    struct mir_io_page **page; /* and behind them their pages */
     uint32_t mask;
 };
 
@@ -67,7 +68,7 @@ void mir__zone_table_fini(struct mir__zone_table *table);
 static inline void **mir__zone_slot(const struct mir__zone_table *table, uint32_t hash)
 {
     uint32_t i = hash & table->mask;
-    return (void **)(void *)table->segment[i / MIR__ZONE_SEGMENT]->base + i % MIR__ZONE_SEGMENT;
+    return &table->segment[i / MIR__ZONE_SEGMENT][i % MIR__ZONE_SEGMENT];
 }
 
 /* ---- names -------------------------------------------------------------------------------- */

@@ -69,16 +69,19 @@ int mir__zone_table_init(struct mir__zone_table *table, struct mir_page_pool *pa
         size *= 2;
     uint32_t segments = size / MIR__ZONE_SEGMENT;
     *table = (struct mir__zone_table){.pages = pages};
-    if (segments * sizeof(void *) > MIR__ZONE_CHUNK_MAX ||
-        mir_page_alloc(pages, segments * sizeof(void *), MIR_PAGE_ZERO, &table->dir) < 0)
+    size_t dir_bytes = 2 * segments * sizeof(void *);
+    if (dir_bytes > MIR__ZONE_CHUNK_MAX ||
+        mir_page_alloc(pages, dir_bytes, MIR_PAGE_ZERO, &table->dir) < 0)
         return -MIR_ENOMEM;
-    table->segment = (struct mir_io_page **)(void *)table->dir->base;
+    table->segment = (void ***)(void *)table->dir->base;
+    table->page = (struct mir_io_page **)(void *)(table->segment + segments);
     table->mask = size - 1;
     for (uint32_t i = 0; i < segments; i++) {
-        if (mir_page_alloc(pages, MIR_PAGE_SIZE, MIR_PAGE_ZERO, &table->segment[i]) < 0) {
+        if (mir_page_alloc(pages, MIR_PAGE_SIZE, MIR_PAGE_ZERO, &table->page[i]) < 0) {
             mir__zone_table_fini(table);
             return -MIR_ENOMEM;
         }
+        table->segment[i] = (void **)(void *)table->page[i]->base;
     }
     return 0;
 }
@@ -88,8 +91,8 @@ void mir__zone_table_fini(struct mir__zone_table *table)
     if (table->dir == NULL)
         return;
     for (uint32_t i = 0; i <= table->mask / MIR__ZONE_SEGMENT; i++) {
-        if (table->segment[i] != NULL)
-            mir_page_release(table->segment[i]);
+        if (table->page[i] != NULL)
+            mir_page_release(table->page[i]);
     }
     mir_page_release(table->dir);
     table->dir = NULL;

@@ -21,4 +21,17 @@ says "--kv zones=$box/zones" 'and hands on what is right' "$mirari" run --dry-ru
 sim=$b/examples/dns/sim/dns
 exits 64 'the simulator has no folders' "$sim" --kv "zones=$box/zones"
 has 'target unix only' 'and says where there are'
+
+# check = zones: a mistake in a zone ends the build.
+cp -r "$root/examples/dns" "$box/app"
+echo 'bad A 192.0.2' >>"$box/app/zones/hosts.inc"
+exits 1 'a zone with a mistake' "$mirari" build -q -C "$box/app" -o "$box/out"
+has "zones/hosts.inc:4: '192.0.2' is no IPv4 address; as 192.0.2.1" 'is told, with file and line'
+check 'and nothing is built' test ! -e "$box/out/unix/dns"
+rm "$box"/app/zones/*.zone
+exits 1 'no zone at all' "$mirari" build -q -C "$box/app" -o "$box/out"
+has 'no file NAME.zone' 'is told'
+sed -i 's/check = zones/check = pages/' "$box/app/app.conf"
+exits 65 'something else to check' "$mirari" build -q -C "$box/app" -o "$box/out"
+has 'app.conf:[0-9]+: check = "pages"' 'is told, with its line'
 done_testing

@@ -23,7 +23,7 @@ CFLAGS_virt_aarch64 := -mstack-protector-guard=global -mno-outline-atomics
 VIRT_HOT := $(wildcard lib/page/*.c lib/ring/*.c lib/run/*.c lib/wire/csum*.c dev/net/vnet/*.c) lib/base/siphash.c \
   $(addprefix lib/wire/,eth.c ip4.c tcp.c udp.c) $(addprefix lib/net/,ip.c ip4.c udp_input.c udp_output.c) \
   $(addprefix lib/net/tcp/,ack.c input.c output.c options.c queues.c recvq.c sendq.c table.c viewq.c window.c) \
-  $(addprefix lib/http/,conn.c out.c parse.c ready.c) lib/dns/auth.c $(addprefix dev/net/virtio/,rx.c tx.c)
+  $(addprefix lib/http/,conn.c out.c parse.c ready.c) $(addprefix lib/dns/auth,.c _ask.c _find.c _ready.c) $(addprefix dev/net/virtio/,rx.c tx.c)
 
 # $(1) variant, $(2) architecture, $(3) compiler, $(4) archiver, $(5) headers of the C library
 define virt_rules
