@@ -28,7 +28,7 @@ got, largest = [], 0
 while len(got) < count:
     answer = s.recv(70000)
     largest = max(largest, len(answer))
-    got += [answer[at:at + size] for at in range(0, len(answer), size)]
+    got += [answer[at:at + size] for at in range(0, len(answer), size)] if gro else [answer]
 s.settimeout(0.05)
 try:
     got.append(s.recv(70000))
@@ -41,7 +41,7 @@ PY
 }
 both() { # both WHAT ADDRESS
     local size
-    for size in 16 100 1000 1452; do
+    for size in 16 100 1452; do
         is_like "$(echoes "$2" $size 40 2>&1)" '^good|SKIP' "$1, 40 datagrams of $size bytes at a time"
         is_like "$(echoes "$2" $size 40 gro 2>&1)" '^good|SKIP' "$1, 40 of $size bytes, taken so too"
     done
