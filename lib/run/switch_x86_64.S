@@ -16,6 +16,9 @@
  * (undefined rip, zero rbp) and ends the backtrace.
  */
 
+/* Images of target virt load no .eh_frame; their debuggers read the other section. */
+    .cfi_sections .eh_frame, .debug_frame
+
 /* void mir__switch(void **save_sp, void *load_sp) */
     .section .text.mir__switch, "ax", @progbits
     .globl mir__switch

@@ -20,7 +20,7 @@ BUILD = os.path.join(ROOT, os.environ.get("MIRARI_BUILD") or os.environ.get("B",
 MUSL = "/usr/include/x86_64-linux-musl"
 QEMU = "qemu-system-x86_64"
 MACHINES = ("microvm", "q35", "pc")
-WAIT_S = 60
+WAIT_S = 120
 OUT = os.path.join(BUILD, "boot")
 STATUS = ["-device", "isa-debug-exit,iobase=0x501,iosize=2"]
 USAGE, UNAVAILABLE, CRASH, FORCED = 64, 69, 70, 75
