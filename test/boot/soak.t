@@ -18,6 +18,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -224,6 +225,7 @@ def main():
     if why_not():
         print(f"1..0 # SKIP {why_not()}")
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # through the finally below
     try:
         web_space, dns_space = machine.tap_namespace("web-tap"), machine.tap_namespace("dns-tap")
         check_boots(web_space)
