@@ -15,9 +15,12 @@
 MUSL_INCLUDE ?= /usr/include/$(ARCH)-linux-musl
 MUSL_LIB     ?= /usr/lib/$(ARCH)-linux-musl
 CROSS_aarch64 ?= $(if $(filter aarch64,$(ARCH)),,aarch64-linux-gnu-)
-CFLAGS_virt_x86_64  := -mno-red-zone -fcf-protection=none -falign-functions=1 -falign-jumps=1 -falign-loops=1 \
-                       -freorder-blocks-algorithm=simple -fno-tree-vectorize
+CFLAGS_virt_x86_64  := -mno-red-zone -fcf-protection=none
 CFLAGS_virt_aarch64 := -mstack-protector-guard=global -mno-outline-atomics
+
+# What makes code of gcc smaller and no slower; another compiler goes without.
+VIRT_SMALL := -falign-functions=1 -falign-jumps=1 -falign-loops=1 -freorder-blocks-algorithm=simple -fno-tree-vectorize
+VIRT_SMALL_x86_64 := $(shell $(CC) -Werror $(VIRT_SMALL) -x c -c -o /dev/null /dev/null 2>/dev/null && echo '$(VIRT_SMALL)')
 
 # An image is made small, but for what runs for every packet or request.
 VIRT_HOT := $(wildcard lib/page/*.c lib/ring/*.c lib/run/*.c lib/wire/csum*.c dev/net/vnet/*.c) lib/base/siphash.c \
@@ -30,7 +33,7 @@ define virt_rules
 CFLAGS_$(1) := -Os $(CFLAGS_ALL) -fPIE -ffreestanding -nostdinc \
                -isystem $(shell $(3) -print-file-name=include 2>/dev/null) -isystem $(5) \
                -fno-asynchronous-unwind-tables -fno-unwind-tables \
-               -fstack-protector-strong -ffunction-sections -fdata-sections $(CFLAGS_virt_$(2))
+               -fstack-protector-strong -ffunction-sections -fdata-sections $(CFLAGS_virt_$(2)) $(VIRT_SMALL_$(2))
 CC_$(1) := $(3)
 $$(eval $$(call variant_rules,$(1)))
 $(B)/$(1)/%.o: %.S $(B)/$(1)/.flags
