@@ -177,7 +177,7 @@ static void test_lies(void)
     const struct mir_udp_group group = {.group = mir_ip_from_v4(0xe00000fb)};
     struct mir_endpoint any = {.port = PORT};
     for (size_t i = 0; i < MIR_ARRAY_LEN(cases); i++) {
-        tap_case(cases[i].what);
+        tap_case("%s", cases[i].what);
         dnsbed_open(&bed, NULL, 0, answer_server);
         lie.id_change = cases[i].id_change;
         lie.ttl = cases[i].ttl;

@@ -220,7 +220,7 @@ static void test_udp(void)
     static uint8_t large[60000];
     for (size_t i = 0; i < MIR_ARRAY_LEN(ours); i++) {
         struct mir_endpoint to = {.ip = bed6_ip(ours[i]), .port = 7};
-        tap_case(ours[i]);
+        tap_case("%s", ours[i]);
         open_udp(NULL);
         check_int(mir_udp_send(a, &to, "x", 1), ==, 0);
         check_int(datagrams, ==, 0); /* not inside the call */
