@@ -48,9 +48,9 @@ options {
 controls { };
 zone "diff.example" { type primary; file "diff.example.zone"; check-integrity no; };
 CONF
-inside nsd -d -c "$WORK/nsd/nsd.conf" >"$WORK/nsd.out" 2>&1 &
+ip netns exec "$NS" nsd -d -c "$WORK/nsd/nsd.conf" >"$WORK/nsd.out" 2>&1 &
 PIDS+=($!)
-inside named -n 1 -g -c "$WORK/named/named.conf" >"$WORK/named.out" 2>&1 &
+ip netns exec "$NS" named -n 1 -g -c "$WORK/named/named.conf" >"$WORK/named.out" 2>&1 &
 PIDS+=($!)
 APP_BINARY=$WORK/out/unix/dns tap_start dns --rate 0
 serves() { inside dig +short +time=1 +tries=1 @"$1" diff.example SOA 2>/dev/null | grep -q 2026112201; }

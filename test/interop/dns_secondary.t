@@ -50,9 +50,9 @@ zone "diff.example" { type secondary; primaries { $APP_IP; }; file "diff"; maste
 CONF
 tap_start dns --rate 0 --transfer "$NSD_IP,$BIND_IP/32" --notify "$NSD_IP $BIND_IP"
 inside ip addr add $BIND_IP/24 dev mir0
-inside nsd -d -c "$WORK/nsd/nsd.conf" >"$WORK/nsd.out" 2>&1 &
+ip netns exec "$NS" nsd -d -c "$WORK/nsd/nsd.conf" >"$WORK/nsd.out" 2>&1 &
 PIDS+=($!)
-inside named -n 1 -g -c "$WORK/named/named.conf" >"$WORK/named.out" 2>&1 &
+ip netns exec "$NS" named -n 1 -g -c "$WORK/named/named.conf" >"$WORK/named.out" 2>&1 &
 PIDS+=($!)
 
 ask() { inside dig +noall +answer +norec +time=2 +tries=2 @"$@" 2>&1; }
