@@ -29,10 +29,15 @@ iperf() { # NAME WANTED-BYTES OPTIONS...
     inside timeout 60 iperf3 -J -p 5201 -c "$address" "$@" >"$WORK/iperf" 2>&1
     ok $? "$name: iperf3 ends well" || sed 's/^/# /' "$WORK/iperf" | tail -n 5
     read -r sent received < <(sums 2>/dev/null)
-    # It counts what had been received when the last byte was handed over for sending, not what was on its way: with losses
-    # that can be next to nothing. That all of it arrives, and unchanged, is what nc and the sums of files show.
-    [ "${sent:-0}" -ge "$wanted" ] && [ -n "${received:-}" ] && [ "$received" -le "$sent" ]
-    ok $? "$name: sent ${sent:-?} bytes, received ${received:-?}"
+    # It counts what had been received when the last byte was handed over for sending, not what was on its way: a good part
+    # on a clean path; with losses perhaps nothing, and then its report has no sums at all. That everything arrives unchanged
+    # with losses, too, is what nc and the file show.
+    if [ -z "$fault" ]; then
+        [ "${sent:-0}" -ge "$wanted" ] && [ "${received:-0}" -gt $((wanted / 20)) ]
+        ok $? "$name: sent ${sent:-?} bytes, received ${received:-?}"
+    else
+        note "$name: sent ${sent:-?} bytes, received ${received:-?}"
+    fi
 }
 
 for fault in '' 'loss=0.1%' 'loss=1%,reorder=1%,dup=1%' 'loss=5%,reorder=3%,dup=2%'; do
