@@ -28,6 +28,7 @@ enum mir_log_level { MIR_ERROR, MIR_WARN, MIR_INFO, MIR_DEBUG, MIR_TRACE, MIR_LO
     X(DHCP, "dhcp")                                                                                \
     X(HTTP, "http")                                                                                \
     X(KV, "kv")                                                                                    \
+    X(RPC, "rpc")                                                                                  \
     X(TARGET, "target")                                                                            \
     X(SIM, "sim")
 
