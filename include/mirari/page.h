@@ -120,6 +120,20 @@ static inline void *mir_page_pool_arena(const struct mir_page_pool *pool, size_t
  */
 void *mir_page_pool_take_end(struct mir_page_pool *pool);
 
+/**
+ * mir_page_pool_take_end_run() - contiguous memory from the end of the arena, for good.
+ *
+ * For what is made once at start and stays, such as the contents of a store. A stack that grows
+ * meanwhile is no harm.
+ *
+ * @size_bytes  any, rounded up to pages; 0: nothing is taken
+ *
+ * Returns its first byte, or NULL. Its contents are undefined.
+ * Cost    O(1)
+ * Source  none
+ */
+void *mir_page_pool_take_end_run(struct mir_page_pool *pool, size_t size_bytes) MIR_CHECK;
+
 /** Make the @nth next allocation fail (1 = the next one); 0 = none. For tests. */
 void mir_page_pool_fail_at(struct mir_page_pool *pool, uint64_t nth);
 

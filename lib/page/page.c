@@ -57,6 +57,21 @@ void *mir_page_pool_take_end(struct mir_page_pool *pool)
     return pool->arena + pool->arena_size;
 }
 
+void *mir_page_pool_take_end_run(struct mir_page_pool *pool, size_t size_bytes)
+{
+    size_t margin = 2 * MIR_PAGE_RUN_MAX * MIR_PAGE_SIZE, end = pool->arena_size;
+    if (size_bytes == 0 || size_bytes > end)
+        return NULL;
+    size_t size = (size_bytes + MIR_PAGE_SIZE - 1) & ~(size_t)(MIR_PAGE_SIZE - 1);
+    /* The function above may come in between, in this thread: then the end is another one. */
+    do {
+        if (end < pool->fresh_at + margin + size)
+            return NULL;
+    } while (!__atomic_compare_exchange_n(&pool->arena_size, &end, end - size, false,
+                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return pool->arena + end - size;
+}
+
 void mir_page_pool_fail_at(struct mir_page_pool *pool, uint64_t nth)
 {
     pool->fail_at = nth;

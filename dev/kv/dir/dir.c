@@ -27,10 +27,9 @@
 #include <unistd.h>
 
 #include "dev/kv/crunch/media.h"
-#include "lib/http/parse.h"
+#include "dev/kv/table/table.h"
 
 #define DEPTH_MAX 32
-#define KEY_MAX   1024u
 
 struct item {
     struct mir_kv_entry entry;
@@ -42,8 +41,8 @@ struct item {
 
 struct store {
     struct mir_kv kv;
-    struct item **items; /* in byte order of their keys */
-    uint32_t count, capacity, limit;
+    struct mir__kv_table table;
+    uint32_t capacity, limit;
     const char *cache_control;
     char root[PATH_MAX];
     char *error;
@@ -73,47 +72,20 @@ static int fail_errno(struct store *store, const char *path)
 /* ---- look-up ----------------------------------------------------------------------------------
  */
 
-static int compare(const char *key, size_t key_len, const struct mir_kv_entry *entry)
+static struct item *item_at(const struct store *store, uint32_t index)
 {
-    int order = memcmp(key, entry->key, MIR_MIN(key_len, (size_t)entry->key_len));
-    if (order != 0)
-        return order;
-    return key_len < entry->key_len ? -1 : key_len > entry->key_len;
-}
-
-static struct item *find(const struct store *store, const char *key, size_t key_len)
-{
-    uint32_t low = 0, high = store->count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        int order = compare(key, key_len, &store->items[middle]->entry);
-        if (order == 0)
-            return store->items[middle];
-        if (order < 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return NULL;
+    return MIR_CONTAINER_OF(store->table.entries[index], struct item, entry);
 }
 
 static int get(struct mir_kv *kv, const char *key, size_t key_len,
                const struct mir_kv_entry **entry)
 {
-    const struct item *item = find(MIR_CONTAINER_OF(kv, struct store, kv), key, key_len);
-    if (item == NULL)
-        return -MIR_ENOENT;
-    *entry = &item->entry;
-    return 0;
+    return mir__kv_table_get(&MIR_CONTAINER_OF(kv, struct store, kv)->table, key, key_len, entry);
 }
 
 static int at(struct mir_kv *kv, uint32_t index, const struct mir_kv_entry **entry)
 {
-    const struct store *store = MIR_CONTAINER_OF(kv, struct store, kv);
-    if (index >= store->count)
-        return -MIR_ENOENT;
-    *entry = &store->items[index]->entry;
-    return 0;
+    return mir__kv_table_at(&MIR_CONTAINER_OF(kv, struct store, kv)->table, index, entry);
 }
 
 static const struct mir_kv_ops ops = {.get = get, .at = at};
@@ -148,12 +120,13 @@ static int map_file(struct store *store, const char *path, struct item *item, st
 
 static struct item *new_item(struct store *store, const char *key)
 {
-    if (store->count == store->capacity) {
+    struct mir__kv_table *table = &store->table;
+    if (table->count == store->capacity) {
         uint32_t capacity = store->capacity > 0 ? 2 * store->capacity : 64;
-        struct item **items = realloc(store->items, capacity * sizeof(void *));
-        if (items == NULL)
+        struct mir_kv_entry **entries = realloc(table->entries, capacity * sizeof(void *));
+        if (entries == NULL)
             return NULL;
-        store->items = items;
+        table->entries = entries;
         store->capacity = capacity;
     }
     struct item *item = calloc(1, sizeof *item);
@@ -164,14 +137,14 @@ static struct item *new_item(struct store *store, const char *key)
         return NULL;
     }
     item->key = copy;
-    store->items[store->count++] = item;
+    table->entries[table->count++] = &item->entry;
     return item;
 }
 
 static int add_file(struct store *store, const char *path, const char *key)
 {
     struct stat st;
-    if (store->count == store->limit)
+    if (store->table.count == store->limit)
         return fail(store, -MIR_ELIMIT, "%s: more than %u files", store->root, store->limit);
     struct item *item = new_item(store, key);
     if (item == NULL)
@@ -227,8 +200,8 @@ static int walk_one(struct store *store, const char *path, const char *key, int 
         return walk(store, path, key, depth + 1);
     if (!S_ISREG(st.st_mode))
         return fail(store, -MIR_EINVAL, "%s: neither a file nor a folder", path);
-    if (strlen(key) > KEY_MAX)
-        return fail(store, -MIR_EINVAL, "%s: name longer than %u bytes", path, KEY_MAX);
+    if (strlen(key) > MIR__KV_KEY_MAX)
+        return fail(store, -MIR_EINVAL, "%s: name longer than %u bytes", path, MIR__KV_KEY_MAX);
     return add_file(store, path, key);
 }
 
@@ -262,52 +235,19 @@ static int walk(struct store *store, const char *path, const char *key, int dept
 /* ---- forms ------------------------------------------------------------------------------------
  */
 
-static int by_key(const void *a, const void *b)
-{
-    const struct item *left = *(struct item *const *)a;
-    const struct item *right = *(struct item *const *)b;
-    return strcmp(left->key, right->key);
-}
-
-/* FILE.gz and FILE.br are forms of FILE. */
-static void find_forms(struct store *store, struct item *item)
-{
-    static const char *const endings[MIR_KV_ENCODINGS] = {"", ".gz", ".br"};
-    char key[KEY_MAX + 8];
-    for (int e = MIR_KV_GZIP; e < MIR_KV_ENCODINGS; e++) {
-        int n = snprintf(key, sizeof key, "%s%s", item->key, endings[e]);
-        const struct item *other = find(store, key, (size_t)n);
-        if (other != NULL)
-            item->entry.body[e] = other->entry.body[MIR_KV_IDENTITY];
-    }
-}
-
 static int make_heads(struct store *store, struct item *item)
 {
-    static const char *const codings[MIR_KV_ENCODINGS] = {"", "Content-Encoding: gzip\r\n",
-                                                          "Content-Encoding: br\r\n"};
-    const struct mir_kv_body *bodies = item->entry.body;
-    bool varies = bodies[MIR_KV_GZIP].page != NULL || bodies[MIR_KV_BROTLI].page != NULL;
-    char date[MIR__HTTP_DATE_LEN + 1] = "", modified[64] = "";
-    if (item->entry.modified_us != 0) {
-        mir__http_date_emit(item->entry.modified_us / MIR_US_PER_S, date);
-        snprintf(modified, sizeof modified, "Last-Modified: %s\r\n", date);
-    }
-    for (int e = 0; e < MIR_KV_ENCODINGS; e++) {
+    for (unsigned e = 0; e < MIR_KV_ENCODINGS; e++) {
         struct mir_kv_body *body = &item->entry.body[e];
         if (body->page == NULL)
             continue;
-        int n = asprintf(&item->heads[e],
-                         "Content-Type: %s\r\n%sETag: %s\r\n%s%sCache-Control: %s\r\n"
-                         "Accept-Ranges: bytes\r\n",
-                         item->entry.media_type, codings[e], body->etag, modified,
-                         varies ? "Vary: Accept-Encoding\r\n" : "", store->cache_control);
-        if (n < 0) {
-            item->heads[e] = NULL;
+        size_t len = mir__kv_table_head(NULL, 0, &item->entry, e, store->cache_control);
+        item->heads[e] = malloc(len + 1);
+        if (item->heads[e] == NULL)
             return fail(store, -MIR_ENOMEM, "%s: out of memory", item->key);
-        }
+        mir__kv_table_head(item->heads[e], len + 1, &item->entry, e, store->cache_control);
         body->head = item->heads[e];
-        body->head_len = (uint32_t)n;
+        body->head_len = (uint32_t)len;
     }
     return 0;
 }
@@ -319,12 +259,10 @@ static int fill(struct store *store, const struct mir_kv_dir_config *config)
     int r = walk(store, config->path, "", 0);
     if (r < 0)
         return r;
-    if (store->count > 0)
-        qsort(store->items, store->count, sizeof(void *), by_key);
-    for (uint32_t i = 0; i < store->count; i++)
-        find_forms(store, store->items[i]);
-    for (uint32_t i = 0; i < store->count && r == 0; i++)
-        r = make_heads(store, store->items[i]);
+    mir__kv_table_sort(&store->table);
+    mir__kv_table_forms(&store->table);
+    for (uint32_t i = 0; i < store->table.count && r == 0; i++)
+        r = make_heads(store, item_at(store, i));
     return r;
 }
 
@@ -353,8 +291,8 @@ int mir_kv_dir_open(const struct mir_kv_dir_config *config, struct mir_kv **kv, 
 void mir_kv_dir_close(struct mir_kv *kv)
 {
     struct store *store = MIR_CONTAINER_OF(kv, struct store, kv);
-    for (uint32_t i = 0; i < store->count; i++) {
-        struct item *item = store->items[i];
+    for (uint32_t i = 0; i < store->table.count; i++) {
+        struct item *item = item_at(store, i);
         if (item->page.base != NULL)
             munmap(item->page.base, item->page.size_bytes);
         for (int e = 0; e < MIR_KV_ENCODINGS; e++)
@@ -362,6 +300,6 @@ void mir_kv_dir_close(struct mir_kv *kv)
         free(item->key);
         free(item);
     }
-    free(store->items);
+    free(store->table.entries);
     free(store);
 }
