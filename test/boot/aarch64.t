@@ -20,7 +20,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.path.join(ROOT, os.environ.get("MIRARI_BUILD") or os.environ.get("B", "build"))
 CROSS = "aarch64-linux-gnu-"
 QEMU = "qemu-system-aarch64"
-WAIT_S = 60
+WAIT_S = 180
 MACHINES = {  # name -> QEMU's words
     "cortex-a72, GICv2": ["-M", "virt", "-cpu", "cortex-a72"],
     "max, GICv3": ["-M", "virt,gic-version=3", "-cpu", "max"],
@@ -233,12 +233,14 @@ def test_time(faults):
            "wall clock and sleep", machine.text)
     machine = Machine(faults, "--mode idle")
     machine.until("ready")
-    used, began = machine.cpu_s(), time.monotonic()
-    time.sleep(3)
-    used, passed = machine.cpu_s() - used, time.monotonic() - began
+    for _ in range(3):  # QEMU's own start may last into the first seconds
+        used, began = machine.cpu_s(), time.monotonic()
+        time.sleep(3)
+        share = (machine.cpu_s() - used) / (time.monotonic() - began)
+        if share <= 0.01:
+            break
     machine.type(b"\x03")
-    report(machine.status() == 0 and used <= passed / 100, f"idle: {100 * used / passed:.2f} % of a core, 1 % at most",
-           machine.text)
+    report(machine.status() == 0 and share <= 0.01, f"idle: {100 * share:.2f} % of a core, 1 % at most", machine.text)
 
 
 def test_semihosting(image, out):

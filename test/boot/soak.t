@@ -119,6 +119,7 @@ class Load:
         for thread in self.threads:
             thread.start()
         time.sleep(seconds)
+        wait_for(lambda: len(self.samples) >= 8, 120)  # a busy machine answers slowly
         self.end.set()
         for thread in self.threads:
             thread.join()

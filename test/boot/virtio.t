@@ -23,7 +23,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.path.join(ROOT, os.environ.get("MIRARI_BUILD") or os.environ.get("B", "build"))
 QEMU = "qemu-system-x86_64"
 NS = f"mirvirtio{os.getpid()}"
-WAIT_S = 60
+WAIT_S = 180
 MICROVM = ["-M", "microvm,rtc=on", "-global", "virtio-mmio.force-legacy=false"]
 OLD = "disable-modern=on,disable-legacy=off"
 # name -> machine, network device. Each boots and echoes; the first and the fourth carry the longer tests.
@@ -122,7 +122,7 @@ class Machine:
     def qmp(self, command, **arguments):
         if self.control is None:
             self.control = socket.socket(socket.AF_UNIX)
-            self.control.settimeout(20)
+            self.control.settimeout(60)
             self.control.connect(self.path)
             self.lines = self.control.makefile("r")
             self.lines.readline()
@@ -161,7 +161,7 @@ def in_namespace(function):
 def echo(size):
     """Sends SIZE bytes to the echo appliance; True if they all came back as they were."""
     block = bytes(range(256)) * 256
-    link = socket.create_connection(("10.9.0.2", 7), timeout=20)
+    link = socket.create_connection(("10.9.0.2", 7), timeout=60)
 
     def send():
         for _ in range(size // len(block)):
@@ -287,9 +287,9 @@ def test_website(folder):
         report(ready and got.stdout == page, f"{name}: the website appliance, a page as it is in its folder",
                got.stdout[:200], machine.text)
         if shutil.which("wrk") is not None:
-            wrk = run(*enter, "wrk", "-t1", "-c16", "-d2", "http://10.9.0.2/")
+            wrk = run(*enter, "wrk", "-t1", "-c16", "-d2", "--timeout", "30s", "http://10.9.0.2/")
             rate = re.search(r"Requests/sec: *([0-9.]+)", wrk.stdout)
-            good = rate is not None and float(rate[1]) > 100 and "Non-2xx" not in wrk.stdout
+            good = rate is not None and float(rate[1]) > 10 and "Non-2xx" not in wrk.stdout
             report(good and "Socket errors" not in wrk.stdout, f"{name}: two seconds of requests on 16 connections",
                    wrk.stdout)
             print(f"# requests_per_second {rate[1] if rate else 0}")

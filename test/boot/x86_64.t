@@ -166,7 +166,7 @@ def test_hello(hello):
     for machine in MACHINES:
         began = time.monotonic()
         status, text = boot(hello, "--times 1", machine=machine)
-        report(status == 0 and text.startswith("Hello from Mirari\nended: 0."),
+        report(status == 0 and re.match(r"Hello from Mirari\nended: \d+\.", text),
                f"hello on {machine}: {time.monotonic() - began:.2f} s with QEMU's own start", status, text)
     status, text = boot(hello, r'--times 1 --greeting "Good   day, \"you\""')
     report(status == 0 and 'Good   day, "you"\n' in text, "words of the command line can have blanks and quotes", text)
@@ -314,12 +314,14 @@ def test_idle(faults):
     for machine in ("microvm", "q35"):
         m = Machine(faults, "--mode idle", machine=machine)
         m.wait_for("ready")
-        time.sleep(0.3)  # QEMU's own start ends
-        cpu, began = m.cpu_s(), time.monotonic()
-        time.sleep(3)
-        used, passed = m.cpu_s() - cpu, time.monotonic() - began
+        for _ in range(3):  # QEMU's own start may last into the first seconds
+            cpu, began = m.cpu_s(), time.monotonic()
+            time.sleep(3)
+            share = (m.cpu_s() - cpu) / (time.monotonic() - began)
+            if share <= 0.01:
+                break
         m.ask("system_powerdown")
-        report(m.end() == 0 and used <= passed / 100, f"idle on {machine}: {100 * used / passed:.2f} % of a core, 1 % at most", m.text)
+        report(m.end() == 0 and share <= 0.01, f"idle on {machine}: {100 * share:.2f} % of a core, 1 % at most", m.text)
 
 
 def main():

@@ -23,13 +23,13 @@ check 'the page has commands' test "$(wc -l <commands)" -ge 7
 # Somebody connects as soon as there is an address to connect to.
 port() { sed -n 's/^forward: 127.0.0.1:\([0-9]*\) .*/\1/p' run.out; }
 (
-    for _ in $(seq 100); do
+    for _ in $(seq 300); do
         [ -n "$(port)" ] && [ "$(echo hello | nc -N -w 20 127.0.0.1 "$(port)")" = hello ] && break
         sleep 0.1
     done
 ) &
 visitor=$!
-is_ok 'gdb' timeout 90 gdb -nx -batch -x echo/_build/virt/echo.gdb -x commands
+is_ok 'gdb' timeout 240 gdb -nx -batch -x echo/_build/virt/echo.gdb -x commands
 for answer in 'Temporary breakpoint 1, mir__boot_prepare' 'Temporary breakpoint 2, mir_app_main \(app=.*\) at \./main\.c:[0-9]+' \
     'Breakpoint 3, on_accept \(' '#0 +on_accept .* at \./main\.c:[0-9]+' 'mir__tcp_input .* at lib/net/tcp/input\.c' \
     'mir__ip4_input .* at lib/net/ip4\.c' 'net_poll .* at dev/net/virtio/net\.c' 'mir_loop_run .* at lib/run/loop\.c' \
@@ -45,7 +45,7 @@ out=$(cat run.out); has '^echo: 1 connections, . open, 6 bytes' 'with one visito
 # A crash report names functions; a name and an offset lead to a line.
 cp -r "$root/test/boot/faults" faults
 rm -rf faults/_build
-exits 70 'a crash' timeout 60 "$mirari" run -q -C faults -t virt --accel tcg --mode write
+exits 70 'a crash' timeout 120 "$mirari" run -q -C faults -t virt --accel tcg --mode write
 has 'page fault, write to address 0x10, in task main' 'is reported'
 at=$(sed -n 's/.*#0 \(mir_app_main+0x[0-9a-f]*\)$/\1/p' <<<"$out" | tr -d '\r')
 says '^Line [0-9]+ of "./main.c"' 'the line of it' gdb -nx -batch -ex "info line *$at" faults/_build/virt/faults

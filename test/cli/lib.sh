@@ -5,7 +5,7 @@
 #   exits N "what" COMMAND...        the command's status is N
 #   says PATTERN "what" COMMAND...   its output (both streams) matches the extended pattern
 #   has PATTERN "what"               the output of the last command does
-#   wait_for COMMAND...              true within ten seconds
+#   wait_for COMMAND...              true within half a minute
 # The output of the last command is in $out, its status in $status.
 set -u
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -51,7 +51,7 @@ has_not() { ! grep -Eq -- "$1" <<<"$out"; report $? "$2"; }
 says() { local pattern=$1 what=$2; shift 2; run "$@"; has "$pattern" "$what"; }
 check() { local what=$1; shift; "$@" >/dev/null 2>&1; report $? "$what"; }
 wait_for() {
-    local end=$((SECONDS + 10))
+    local end=$((SECONDS + 30))
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -ge $end ] && return 1
         sleep 0.02

@@ -105,8 +105,8 @@ wait_for "${at[@]}" ip addr show dev tool-tap up
 wrap=(setsid "${at[@]}")
 begin tap '^net: ' --net tap; report $? 'a tap of ours'
 says '^tap: net0 is mir[0-9]+ of this machine' 'says its name' cat tap.out
-says ' 0% packet loss' 'ping' "${at[@]}" ping -c 20 -i 0.02 -W 5 10.0.0.2
-rtt=$(sed -n 's|^rtt.* = [0-9.]*/\([0-9]*\)\..*|\1|p' <<<"$out")
+says ' 0% packet loss' 'ping' "${at[@]}" ping -c 20 -i 0.02 -W 20 10.0.0.2
+rtt=$(sed -n 's/.* time=\([0-9]*\).*/\1/p' <<<"$out" | sort -n | sed -n 10p) # the median: a busy machine delays some
 [ "${rtt:-999}" -lt 100 ]; report $? "answers come when they are asked for, not when a timer goes off (${rtt:-?} ms)"
 says '^it works$' 'its page' "${at[@]}" curl -s -m 20 http://10.0.0.2/
 ended tap; [ "$status" = 0 ]; report $? 'it ends in order'

@@ -13,7 +13,7 @@ import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, os.environ.get("B", "build"))
-WAIT_S = 20
+WAIT_S = 60
 # The port that an example answers on.
 SERVICE_PORT = {"website": 80, "dns": 53, "echo": 7}
 ASKING = ("get", "put", "tcp", "udp", "dns")

@@ -149,7 +149,7 @@ def main():
             for flag in FLAGS + [f"--user-data-dir={profile}"]:
                 options.add_argument(flag)
             browser = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
-            browser.set_page_load_timeout(30)
+            browser.set_page_load_timeout(120)
             test_site(browser, url)
     finally:
         if browser:
@@ -157,7 +157,7 @@ def main():
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
         try:
-            status = process.wait(timeout=10)
+            status = process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             process.kill()
             status = "killed"

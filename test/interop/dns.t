@@ -123,7 +123,7 @@ for net in "--net socket" "$tap"; do
     what=${what%% *}
     # shellcheck disable=SC2086
     lookup $net --dns 10.99.0.1 --names www.example --connect 8080
-    is_like "$(grep connected "$APP_OUT")" 'www.example: connected to 10.1.2.3:8080 in [0-9]{1,3} ms' \
+    is_like "$(grep connected "$APP_OUT")" 'www.example: connected to 10.1.2.3:8080 in [0-9]{1,4} ms' \
         "$what: the family that answers"
     # shellcheck disable=SC2086
     lookup $net --dns 10.99.0.1 --names www.example --connect 8081

@@ -53,9 +53,9 @@ PIDS+=($!)
 ip netns exec "$NS" named -n 1 -g -c "$WORK/named/named.conf" >"$WORK/named.out" 2>&1 &
 PIDS+=($!)
 APP_BINARY=$WORK/out/unix/dns tap_start dns --rate 0
-serves() { inside dig +short +time=1 +tries=1 @"$1" diff.example SOA 2>/dev/null | grep -q 2026112201; }
+serves() { inside dig +short +time=2 +tries=1 @"$1" diff.example SOA 2>/dev/null | grep -q 2026112201; }
 for server in "$APP_IP" 127.0.0.2 127.0.0.3; do
-    wait_until 15 serves $server
+    wait_until 60 serves $server
     ok $? "$server serves the zone" || sed 's/^/# /' "$WORK/nsd.out" "$WORK/named.out"
 done
 note "seed $SEED"

@@ -31,6 +31,7 @@ server:
   xfrdir: "$WORK/nsd"
   zonelistfile: "$WORK/nsd/list"
   rrl-ratelimit: 0
+  verbosity: 2
   xfrd-reload-timeout: 0
 remote-control:
   control-enable: no
@@ -58,7 +59,7 @@ PIDS+=($!)
 ask() { inside dig +noall +answer +norec +time=2 +tries=2 @"$@" 2>&1; }
 serves() { ask "$1" diff.example SOA | grep -q 2026112201; }
 for server in $NSD_IP $BIND_IP; do
-    wait_until 20 serves $server
+    wait_until 60 serves $server
     ok $? "the secondary $server has the zone" || sed 's/^/# /' "$WORK/nsd.out" "$WORK/named.out"
 done
 whole() { # ADDRESS: the zone from there, sorted, names in small letters
@@ -69,7 +70,7 @@ whole "$APP_IP" >"$WORK/ours"
 ok $? "a transfer of $(wc -l <"$WORK/ours") records"
 sed 's/;.*//' "$WORK/named/diff" >/dev/null 2>&1
 named_has() { [ -s "$WORK/named/diff" ]; }
-wait_until 10 named_has
+wait_until 30 named_has
 named-compilezone -i none -k ignore -j -o - diff.example "$WORK/named/diff" 2>/dev/null | grep -v '^OK' | tr 'A-Z\t' 'a-z ' | tr -s ' ' |
     sort -u >"$WORK/theirs"
 named-compilezone -i none -k ignore -j -w "$ZONES" -o - diff.example diff.example.zone 2>/dev/null | grep -v '^OK' | tr 'A-Z\t' 'a-z ' |
@@ -106,6 +107,10 @@ is_like "$(inside dig +norec +cookie @"$APP_IP" diff.example A)" 'status: NOERRO
 is_like "$(inside dig +norec +opcode=NOTIFY @"$APP_IP" diff.example SOA)" 'status: NOTIMP' 'another operation'
 is_like "$(inside dig +norec @"$APP_IP" -c CH version.bind TXT)" 'status: REFUSED' 'another class'
 is_like "$(inside dig +norec @"$APP_IP" elsewhere.test A)" 'status: REFUSED' 'another zone'
+# It tells again after 1, 2, 4, 8 seconds; a secondary that was slow to start has heard of it when it says so.
+heard() { grep -q 'notify for diff.example' "$WORK/nsd.out" && grep -q 'received notify' "$WORK/named.out"; }
+wait_until 40 heard
+ok $? 'both secondaries say that they were told' || sed 's/^/# /' "$WORK/nsd.out" "$WORK/named.out"
 app_stop_ok
 is_like "$(cat "$APP_OUT")" ' ([2-9]|1[0-9]) transfers, 2 notices heard' 'transfers are counted, and both secondaries heard of the zone'
 done_testing

@@ -163,8 +163,9 @@ app_start() {
         "${prefix[@]}" "$binary" "$@" >"$APP_OUT" 2>&1 &
     fi
     APP_PID=$!
-    wait_until 20 app_ready
-    if ! grep -q '^net: ' "$APP_OUT" || ! kill -0 "$APP_PID" 2>/dev/null; then
+    wait_until 60 app_ready
+    # One that has little to do may be done already.
+    if ! grep -q '^net: ' "$APP_OUT"; then
         ok 1 "$(basename "$binary") starts with: $*"
         sed 's/^/# /' "$APP_OUT"
         return 1
@@ -191,7 +192,7 @@ peer_start() {
     [ -n "$NS" ] || net_open
     inside sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0
     tap_start peer --ip "$APP_IP6/64" --host-ip "$HOST_IP6/64" --ip6 static "$@" || done_testing
-    wait_until 20 peer_ready
+    wait_until 60 peer_ready
 }
 peer_ready() { ! kill -0 "$APP_PID" 2>/dev/null || inside ping -q -c 1 -W 1 "$APP_IP6" >/dev/null 2>&1; }
 peer_counters() { inside nc -w 10 "$APP_IP" 9 </dev/null; }
@@ -200,7 +201,7 @@ tcp_answers() { inside nc -z -w 1 "$1" "$2" 2>/dev/null; }
 
 app_stop() {
     kill -TERM "$APP_PID" 2>/dev/null
-    if ! wait_until 10 eval "! kill -0 $APP_PID 2>/dev/null"; then
+    if ! wait_until 30 eval "! kill -0 $APP_PID 2>/dev/null"; then
         note 'it did not end on SIGTERM'
         kill -9 "$APP_PID"
     fi

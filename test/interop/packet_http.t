@@ -61,7 +61,7 @@ for end in pk0 pk1; do
     inside ethtool -K "$end" tx on sg on tso on gso on gro on >/dev/null 2>&1
 done
 
-inside wrk -t 1 -c 64 -d "${WRK_SECONDS:-3}s" --latency "$url/" >"$WORK/wrk"
+inside wrk --timeout 30s -t 1 -c 64 -d "${WRK_SECONDS:-3}s" --latency "$url/" >"$WORK/wrk"
 ! grep -qE 'Socket errors|Non-2xx' "$WORK/wrk"
 ok $? 'wrk, 64 connections: no error' || sed 's/^/# /' "$WORK/wrk"
 note "$(grep -E 'Requests/sec|99%' "$WORK/wrk" | tr -s ' ')"
@@ -109,19 +109,22 @@ app_stop_ok 'the first ends'
 app_start website --net packet:pk0 --ip "$APP_IP/24" || done_testing
 says() { grep -q "$1" "$APP_OUT"; }
 ip -n "$NS" link set pk0 down
-wait_until 5 says 'pk0 is down'
+wait_until 20 says 'pk0 is down'
 ok $? 'it notices that the interface went down'
 before=$(ticks)
 is "$(pings -c 1)" 0 'and does not answer'
 [ $(($(ticks) - before)) -lt 20 ]
 ok $? 'nor spin'
 ip -n "$NS" link set pk0 up
-wait_until 5 says 'pk0 is up again'
+wait_until 20 says 'pk0 is up again'
 ok $? 'it notices that it is back'
+# The kernel may take a second to notice a carrier.
+answers() { [ "$(pings -c 1)" = 1 ]; }
+wait_until 20 answers
 is "$(pings -c 3 -i 0.2)" 3 'and answers again'
 is "$(get -o /dev/null -w '%{http_code}' "$url/")" 200 'with pages too'
 ip -n "$NS" link delete pk0
-wait_until 5 says 'pk0 was removed'
+wait_until 20 says 'pk0 was removed'
 ok $? 'it notices that the interface was removed'
 before=$(ticks)
 wait_until 1 false

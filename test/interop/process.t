@@ -17,7 +17,7 @@ os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 BUILD = os.environ.get("MIRARI_BUILD", "build")
 WEBSITE = os.path.join(BUILD, "examples/website/unix/website")
 F_SETPIPE_SZ = 1031
-DEADLINE_S = 15
+DEADLINE_S = 60
 count = 0
 failures = 0
 

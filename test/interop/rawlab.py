@@ -22,6 +22,7 @@ BUILD = os.path.join(ROOT, os.environ.get("MIRARI_BUILD", "build"))
 HOST, APP, US = "10.77.0.1", "10.77.0.2", "10.77.0.99"
 HOST6, APP6, US6 = "fd00:77::1", "fd00:77::2", "fd00:77::99"
 APP_MAC, US_MAC = "02:00:00:00:77:02", "02:00:00:00:77:99"
+SO_RCVBUFFORCE = 33
 
 count = failed = 0
 
@@ -104,7 +105,7 @@ class Lab:
         while time.monotonic() < end and "\nnet: " not in "\n" + self.text() and self.process.poll() is None:
             time.sleep(0.02)
         self.wire = self.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-        self.wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self.wire.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
         self.wire.bind(("tap0", 0))
         self.wire.setblocking(False)
         self.send(ETHER / ARP(op=1, hwsrc=US_MAC, psrc=US, pdst=APP))

@@ -60,8 +60,8 @@ if [ "$(id -u)" = 0 ]; then
 fi
 
 # In a shell of their own, so that its report of a killed child goes to the file too.
-run_user() { ("${as_nobody[@]}" timeout 10 "$probe" "$@"; exit $?) >"$out" 2>&1; }
-run_tap() { (unshare -n timeout 10 "$probe" --net tap "$@"; exit $?) >"$out" 2>&1; }
+run_user() { ("${as_nobody[@]}" timeout 60 "$probe" "$@"; exit $?) >"$out" 2>&1; }
+run_tap() { (unshare -n timeout 60 "$probe" --net tap "$@"; exit $?) >"$out" 2>&1; }
 status() { # of the process, by name of the field
     sed -n "s/^$1:[[:space:]]*//p" "/proc/$pid/status"
 }
@@ -69,7 +69,7 @@ start() { # a probe that goes on running; the rest is its command line
     : >"$out"
     "$@" >"$out" 2>&1 &
     pid=$!
-    for _ in $(seq 100); do
+    for _ in $(seq 400); do
         has '^running' && break
         sleep 0.05
     done
@@ -137,10 +137,10 @@ for try in execve ptrace; do
 done
 
 # ip netns exec would need a named namespace: a sleeping process holds ours.
-unshare -n sleep 60 &
+unshare -n sleep 600 &
 holder=$!
-soon() { # repeat a command until it succeeds, 5 s at most
-    for _ in $(seq 100); do
+soon() { # repeat a command until it succeeds, 20 s at most
+    for _ in $(seq 400); do
         "$@" >/dev/null 2>&1 && return 0
         sleep 0.05
     done

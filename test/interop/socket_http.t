@@ -26,6 +26,6 @@ wait_until 10 tcp_answers 127.0.0.1 7
 head -c 3000000 /dev/urandom >"$WORK/in"
 inside nc -N -w 10 127.0.0.1 7 <"$WORK/in" | cmp - "$WORK/in"
 ok $? 'echo: 3 MB come back'
-is "$(printf 'hello' | inside nc -u -w 1 127.0.0.1 7)" hello 'echo: a datagram comes back'
+is "$(printf 'hello' | inside nc -u -W 1 -w 10 127.0.0.1 7)" hello 'echo: a datagram comes back'
 app_stop_ok
 done_testing

@@ -23,9 +23,9 @@ PIDS=($!)
 DNSMASQ=$!
 said() { grep -q "$1" "$WORK/dnsmasq.log"; }
 app_start website --net tap:tap7 --ip dhcp --ip6 off || done_testing
-wait_until 15 said 'DHCPDECLINE(tap7) 10.77.0.50'
+wait_until 40 said 'DHCPDECLINE(tap7) 10.77.0.50'
 ok $? 'an address that somebody holds is declined'
-wait_until 25 grep -q '^address:' "$APP_OUT"
+wait_until 60 grep -q '^address:' "$APP_OUT"
 is "$(grep '^address:' "$APP_OUT")" 'address: 10.77.0.51' 'the next one is taken, after a pause'
 APP_IP=10.77.0.51
 is_like "$(cat "$WORK/dnsmasq.log")" 'requested options:.*121' 'it asks for classless routes'
@@ -34,7 +34,7 @@ ok $? 'a network behind the router that the lease names answers'
 inside ping -q -c 2 -i 0.05 -W 2 -I 198.51.100.1 "$APP_IP" >/dev/null
 ok $? 'the default route is that of the list, not the router option'
 app_stop_ok
-wait_until 5 said 'DHCPRELEASE(tap7) 10.77.0.51'
+wait_until 20 said 'DHCPRELEASE(tap7) 10.77.0.51'
 ok $? 'the lease is released'
 kill "$DNSMASQ"
 wait "$DNSMASQ" 2>/dev/null
@@ -58,11 +58,11 @@ CONF
 ip netns exec "$NS" udhcpd -f -S "$WORK/udhcpd.conf" >"$WORK/udhcpd.log" 2>&1 &
 PIDS=($!)
 app_start website --net tap:tap7 --ip dhcp --ip6 off || done_testing
-wait_until 15 grep -q '^address:' "$APP_OUT"
+wait_until 40 grep -q '^address:' "$APP_OUT"
 is "$(grep '^address:' "$APP_OUT")" 'address: 10.77.0.70' 'a lease of udhcpd'
 APP_IP=10.77.0.70
 acks() { [ "$(counter dhcp_in)" -ge "$1" ]; }
-wait_until 15 acks 3
+wait_until 40 acks 3
 ok $? 'renewed at half of its 10 seconds: offer, ACK, ACK'
 is "$(counter dhcp_malformed)" 0 'nothing it said is malformed'
 app_stop_ok

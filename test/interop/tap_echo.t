@@ -8,7 +8,7 @@ port=${ECHO_PORT:-7}
 
 is "$(printf 'hello\n' | inside nc -N -w 5 "$APP_IP" "$port")" hello 'a line comes back by TCP'
 head -c 20000000 /dev/urandom >"$WORK/in"
-inside nc -N -w 20 "$APP_IP" "$port" <"$WORK/in" >"$WORK/out"
+inside nc -N -w 60 "$APP_IP" "$port" <"$WORK/in" >"$WORK/out"
 cmp "$WORK/in" "$WORK/out"
 ok $? '20 MB come back unchanged; our end of stream is answered with theirs'
 
@@ -23,7 +23,7 @@ answer, peer = s.recvfrom(70000)
 sys.exit(0 if answer == data and peer == (sys.argv[1], int(sys.argv[2])) else 1)
 PY
 }
-is "$(printf 'hello' | inside nc -u -w 1 "$APP_IP" "$port")" hello 'a datagram comes back by UDP'
+is "$(printf 'hello' | inside nc -u -W 1 -w 10 "$APP_IP" "$port")" hello 'a datagram comes back by UDP'
 for size in 0 1 1472 1473 9000 65507; do
     echo_udp $size
     ok $? "a datagram of $size bytes comes back unchanged"
@@ -51,7 +51,7 @@ fifty() {
     for i in $(seq 50); do
         (
             head -c 200000 /dev/urandom >"$WORK/in.$i"
-            inside nc -N -w 20 "$APP_IP" "$port" <"$WORK/in.$i" | cmp - "$WORK/in.$i" || touch "$WORK/differs"
+            inside nc -N -w 60 "$APP_IP" "$port" <"$WORK/in.$i" | cmp - "$WORK/in.$i" || touch "$WORK/differs"
         ) &
         PIDS+=($!)
     done

@@ -116,7 +116,7 @@ clean=$WORK/clean.pcapng
 for family in 4 6; do
     [ $family = 4 ] && to=$relay address=$APP_IP || to=$relay6 address=$APP_IP6
     peer_start --relay "$to" --pcap "$clean"
-    inside timeout 60 python3 "$WORK/traffic.py" "$address" "$kinds" 12000000 >"$WORK/traffic" 2>&1
+    inside timeout 150 python3 "$WORK/traffic.py" "$address" "$kinds" 12000000 >"$WORK/traffic" 2>&1
     ok $? "IPv$family: all the traffic of a clean run" || sed 's/^/# /' "$WORK/traffic"
     app_stop_ok "IPv$family: ends with status 0"
     # Both connections of a relay, by the port of the first and the order in which they begin: stream numbers.
@@ -142,7 +142,7 @@ for family in 4 6; do
     [ $family = 4 ] && to=$relay address=$APP_IP || to=$relay6 address=$APP_IP6
     bad=$WORK/bad.pcapng
     peer_start --relay "$to" --pcap "$bad" --fault 'loss=2%,reorder=2%,dup=1%'
-    inside timeout 60 python3 "$WORK/traffic.py" "$address" 'bulk,client first,server first,both,half' 1000000 >"$WORK/traffic" 2>&1
+    inside timeout 150 python3 "$WORK/traffic.py" "$address" 'bulk,client first,server first,both,half' 1000000 >"$WORK/traffic" 2>&1
     ok $? "IPv$family, bad wire: all the traffic" || sed 's/^/# /' "$WORK/traffic"
     app_stop_ok "IPv$family, bad wire: ends with status 0"
     is "$(expert "$bad" 'tcp || !tcp' | grep -v -i -E "$repairs")" '' "IPv$family, bad wire: losses and their repair, nothing else"

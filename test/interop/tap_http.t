@@ -9,7 +9,7 @@ net_open
 tap_start website || done_testing
 wait_until 10 tcp_answers "$APP_IP" 80
 url=http://$APP_IP
-get() { inside curl -s -m 60 "$@"; }
+get() { inside curl -s -m 300 "$@"; }
 
 # ---- sizes, both directions ----------------------------------------------------------------------
 
@@ -96,7 +96,7 @@ is_like "$(printf 'NONSENSE\r\n\r\n' | inside nc -N -w 5 "$APP_IP" 80 | tr -d '\
 
 # ---- load ----------------------------------------------------------------------------------------
 
-inside wrk -t 1 -c 256 -d "${WRK_SECONDS:-10}s" --latency "$url/" >"$WORK/wrk"
+inside wrk --timeout 30s -t 1 -c 256 -d "${WRK_SECONDS:-10}s" --latency "$url/" >"$WORK/wrk"
 ! grep -qE 'Socket errors|Non-2xx' "$WORK/wrk"
 ok $? "wrk, ${WRK_SECONDS:-10} s, 256 connections: no error" || sed 's/^/# /' "$WORK/wrk"
 note "$(grep -E 'Requests/sec|99%' "$WORK/wrk" | tr -s ' ')"

@@ -8,33 +8,33 @@ APP6=fd00:77::2
 inside sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0
 tap_start website --ip "$APP6/64" --ip fd00:78::2/64 --ip 10.78.0.2/24 --host-ip fd00:77::1/64 --gateway fd00:77::1 \
     --pcap "$WORK/all.pcapng" || done_testing
-wait_until 10 inside ping -q -c 1 -W 1 "$APP6" >/dev/null
+wait_until 30 inside ping -q -c 1 -W 1 "$APP6" >/dev/null
 ok $? 'the appliance answers to IPv6'
 url="http://[$APP6]"
 get() { inside curl -g -s -m 30 "$@"; }
 
 # ---- ping --------------------------------------------------------------------------------------
 for size in 0 1 56 1231 1232 1233 1451 1452 1453 2900 8000 32768 65000; do
-    inside ping -q -c 3 -i 0.02 -W 2 -s "$size" "$APP6" >"$WORK/ping" 2>&1
+    inside ping -q -c 3 -i 0.02 -W 10 -s "$size" "$APP6" >"$WORK/ping" 2>&1
     is_like "$(cat "$WORK/ping")" ' 3 received, 0% packet loss' "ping with $size bytes is answered"
 done
-inside ping -c 3 -i 0.02 -W 2 -s 20000 -p a55a "$APP6" >"$WORK/ping" 2>&1
+inside ping -c 3 -i 0.02 -W 10 -s 20000 -p a55a "$APP6" >"$WORK/ping" 2>&1
 ! grep -qi 'wrong data' "$WORK/ping"
 ok $? 'the pattern comes back unchanged'
-inside ping -q -f -c 500 -W 2 "$APP6" >"$WORK/ping" 2>&1
+inside ping -q -f -c 500 -W 10 "$APP6" >"$WORK/ping" 2>&1
 is_like "$(cat "$WORK/ping")" ' 500 received, 0% packet loss' 'a flood of 500 loses none'
 dev=$(ip -n "$NS" -o link show type tun | sed -E 's/^[0-9]+: ([^:@]+).*/\1/')
-inside ping -q -c 2 -i 0.02 -W 2 "ff02::1%$dev" >"$WORK/ping" 2>&1
+inside ping -q -c 2 -i 0.02 -W 10 "ff02::1%$dev" >"$WORK/ping" 2>&1
 is_like "$(cat "$WORK/ping")" ' 2 received' 'all nodes of the link are asked'
 ll=$(inside ip -6 neigh show dev "$dev" | grep -o '^fe80::[0-9a-f:]*' | head -n 1)
-inside ping -q -c 2 -i 0.02 -W 2 "$ll%$dev" >"$WORK/ping" 2>&1
+inside ping -q -c 2 -i 0.02 -W 10 "$ll%$dev" >"$WORK/ping" 2>&1
 is_like "$(cat "$WORK/ping")" ' 2 received' 'the link-local address answers'
 inside ip -6 addr add fd00:78::1/64 dev "$dev" nodad
-inside ping -q -c 2 -i 0.02 -W 2 fd00:78::2 >"$WORK/ping" 2>&1
+inside ping -q -c 2 -i 0.02 -W 10 fd00:78::2 >"$WORK/ping" 2>&1
 is_like "$(cat "$WORK/ping")" ' 2 received' 'the second address answers'
 
 inside ip addr add 10.78.0.1/24 dev "$dev"
-inside ping -q -c 2 -i 0.02 -W 2 10.78.0.2 >"$WORK/ping" 2>&1
+inside ping -q -c 2 -i 0.02 -W 10 10.78.0.2 >"$WORK/ping" 2>&1
 is_like "$(cat "$WORK/ping")" ' 2 received' 'a second IPv4 address answers too'
 
 # ---- TCP ---------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ inside sysctl -qw net.ipv6.conf.all.forwarding=1
 # The client offers a large MSS, so that only the router's message can tell.
 ip -n "$far" route change default via fd00:99::1 advmss 1440
 from_far() { ip netns exec "$far" "$@"; }
-wait_until 5 from_far ping -q -c 1 -W 1 "$APP6" >/dev/null
+wait_until 20 from_far ping -q -c 1 -W 1 "$APP6" >/dev/null
 ok $? 'over the router'
 before=$(counter pmtu_lowered)
 is "$(from_far curl -g -s -m 20 "$url/bytes/3000000" | wc -c)" 3000000 \
@@ -93,7 +93,7 @@ is "$(from_far curl -g -s -m 20 "$url/bytes/3000000" | wc -c)" 3000000 \
 ok $? 'the packet too big message was used'
 is "$(from_far curl -g -s -m 20 "$url/bytes/3000000" | wc -c)" 3000000 'and another one'
 is "$(counter pmtu_lowered)" $((before + 1)) 'which knew it from the start'
-from_far ping -q -c 2 -i 0.02 -W 2 -s 8000 "$APP6" >"$WORK/ping" 2>&1
+from_far ping -q -c 2 -i 0.02 -W 10 -s 8000 "$APP6" >"$WORK/ping" 2>&1
 is_like "$(cat "$WORK/ping")" ' 2 received' 'fragments fit the path too'
 
 # ---- the end -----------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ transfers() { # NAME BYTES
         forget_paths
         # shellcheck disable=SC2046 # words
         peer_start $(router) --connect "$to:7000" --send "$bytes"
-        wait_until 60 eval '! kill -0 $APP_PID 2>/dev/null'
+        wait_until 150 eval '! kill -0 $APP_PID 2>/dev/null'
         read -r _ _ sent crc _ received crc2 _ <<<"$(sed -n 's/^tcp: /tcp: /p' "$APP_OUT")"
         is "$sent $received $crc" "$bytes $bytes $crc2" "$name: as client, $bytes bytes to $to and back" ||
             sed 's/^/# /' "$APP_OUT"
@@ -86,8 +86,8 @@ transfers() { # NAME BYTES
     # shellcheck disable=SC2046
     peer_start $(router) --relay "7001=$FAR_IP:7000,7002=[$FAR_IP6]:7000"
     forget_paths
-    is "$(far timeout 60 python3 "$WORK/ask.py" "$APP_IP" 7001 "$bytes")" same "$name: as server, IPv4"
-    is "$(far timeout 60 python3 "$WORK/ask.py" "$APP_IP6" 7002 "$bytes")" same "$name: as server, IPv6"
+    is "$(far timeout 150 python3 "$WORK/ask.py" "$APP_IP" 7001 "$bytes")" same "$name: as server, IPv4"
+    is "$(far timeout 150 python3 "$WORK/ask.py" "$APP_IP6" 7002 "$bytes")" same "$name: as server, IPv6"
 }
 
 # ---- with the router's messages -------------------------------------------------------------------
@@ -98,19 +98,19 @@ ok $? "the messages were used: $(peer_counter pmtu_lowered) path MTUs lowered"
 for address in "$APP_IP" "$APP_IP6"; do
     [[ $address = *:* ]] && family=-6 hop=fd00:99::1 || family=-4 hop=10.99.0.1
     for how in '' -I -T; do
-        far timeout 30 traceroute $family -n -q 1 -w 3 ${how:+$how} ${how:+$([ "$how" = -T ] && echo -p 9)} "$address" >"$WORK/trace" 2>&1
+        far timeout 60 traceroute $family -n -q 1 -w 10 ${how:+$how} ${how:+$([ "$how" = -T ] && echo -p 9)} "$address" >"$WORK/trace" 2>&1
         is "$(awk '/^ *[0-9]+ / { printf "%s ", $2 }' "$WORK/trace")" "$hop $address " \
             "traceroute ${how:-by UDP} to $address: the router, then us" || sed 's/^/# /' "$WORK/trace"
     done
-    far timeout 30 tracepath $family -n "$address" >"$WORK/trace" 2>&1
+    far timeout 60 tracepath $family -n "$address" >"$WORK/trace" 2>&1
     is_like "$(cat "$WORK/trace")" "$address .*reached.*pmtu 1280" "tracepath to $address" || sed 's/^/# /' "$WORK/trace"
-    far timeout 30 mtr $family -n -r -c 3 -i 0.2 -G 1 "$address" >"$WORK/trace" 2>&1
+    far timeout 60 mtr $family -n -r -c 3 -i 0.2 -G 4 "$address" >"$WORK/trace" 2>&1
     is_like "$(tail -n 1 "$WORK/trace")" "2\\.\\|-- $address +0\\.0% " "mtr to $address: two hops, none lost" || sed 's/^/# /' "$WORK/trace"
-    far ping $family -n -c 1 -W 2 -t 1 "$address" >"$WORK/ping" 2>&1
+    far ping $family -n -c 1 -W 10 -t 1 "$address" >"$WORK/ping" 2>&1
     is_like "$(cat "$WORK/ping")" "From $hop .*[Tt]ime" "ping with TTL 1 ends at the router"
-    far ping $family -n -c 1 -W 2 -t 2 "$address" >"$WORK/ping" 2>&1
+    far ping $family -n -c 1 -W 10 -t 2 "$address" >"$WORK/ping" 2>&1
     is_like "$(cat "$WORK/ping")" "from $address: .*ttl=63" "with TTL 2 it reaches us, who answer with 64"
-    far ping $family -n -q -c 3 -i 0.05 -W 3 -s 5000 "$address" >"$WORK/ping" 2>&1
+    far ping $family -n -q -c 3 -i 0.05 -W 10 -s 5000 "$address" >"$WORK/ping" 2>&1
     is_like "$(cat "$WORK/ping")" ' 3 received, 0% packet loss' "fragments both ways: 5,000 bytes to $address"
 done
 app_stop_ok
@@ -124,8 +124,8 @@ silence() {
 peer_start $(router) --relay "7001=$FAR_IP:7000,7002=[$FAR_IP6]:7000"
 if silence 2>"$WORK/rule"; then
     forget_paths
-    is "$(far timeout 60 python3 "$WORK/ask.py" "$APP_IP" 7001 200000)" same 'no ICMP: as server and client, IPv4'
-    is "$(far timeout 60 python3 "$WORK/ask.py" "$APP_IP6" 7002 200000)" same 'no ICMP: as server and client, IPv6'
+    is "$(far timeout 150 python3 "$WORK/ask.py" "$APP_IP" 7001 200000)" same 'no ICMP: as server and client, IPv4'
+    is "$(far timeout 150 python3 "$WORK/ask.py" "$APP_IP6" 7002 200000)" same 'no ICMP: as server and client, IPv6'
     is "$(peer_counter pmtu_lowered)" 0 'not one message came'
     [ "$(peer_counter tcp_pmtu_black_holes)" -gt 0 ]
     ok $? "black holes were found: $(peer_counter tcp_pmtu_black_holes)"

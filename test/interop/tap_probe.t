@@ -10,18 +10,18 @@ tap=$(ip -n "$NS" -o link show type tun | sed -E 's/^[0-9]+: ([^:@]+).*/\1/')
 mac=$(ip -n "$NS" neigh show "$APP_IP" | grep -o 'lladdr [0-9a-f:]*' | cut -d ' ' -f 2)
 
 # ---- neighbours ---------------------------------------------------------------------------------
-inside arping -c 3 -W 0.1 -i "$tap" "$APP_IP" >"$WORK/out" 2>&1
+inside arping -c 3 -W 1 -i "$tap" "$APP_IP" >"$WORK/out" 2>&1
 is_like "$(cat "$WORK/out")" "$mac.*3 packets received" 'arping: three answers' || sed 's/^/# /' "$WORK/out"
 inside arping -c 2 -W 0.1 -i "$tap" 10.77.0.3 >"$WORK/out" 2>&1
 is_like "$(cat "$WORK/out")" ' 0 packets received' 'arping for another address: none' || sed 's/^/# /' "$WORK/out"
-inside arping -c 1 -w 2 -d -i "$tap" -S 0.0.0.0 "$APP_IP" >"$WORK/out" 2>&1
+inside arping -c 1 -w 10 -d -i "$tap" -S 0.0.0.0 "$APP_IP" >"$WORK/out" 2>&1
 is_like "$(cat "$WORK/out")" "$mac" 'a probe from 0.0.0.0 is answered: the address is defended (RFC 5227)' || sed 's/^/# /' "$WORK/out"
-is_like "$(inside ndisc6 -r 2 -w 2000 "$APP_IP6" "$tap" 2>&1)" "[Tt]arget link-layer address: *${mac^^}" 'ndisc6: the hardware address'
+is_like "$(inside ndisc6 -r 3 -w 5000 "$APP_IP6" "$tap" 2>&1)" "[Tt]arget link-layer address: *${mac^^}" 'ndisc6: the hardware address'
 inside ndisc6 -q -r 1 -w 300 fd00:77::3 "$tap" >/dev/null 2>&1
 is $? 2 'ndisc6 for another address: none'
 
 # ---- ports --------------------------------------------------------------------------------------
-scan() { inside timeout 60 nmap -n -Pn --max-retries 3 --host-timeout 50s "$@" >"$WORK/nmap" 2>&1; }
+scan() { inside timeout 150 nmap -n -Pn --max-retries 8 --host-timeout 140s "$@" >"$WORK/nmap" 2>&1; }
 ports() { sed -nE 's/^([0-9]+)\/.* open .*/\1/p' "$WORK/nmap" | tr '\n' ' '; }
 for address in "$APP_IP" "$APP_IP6"; do
     [[ $address = *:* ]] && six=-6 || six=

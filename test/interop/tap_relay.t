@@ -26,7 +26,7 @@ iperf() { # NAME WANTED-BYTES OPTIONS...
     local name=$1 wanted=$2 sent received
     shift 2
     serve_iperf 5300
-    inside timeout 60 iperf3 -J -p 5201 -c "$address" "$@" >"$WORK/iperf" 2>&1
+    inside timeout 150 iperf3 -J -p 5201 -c "$address" "$@" >"$WORK/iperf" 2>&1
     ok $? "$name: iperf3 ends well" || sed 's/^/# /' "$WORK/iperf" | tail -n 5
     read -r sent received < <(sums 2>/dev/null)
     # It counts what had been received when the last byte was handed over for sending, not what was on its way: a good part
@@ -54,7 +54,7 @@ for fault in '' 'loss=0.1%' 'loss=1%,reorder=1%,dup=1%' 'loss=5%,reorder=3%,dup=
             listener=$!
             PIDS+=("$listener")
             wait_until 10 listening 7000
-            inside timeout 60 nc -N "$address" $port <"$WORK/data" >/dev/null
+            inside timeout 150 nc -N "$address" $port <"$WORK/data" >/dev/null
             same() { cmp -s "$WORK/data" "$WORK/got"; }
             wait_until 10 same
             ok $? "$label: nc to port $port brings the file unchanged"

@@ -22,7 +22,7 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from rawlab import APP, APP_MAC, BUILD, HOST, ROOT, US, US_MAC, done, ok, skip_all  # noqa: E402
+from rawlab import APP, APP_MAC, BUILD, HOST, ROOT, SO_RCVBUFFORCE, US, US_MAC, done, ok, skip_all  # noqa: E402
 from scapy.all import ARP, ICMP, IP, TCP, UDP, Ether, Raw, fragment, raw  # noqa: E402
 
 COPIES = 10
@@ -71,14 +71,14 @@ class Lab:
         libc = __import__("ctypes").CDLL(None, use_errno=True)
         libc.setns(other, 0)
         self.wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-        self.wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self.wire.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
         self.wire.bind(("tap0", 0))
         self.wire.setblocking(False)
         libc.setns(own, 0)
 
     def stats(self):
         """Counters of the appliance by name, or None."""
-        done = subprocess.run(["ip", "netns", "exec", self.space, "curl", "-s", "-m", "5", f"http://{APP}/api/stats"],
+        done = subprocess.run(["ip", "netns", "exec", self.space, "curl", "-s", "-m", "30", f"http://{APP}/api/stats"],
                               stdout=subprocess.PIPE, text=True, check=False)
         try:
             return flatten(json.loads(done.stdout))
@@ -90,7 +90,7 @@ class Lab:
         self.wire.send(data)
         # Taps hold a thousand frames: the appliance is given time to keep up by asking it from time to time.
 
-    def receive(self, match, wanted, seconds=3.0):
+    def receive(self, match, wanted, seconds=10.0):
         """Frames to our address for which @match is true, until @wanted of them came."""
         found, end = [], time.monotonic() + seconds
         while len(found) < wanted:
@@ -266,6 +266,17 @@ def forget(lab, answer):
 
 
 def test_case(lab, what, frame, answer):
+    """The curl that asks for the counters is of the host's kernel, which sends again what it has waited for too long: then
+    that is counted too. So what does not come out even is asked once more."""
+    for patience in (1, 4, 16):
+        good, text, note = try_case(lab, frame, answer, patience)
+        if good or lab.process.poll() is not None:
+            break
+        print(f"# {what}: again, {note}")
+    ok(good, f"{what}: {text}", note)
+
+
+def try_case(lab, frame, answer, patience):
     lab.drain()
     before = drops(lab.stats() or {})
     for _ in range(COPIES):
@@ -275,20 +286,18 @@ def test_case(lab, what, frame, answer):
         for reply in found:
             if TCP in reply and reply[TCP].flags == "SA":
                 forget(lab, reply)
-        ok(len(found) == COPIES, f"{what}: answered", f"{len(found)} of {COPIES} answers")
-        return
+        return len(found) == COPIES, "answered", f"{len(found)} of {COPIES} answers"
     answers = []
     if answer == "either":
-        answers = lab.receive(lambda frame: TCP in frame, COPIES, 0.5)
+        answers = lab.receive(lambda frame: TCP in frame, COPIES, 0.5 * patience)
         for reply in answers:
             if reply[TCP].flags == "SA":
                 forget(lab, reply)
     after = drops(lab.stats() or {})
     grown = {name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)}
     if answer == "either" and len(answers) == COPIES:
-        ok(True, f"{what}: answered")
-        return
-    ok(sum(grown.values()) == COPIES, f"{what}: dropped and counted", f"{COPIES} sent; counters: {grown}")
+        return True, "answered", ""
+    return sum(grown.values()) == COPIES, "dropped and counted", f"{COPIES} sent; counters: {grown}"
 
 
 def test_reassembly(lab):

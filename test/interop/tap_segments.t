@@ -19,6 +19,7 @@ from scapy.all import IP, TCP, IPv6, Raw  # noqa: E402
 
 PORT, SERVER, OUTWARDS, OUR = 7001, 7000, {4: 7004, 6: 7006}, 7100
 SEED = int(os.environ.get("SEED", "1"))
+SLOW_S = 0.2  # a branch takes a tenth of it; the first timers of TCP go off after as much
 
 
 class Connection:
@@ -182,14 +183,33 @@ class Test:
         return end, asked
 
     def run(self, name, function):
-        began = time.monotonic()
+        """A machine that lets us wait lets timers of the appliance go off meanwhile, and what they send was not asked for
+        here: a failure that took long is tried again."""
+        for turn in range(3):
+            began = time.monotonic()
+            try:
+                function(self)
+                passed = time.monotonic() - began
+                if passed > 2:
+                    print(f"# {passed:.1f} s")
+                return ok(True, f"IPv{self.family} {name}")
+            except (AssertionError, OSError) as error:
+                passed, trouble = time.monotonic() - began, str(error) or repr(error)
+            if passed < SLOW_S or turn == 2:
+                return ok(False, f"IPv{self.family} {name}", trouble)
+            print(f"# again, {passed:.1f} s: {trouble}")
+            self.forget()
+
+    def forget(self):
+        """Connections that a failed try has left to the server."""
+        self.lab.settle(self.family)
+        self.server.settimeout(0.2)
         try:
-            function(self)
-            if time.monotonic() - began > 2:
-                print(f"# {time.monotonic() - began:.1f} s")
-            ok(True, f"IPv{self.family} {name}")
-        except (AssertionError, OSError) as error:
-            ok(False, f"IPv{self.family} {name}", str(error) or repr(error))
+            while True:
+                self.server.accept()[0].close()
+        except OSError:
+            pass
+        self.server.settimeout(10)
 
 
 # ---- 3.10.7.1 CLOSED -------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ PIDS+=($!)
 both_listen() { [ "$(inside ss -Hltn 'sport = :8081 or sport = :8082' | wc -l)" -ge 4 ]; }
 wait_until 10 both_listen
 ok $? 'nginx and lighttpd run' || sed 's/^/# /' "$WORK"/*.err "$WORK"/*.log
-get() { inside curl -g -sf -m 60 "$@"; }
+get() { inside curl -g -sf -m 150 "$@"; }
 
 for fault in '' 'loss=1%,reorder=1%,dup=1%' 'loss=5%,reorder=3%,dup=2%'; do
     peer_start --relay "81=$HOST_IP:8081,82=$HOST_IP:8082,83=[$HOST_IP6]:8081,84=[$HOST_IP6]:8082" ${fault:+--fault "$fault"}
@@ -68,10 +68,10 @@ for fault in '' 'loss=1%,reorder=1%,dup=1%' 'loss=5%,reorder=3%,dup=2%'; do
         rm -f "$WORK/www/up/file"
         get -T "$WORK/www/large" "http://$address:$nginx/up/file"
         is "$(sha256sum <"$WORK/www/up/file")" "$sum" "$label: a megabyte to nginx"
-        inside timeout 60 ab -q -k -n $requests -c 16 "http://$address:$nginx/small" >"$WORK/ab" 2>&1
+        inside timeout 150 ab -s 60 -q -k -n $requests -c 16 "http://$address:$nginx/small" >"$WORK/ab" 2>&1
         is "$(sed -nE 's/^(Complete|Failed) requests: *//p' "$WORK/ab" | tr '\n' ' ')" "$requests 0 " \
             "$label: ab with keep-alive" || sed 's/^/# /' "$WORK/ab" | tail -n 3
-        inside timeout 60 ab -q -n $((requests / 4)) -c 8 "http://$address:$lighttpd/small" >"$WORK/ab" 2>&1
+        inside timeout 150 ab -s 60 -q -n $((requests / 4)) -c 8 "http://$address:$lighttpd/small" >"$WORK/ab" 2>&1
         is "$(sed -nE 's/^(Complete|Failed) requests: *//p' "$WORK/ab" | tr '\n' ' ')" "$((requests / 4)) 0 " \
             "$label: ab, a connection each" || sed 's/^/# /' "$WORK/ab" | tail -n 3
         get "http://$address:$nginx/nothing" >/dev/null

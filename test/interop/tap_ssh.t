@@ -43,7 +43,7 @@ listening() { [ -n "$(inside ss -Hltn "sport = :2222")" ]; }
 wait_until 10 listening
 ok $? 'a private sshd runs' || sed 's/^/# /' "$WORK/sshd.log"
 
-on_host() { inside timeout 60 ssh -F "$WORK/ssh_config" "$@"; }
+on_host() { inside timeout 150 ssh -F "$WORK/ssh_config" "$@"; }
 for fault in '' 'loss=1%,reorder=1%,dup=1%' 'loss=5%,reorder=3%,dup=2%' 'loss=10%'; do
     peer_start --relay "22=$HOST_IP:2222,23=[$HOST_IP6]:2222" ${fault:+--fault "$fault"}
     # At high losses there are not enough segments in flight to notice most of them without a timeout.
@@ -60,10 +60,10 @@ for fault in '' 'loss=1%,reorder=1%,dup=1%' 'loss=5%,reorder=3%,dup=2%' 'loss=10
         is "$(on_host -p $port "root@$address" 'echo $SSH_CONNECTION' 2>&1 | awk '{print $4}')" 2222 \
             "$label: a command runs behind the relay"
         rm -f "$WORK/up" "$WORK/down"
-        inside timeout 60 scp -q -F "$WORK/ssh_config" -P $port "$WORK/data" "root@$bracket:$WORK/up" 2>"$WORK/err"
+        inside timeout 150 scp -q -F "$WORK/ssh_config" -P $port "$WORK/data" "root@$bracket:$WORK/up" 2>"$WORK/err"
         is "$(sha256sum <"$WORK/up")" "$sum" "$label: scp there"
         [ "$fault" = 'loss=10%' ] && break
-        inside timeout 60 scp -q -F "$WORK/ssh_config" -P $port "root@$bracket:$WORK/data" "$WORK/down" 2>"$WORK/err"
+        inside timeout 150 scp -q -F "$WORK/ssh_config" -P $port "root@$bracket:$WORK/data" "$WORK/down" 2>"$WORK/err"
         is "$(sha256sum <"$WORK/down")" "$sum" "$label: scp back"
         is "$(on_host -o 'RekeyLimit 400K' -p $port "root@$address" cat <"$WORK/data" | sha256sum)" "$sum" \
             "$label: there and back at the same time, with new keys on the way"

@@ -19,7 +19,7 @@ ip -n "$NS" link set br0 mtu 9000 up
 client() { # NAME WANTED-REGEX OPTIONS...
     local name=$1 wanted=$2
     shift 2
-    ip netns exec "$NS" timeout 60 "$peer" --net tap:tapb --mac 02:00:00:00:77:0b --ip 10.77.0.3/24 --ip fd00:77::3/64 \
+    ip netns exec "$NS" timeout 150 "$peer" --net tap:tapb --mac 02:00:00:00:77:0b --ip 10.77.0.3/24 --ip fd00:77::3/64 \
         --ip6 static "$@" >"$WORK/client" 2>&1
     ok $? "$name: ends with status 0"
     is_like "$(cat "$WORK/client")" "$wanted" "$name" || sed 's/^/# /' "$WORK/client"

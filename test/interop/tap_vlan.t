@@ -22,9 +22,9 @@ ip -n "$NS" link set vlan42 up
 app_start website --net tap:tap7 --ip "$APP_IP/24" --vlan 42 "${PLAIN[@]}" || done_testing
 wait_until 10 tcp_answers "$APP_IP" 80
 ok $? 'a connection in the VLAN'
-inside ping -q -c 3 -i 0.05 -W 2 "$APP_IP" >/dev/null
+inside ping -q -c 3 -i 0.05 -W 10 "$APP_IP" >/dev/null
 ok $? 'ping'
-inside ping -q -c 2 -i 0.05 -W 2 -s 1472 -M do "$APP_IP" >/dev/null
+inside ping -q -c 2 -i 0.05 -W 10 -s 1472 -M do "$APP_IP" >/dev/null
 ok $? 'packets of the whole MTU, both ways'
 
 transfer() { # transfer NAME

@@ -46,8 +46,13 @@ start=$(sent)
 ping -c 1 -W 1 10.99.0.1 >/dev/null
 is "$(sent)" "$((start + 1))" 'the counter counts'
 before=$(sent)
-timeout -s INT 2 "$B/examples/echo/unix/echo" --net user --log info >"$WORK/echo.out" 2>&1
-grep -q '^echo on port' "$WORK/echo.out"
+"$B/examples/echo/unix/echo" --net user --log info >"$WORK/echo.out" 2>&1 &
+echo_pid=$!
+PIDS+=("$echo_pid")
+wait_until 30 grep -q '^echo on port' "$WORK/echo.out"
 ok $? 'an appliance starts'
+kill -INT "$echo_pid"
+wait "$echo_pid"
+ok $? 'and ends'
 is "$(sent)" "$before" 'and nothing has left the host'
 done_testing

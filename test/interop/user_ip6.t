@@ -41,7 +41,7 @@ wait_until 10 grep -qs udp "$WORK/echo.out"
 ok $? 'a server on ::1'
 port() { sed -n "s/^$1 //p" "$WORK/echo.out"; }
 client() {
-    timeout 30 setpriv --reuid 65534 --regid 65534 --clear-groups "$APP_BINARY" --net user --ip6 auto "$@" \
+    timeout 90 setpriv --reuid 65534 --regid 65534 --clear-groups "$APP_BINARY" --net user --ip6 auto "$@" \
         >"$WORK/client.out" 2>&1
     local status=$?
     [ $status = 0 ] || sed 's/^/# /' "$WORK/client.out"
@@ -57,7 +57,7 @@ ok $? 'datagrams come back'
 
 # The other way round: a port of ::1 and one of ::, TCP and UDP, to an appliance that makes its address by itself.
 tcp_port=$(free_port) udp_port=$(free_port)
-timeout 60 setpriv --reuid 65534 --regid 65534 --clear-groups "$APP_BINARY" --net user -p "[::1]:$tcp_port:7" \
+timeout 180 setpriv --reuid 65534 --regid 65534 --clear-groups "$APP_BINARY" --net user -p "[::1]:$tcp_port:7" \
     -p "[::1]:$udp_port:8/udp" -p "127.0.0.1:$tcp_port:7" --relay "7=[fd00::2]:$(port tcp),8=[fd00::2]:$(port udp)" >"$WORK/served.out" 2>&1 &
 served=$!
 PIDS+=("$served")
@@ -67,7 +67,7 @@ cat >"$WORK/ask.py" <<'ASK'
 import socket, sys, threading
 kind, port = sys.argv[1], int(sys.argv[2])
 s = socket.socket(socket.AF_INET6, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
-s.settimeout(5)
+s.settimeout(15)
 s.connect(("::1", port))
 size = 3000000 if kind == "tcp" else 1000
 data = bytes(i % 251 for i in range(size))
@@ -80,9 +80,9 @@ while len(got) < size:
 sys.exit(got != data)
 ASK
 # Until it has an address (a second or two) clients are refused.
-wait_until 15 python3 "$WORK/ask.py" tcp "$tcp_port" 2>/dev/null
+wait_until 60 python3 "$WORK/ask.py" tcp "$tcp_port" 2>/dev/null
 ok $? 'a client of ::1 is served, 3 MB both ways unchanged'
-timeout 20 python3 "$WORK/ask.py" udp "$udp_port"
+timeout 40 python3 "$WORK/ask.py" udp "$udp_port"
 ok $? 'a datagram of ::1 comes back'
 kill -0 "$served"
 ok $? 'the appliance goes on'

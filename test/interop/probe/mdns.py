@@ -71,7 +71,7 @@ claim = struct.pack(">HHHHHH", 0, 0x8400, 0, 1, 0, 0) + wire(wanted) + struct.pa
 sock.settimeout(1)
 if mode == "--goodbye":
     print("listening", flush=True)
-for _ in range(15):
+for _ in range(40):
     if mode == "--defend":
         sock.sendto(claim, (GROUP, PORT))
     elif mode != "--goodbye":

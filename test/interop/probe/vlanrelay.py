@@ -13,6 +13,7 @@ import sys
 
 TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 2, 0x1000
 SOL_PACKET, PACKET_AUXDATA, VLAN_VALID = 263, 8, 0x10
+SO_RCVBUFFORCE = 33
 
 
 def main():
@@ -20,6 +21,7 @@ def main():
     inner = open("/dev/net/tun", "r+b", buffering=0)
     fcntl.ioctl(inner, TUNSETIFF, struct.pack("16sH", new.encode(), IFF_TAP | IFF_NO_PI))
     outer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    outer.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
     outer.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
     outer.bind((tap, 0))
     print("ready", flush=True)
