@@ -44,8 +44,18 @@ pick = $(if $(T),$(foreach t,$(1),$(if $(findstring $(T),$(t)),$(t))),$(1))
 export MIRARI_BUILD := $(B)
 PROVE := prove -e '' --timer
 
+# How POSIX sockets behave, over the host's stack and over ours; test/interop/socket_conform.t runs them.
+SOCKET_BINS := $(addprefix $(B)/host/test/socket/,conform conform-static conform-peer)
+CONFORM_O := $(call objs,host,$(wildcard test/socket/conform*.c))
+$(B)/host/test/socket/conform $(B)/host/test/socket/conform-static: $(CONFORM_O)
+	@$(if $(V),,echo "  LD $@")
+	$(Q)$(CC_host) $(LDFLAGS_host) $(if $(findstring static,$@),-static) -o $@ $^ -lpthread
+$(B)/host/test/socket/conform-peer: $(B)/host/test/socket/peer.o
+	@$(if $(V),,echo "  LD $@")
+	$(Q)$(CC_host) $(LDFLAGS_host) -o $@ $^
+
 .PHONY: test asan replay fuzz check test-bins bench
-test-bins: $(TESTS_host)
+test-bins: $(TESTS_host) $(SOCKET_BINS)
 
 test: $(call pick,$(TESTS_host)) ## Unit, contract and sim tests (T=part of a name)
 	$(Q)$(PROVE) $(call pick,$(TESTS_host))
@@ -70,7 +80,7 @@ check: ## Install what tests need, build and run all tests
 .PHONY: check-build clang
 # Only where the cross compiler is; test/boot says SKIP otherwise.
 CROSS_VIRT := $(if $(shell command -v $(CROSS_aarch64)gcc),virt-aarch64)
-check-build: all packetdrill-so $(CROSS_VIRT) examples free freebsd clang $(TESTS_host) $(TESTS_asan) $(FUZZ_replay) $(B)/asan/mirari-sim bench-bins
+check-build: all packetdrill-so $(CROSS_VIRT) examples free freebsd clang test-bins $(TESTS_asan) $(FUZZ_replay) $(B)/asan/mirari-sim bench-bins
 
 clang: ## Everything of the host variant with the second compiler, warnings as errors
 	@$(MAKE) CC=$(CLANG) B=$(B)/clang WERROR=-Werror all test-bins bench-bins

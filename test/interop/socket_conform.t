@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# How POSIX sockets behave, case by case: the same program over the host's stack and over ours, by both ways in, compared line by
+# line. Differences that are known and justified are in the table of docs/socket-server.md; any other is a failure.
+# CONFORM='PART...' runs only the cases whose names begin so.
+. "$(dirname "$0")/lib.sh"
+. test/socket/net.sh
+need_root
+[ -x "$B/host/test/socket/conform" ] || skip_all "$B/host/test/socket/conform is not built (make test-bins)"
+read -ra parts <<<"${CONFORM:-}"
+
+conform() { # conform PROGRAM OUTPUT: on the stack that is set up
+    peer_start helper "$B/host/test/socket/conform-peer" "$WORK/control" $PEER4 $PEER6
+    wait_until 5 grep -q ready "$WORK/helper.out"
+    sut timeout "${CONFORM_SECONDS:-150}" "$B/host/test/socket/$1" --control "$WORK/control" --self4 $SELF4 --peer4 $PEER4 \
+        --self6 $SELF6 --peer6 $PEER6 "${parts[@]}" >"$2" 2>"$2.err"
+    local status=$?
+    is $status 0 "$1 ends: $(basename "$2")" || sed 's/^/# /' "$2.err" | head -n 20
+    sut_stop helper
+}
+sut_host
+conform conform "$WORK/host"
+! grep -E ': (hangs|dies|gives up)' "$WORK/host" >"$WORK/bad"
+ok $? "the host's stack: $(wc -l <"$WORK/host") lines" || sed 's/^/# /' "$WORK/bad"
+sut_close
+[ -z "${CONFORM_KEEP:-}" ] || cp "$WORK/host" "$CONFORM_KEEP-host"
+
+compare() { # compare VIA
+    test/socket/compare --via "$1" docs/socket-server.md "$WORK/host" "$WORK/$1" ${CONFORM:+--part} >"$WORK/differences"
+    ok $? "$1: the same as the host's stack, but for known differences" || sed 's/^/# /' "$WORK/differences"
+    note "$1: $(tail -n 1 "$WORK/differences")"
+}
+for via in notify preload; do
+    if ! sut_has; then
+        skip 'there is no socket server in this build' "$via"
+        continue
+    fi
+    sut_private $via
+    conform conform "$WORK/$via"
+    sut_close
+    compare $via
+    [ -z "${CONFORM_KEEP:-}" ] || cp "$WORK/$via" "$CONFORM_KEEP-$via"
+done
+if sut_has; then
+    parts=(tcp4.connected tcp4.reset udp4.bound-data process4 socket)
+    CONFORM=part
+    sut_private notify
+    conform conform-static "$WORK/static"
+    sut_close
+    grep -F -x -v -f "$WORK/notify" "$WORK/static" >"$WORK/differences"
+    is "$(sort "$WORK/differences")" '' 'a static program is served as any other'
+fi
+done_testing
