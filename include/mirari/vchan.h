@@ -36,7 +36,7 @@
 struct mir_vchan;
 
 struct mir_vchan_config {
-    /** Server: least size of the rings, up to 1 MiB; 0 = 64 KiB. Of its client the server decides.
+    /** Server: least size of the rings, up to 1 MiB; 0 = 256 KiB. Of its client the server decides.
      *  Two rings of at most 2 KiB and 1 KiB take no page beyond the first. */
     uint32_t read_bytes, write_bytes;
     /** Server: a client that has closed may be followed by another one in the same memory, which
@@ -61,7 +61,7 @@ enum mir_vchan_wish { MIR_VCHAN_READABLE = 1, MIR_VCHAN_WRITABLE = 2 };
 
 struct mir_vchan_stats {
     uint64_t bytes_in, bytes_out;
-    uint64_t reads, writes; /**< that moved something */
+    uint64_t reads, writes; /**< parts taken, parts published */
     uint64_t notified;      /**< the peer wanted to be told and was */
     uint64_t silent;        /**< it did not want to */
     uint64_t events;        /**< that came */

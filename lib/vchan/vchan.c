@@ -42,9 +42,12 @@
 #define SMALL_ORDER   10u /* at offset 1024 of the first page */
 #define LARGE_ORDER   11u /* at offset 2048 */
 #define PAGE_ORDER    12u
-#define RING_DEFAULT  65536u
+#define RING_DEFAULT  (256u << 10)
 #define RING_MAX      (1u << MIR_VCHAN_ORDER_MAX)
 #define RING_REFS_MAX (RING_MAX / MIR_CHANNEL_PAGE)
+/* Bytes that are published, or given back, at once: the peer works on one part while we copy the
+ * next. */
+#define PART 16384u
 
 /** The first page. */
 struct page {
@@ -186,22 +189,22 @@ static int await_out(struct mir_vchan *v, uint32_t need, size_t want)
 
 static void copy_in(struct mir_vchan *v, uint8_t *to, uint32_t len)
 {
-    uint32_t at = v->in.mine & (v->in.size - 1);
-    uint32_t first = MIR_MIN(len, v->in.size - at);
-    mir__shared_get(to, v->in.data + at, first);
-    if (first < len)
-        mir__shared_get(to + first, v->in.data, len - first);
-    mir_vchan_consume(v, len);
+    for (uint32_t part; len > 0; to += part, len -= part) {
+        uint32_t at = v->in.mine & (v->in.size - 1);
+        part = MIR_MIN(MIR_MIN(len, PART), v->in.size - at);
+        mir__shared_get(to, v->in.data + at, part);
+        mir_vchan_consume(v, part);
+    }
 }
 
 static void copy_out(struct mir_vchan *v, const uint8_t *from, uint32_t len)
 {
-    uint32_t at = v->out.mine & (v->out.size - 1);
-    uint32_t first = MIR_MIN(len, v->out.size - at);
-    mir__shared_put(v->out.data + at, from, first);
-    if (first < len)
-        mir__shared_put(v->out.data, from + first, len - first);
-    mir_vchan_commit(v, len);
+    for (uint32_t part; len > 0; from += part, len -= part) {
+        uint32_t at = v->out.mine & (v->out.size - 1);
+        part = MIR_MIN(MIR_MIN(len, PART), v->out.size - at);
+        mir__shared_put(v->out.data + at, from, part);
+        mir_vchan_commit(v, part);
+    }
 }
 
 void mir_vchan_consume(struct mir_vchan *v, size_t len)
