@@ -12,6 +12,7 @@
 
 #include <mirari/platform.h>
 
+#include "cmd/mirari/socket.h"
 #include "cmd/mirari/tool.h"
 
 #ifndef MIR_VERSION
@@ -93,6 +94,13 @@ static const struct command commands[] = {
      "  -n, --lines LINES   the last lines only\n"},
     {"console", cmd_console, "NAME|PID", "attach to the console of a running appliance",
      "On a terminal Ctrl-] detaches.\n"},
+    {"socket", cmd_socket, "serve|netstat|stats|stop [OPTION ...]",
+     "our sockets for programs of this machine",
+     "  serve [--name NAME] [-d] [--allow-uid N] [OPTION OF AN APPLIANCE ...]\n"
+     "                      start a server that several programs share\n"
+     "  netstat [NAME]      list its sockets\n"
+     "  stats [NAME]        show its counters\n"
+     "  stop [NAME]         end it\n"},
     {"image", cmd_image,
      "[-C DIR] [--format raw|qcow2] [-o FILE] [--data SIZE] [OPTION OF THE APPLIANCE ...]",
      "make a disk that boots the appliance under BIOS and UEFI",

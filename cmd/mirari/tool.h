@@ -13,6 +13,7 @@
  *   zones.c      files of zones, checked when the appliance is made
  *   state.c      the folder of running appliances: ps, stop, logs
  *   elf.c dwarf.c size.c   where the bytes of an image go
+ *   socket.c     servers of sockets, see socket.h
  *   new.c describe.c doctor.c main.c   the remaining subcommands
  *
  * The tool is a short-lived process: memory is taken with need() functions that end it when there

@@ -32,7 +32,9 @@ struct run {
     struct manifest manifest;
     struct place place;
     struct list argv;
-    struct vm *vm; /**< NULL: a process */
+    struct vm *vm;           /**< NULL: a process */
+    int listen_fd;           /**< becomes its descriptor 3; 0: none */
+    const char *listen_path; /**< removed at its end; NULL: none */
 };
 
 /** The command of @argv, quoted for a shell; to be freed. */

@@ -340,6 +340,17 @@ static void keep_descriptors(const struct vm *vm)
             fcntl(vm->net[i].fd, F_SETFD, 0);
 }
 
+/* As systemd hands over sockets. */
+static void hand_listener(int fd)
+{
+    if (fd == 3)
+        fcntl(fd, F_SETFD, 0);
+    else
+        dup2(fd, 3);
+    setenv("LISTEN_FDS", "1", 1);
+    unsetenv("LISTEN_PID");
+}
+
 static void child(struct run *run, const struct ends *ends, pid_t parent, const sigset_t *mask)
 {
     char byte;
@@ -362,6 +373,8 @@ static void child(struct run *run, const struct ends *ends, pid_t parent, const 
         keep_descriptors(run->vm);
         execvp(run->argv.item[0], run->argv.item);
     } else {
+        if (run->listen_fd != 0)
+            hand_listener(run->listen_fd);
         execv(run->argv.item[0], run->argv.item);
     }
     dprintf(STDERR_FILENO, "mirari: cannot execute \"%s\": %s; %s\n", run->argv.item[0],
@@ -532,9 +545,13 @@ int look_after(struct run *run, int tell_fd)
     if (write(ends.go[1], "g", 1) != 1)
         kill(w->pid, SIGKILL);
     close(ends.go[1]);
+    if (run->listen_fd != 0)
+        close(run->listen_fd); /* when the child ends nobody listens */
     watch_until_end(w);
     console_close(&w->console);
     int status = status_of(w);
+    if (run->listen_path != NULL)
+        (void)unlink(run->listen_path);
     state_remove(&w->state, run->manifest.name, tell_fd >= 0 && status != 0);
     return status;
 }
