@@ -10,9 +10,14 @@
 #include <mirari/err.h>
 #include <mirari/list.h>
 
-enum mir_host_events { MIR_HOST_IN = 1, MIR_HOST_OUT = 2, MIR_HOST_ERROR = 4 };
+enum mir_host_events {
+    MIR_HOST_IN = 1,
+    MIR_HOST_OUT = 2,
+    MIR_HOST_ERROR = 4,  /**< an error, or both directions have ended */
+    MIR_HOST_HANGUP = 8, /**< with ERROR: both directions have ended */
+};
 
-/** A descriptor that is watched, level-triggered. Owned by the device. */
+/** A descriptor that is watched, level-triggered unless it says otherwise. Owned by the device. */
 struct mir_host_watch {
     int fd;
     unsigned events; /**< MIR_HOST_IN | MIR_HOST_OUT; errors are always reported */
@@ -22,6 +27,10 @@ struct mir_host_watch {
      * suspicion, without asking the host first. A device that never sets it is only called when
      * asked for. */
     bool found;
+    /** Called when something comes, not as long as something is there; set before it is added. The
+     *  end of the peer's writing is something that comes, and so is whatever holds when events are
+     *  set. */
+    bool is_edge;
 };
 
 /** Called around every wait: for libraries that manage their own set of descriptors. */

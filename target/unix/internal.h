@@ -94,11 +94,12 @@ int mir__privilege_drop(const struct mir__identity *identity, bool keep_bind,
 
 /** What the devices need of the host, by network mode. */
 enum mir__sandbox_needs {
-    MIR__SANDBOX_TAP = 1,    /* nothing beyond the base */
-    MIR__SANDBOX_USER = 2,   /* libslirp: sockets, memory */
-    MIR__SANDBOX_SOCKET = 4, /* the host's stack: sockets */
-    MIR__SANDBOX_PACKET = 8, /* sending and receiving on a socket that is open */
-    MIR__SANDBOX_LEASE = 16, /* writing to the file of the lease */
+    MIR__SANDBOX_TAP = 1,      /* nothing beyond the base */
+    MIR__SANDBOX_USER = 2,     /* libslirp: sockets, memory */
+    MIR__SANDBOX_SOCKET = 4,   /* the host's stack: sockets */
+    MIR__SANDBOX_PACKET = 8,   /* sending and receiving on a socket that is open */
+    MIR__SANDBOX_LEASE = 16,   /* writing to the file of the lease */
+    MIR__SANDBOX_SERVICE = 32, /* serving clients on this host through a socket that listens */
 };
 
 /** Confine the process. Returns 0, or a negative error with a line in @error. */

@@ -17,8 +17,9 @@
  * waits one turn more. Else a process that got no CPU for a while would find its retransmission
  * timers due before it reads the acknowledgements that came meanwhile.
  *
- * Watches are level-triggered. One that is removed while a batch of events is being called is
- * crossed out of the rest of the batch, so ready() is never called for it again.
+ * Watches are level-triggered unless they ask for edges. One that is removed while a batch of
+ * events is being called is crossed out of the rest of the batch, so ready() is never called for it
+ * again.
  */
 #include "target/unix/internal.h"
 
@@ -37,19 +38,19 @@ static struct mir__poll *of_base(struct mir_host_poll *base)
     return (struct mir__poll *)(void *)base;
 }
 
-static uint32_t to_epoll(unsigned events)
+static uint32_t to_epoll(const struct mir_host_watch *watch)
 {
-    uint32_t bits = 0;
-    if (events & MIR_HOST_IN)
+    uint32_t bits = watch->is_edge ? (uint32_t)EPOLLET | EPOLLRDHUP : 0;
+    if (watch->events & MIR_HOST_IN)
         bits |= EPOLLIN;
-    if (events & MIR_HOST_OUT)
+    if (watch->events & MIR_HOST_OUT)
         bits |= EPOLLOUT;
     return bits;
 }
 
 static int control(struct mir__poll *poll, int operation, struct mir_host_watch *watch)
 {
-    struct epoll_event event = {.events = to_epoll(watch->events), .data.ptr = watch};
+    struct epoll_event event = {.events = to_epoll(watch), .data.ptr = watch};
     return epoll_ctl(poll->epoll_fd, operation, watch->fd, &event);
 }
 
@@ -145,12 +146,14 @@ static void dispatch(struct mir__poll *poll, struct epoll_event *events, int cou
         unsigned ready = 0;
         if (watch == NULL)
             continue;
-        if (events[i].events & EPOLLIN)
+        if (events[i].events & (EPOLLIN | EPOLLRDHUP))
             ready |= MIR_HOST_IN;
         if (events[i].events & EPOLLOUT)
             ready |= MIR_HOST_OUT;
         if (events[i].events & (EPOLLERR | EPOLLHUP))
             ready |= MIR_HOST_ERROR;
+        if (events[i].events & EPOLLHUP)
+            ready |= MIR_HOST_HANGUP;
         watch->found = false;
         watch->ready(watch->arg, ready);
         /* Its ready() may have removed it. */

@@ -30,13 +30,14 @@
 
 #include <mirari/format.h>
 
-#define BASE           (MIR__SANDBOX_TAP | MIR__SANDBOX_PACKET | SOCKETS)
+#define BASE           (MIR__SANDBOX_TAP | MIR__SANDBOX_PACKET | SERVICE | SOCKETS)
+#define SERVICE        MIR__SANDBOX_SERVICE
 #define SOCKETS        (MIR__SANDBOX_USER | MIR__SANDBOX_SOCKET)
 #define TEXT_MAX       900u
 #define LINE_MAX_WORDS 300u
 
 /* What is known of the arguments. */
-enum rule { ANY, NOT_EXECUTABLE, INET_SOCKET, SOCKET_IOCTL };
+enum rule { ANY, NOT_EXECUTABLE, INET_SOCKET, SOCKET_IOCTL, LOCAL_PAIR };
 
 struct row {
     int call;
@@ -61,21 +62,24 @@ static const struct row allowed[] = {
     {SCMP_SYS(bind), SOCKETS, ANY},
     {SCMP_SYS(listen), SOCKETS, ANY},
     {SCMP_SYS(accept), SOCKETS, ANY},
-    {SCMP_SYS(accept4), SOCKETS, ANY},
+    {SCMP_SYS(accept4), SOCKETS | SERVICE, ANY},
     {SCMP_SYS(connect), SOCKETS, ANY},
-    {SCMP_SYS(shutdown), SOCKETS, ANY},
+    {SCMP_SYS(shutdown), SOCKETS | SERVICE, ANY},
     {SCMP_SYS(getsockname), SOCKETS, ANY},
     {SCMP_SYS(getpeername), SOCKETS, ANY},
-    {SCMP_SYS(getsockopt), SOCKETS | MIR__SANDBOX_PACKET, ANY},
-    {SCMP_SYS(setsockopt), SOCKETS, ANY},
-    {SCMP_SYS(sendto), SOCKETS, ANY},
-    {SCMP_SYS(recvfrom), SOCKETS | MIR__SANDBOX_PACKET, ANY},
+    {SCMP_SYS(getsockopt), SOCKETS | SERVICE | MIR__SANDBOX_PACKET, ANY},
+    {SCMP_SYS(setsockopt), SOCKETS | SERVICE, ANY},
+    {SCMP_SYS(sendto), SOCKETS | SERVICE, ANY},
+    {SCMP_SYS(recvfrom), SOCKETS | SERVICE | MIR__SANDBOX_PACKET, ANY},
     {SCMP_SYS(sendmmsg), MIR__SANDBOX_PACKET, ANY},
-    {SCMP_SYS(sendmsg), SOCKETS, ANY},
-    {SCMP_SYS(recvmsg), SOCKETS, ANY},
+    {SCMP_SYS(sendmsg), SOCKETS | SERVICE, ANY},
+    {SCMP_SYS(recvmsg), SOCKETS | SERVICE, ANY},
     {SCMP_SYS(readv), SOCKETS, ANY},
-    {SCMP_SYS(fcntl), SOCKETS, ANY},
-    {SCMP_SYS(ioctl), SOCKETS, SOCKET_IOCTL},
+    {SCMP_SYS(fcntl), SOCKETS | SERVICE, ANY},
+    {SCMP_SYS(ioctl), SOCKETS | SERVICE, SOCKET_IOCTL},
+    {SCMP_SYS(socketpair), SERVICE, LOCAL_PAIR},
+    {SCMP_SYS(fstat), SERVICE, ANY},                /* which socket is this? */
+    {SCMP_SYS(memfd_create), SERVICE, ANY},         /* where a datagram comes from */
     {SCMP_SYS(newfstatat), MIR__SANDBOX_USER, ANY}, /* is /etc/resolv.conf still the same? */
     {SCMP_SYS(brk), SOCKETS, ANY},
     {SCMP_SYS(mmap), SOCKETS, NOT_EXECUTABLE},
@@ -108,7 +112,7 @@ static int add_socket_rules(scmp_filter_ctx filter)
 /* Never those of a terminal: TIOCSTI types for the user. */
 static int add_ioctl_rules(scmp_filter_ctx filter)
 {
-    static const unsigned long requests[] = {FIONREAD, FIONBIO};
+    static const unsigned long requests[] = {FIONREAD, FIONBIO, TIOCOUTQ};
     int r = 0;
     for (size_t i = 0; i < MIR_ARRAY_LEN(requests) && r == 0; i++)
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
@@ -126,6 +130,9 @@ static int add_row(scmp_filter_ctx filter, const struct row *row)
     case NOT_EXECUTABLE:
         return seccomp_rule_add(filter, SCMP_ACT_ALLOW, row->call, 1,
                                 SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    case LOCAL_PAIR:
+        return seccomp_rule_add(filter, SCMP_ACT_ALLOW, row->call, 1,
+                                SCMP_A0_64(SCMP_CMP_EQ, AF_UNIX, 0));
     case ANY:
         break;
     }

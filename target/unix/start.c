@@ -31,6 +31,7 @@
 #include "dev/net/host/host.h"
 #include "lib/wire/csum.h"
 #include "target/unix/internal.h"
+#include "target/unix/service.h"
 
 #define MAIN_STACK_BYTES ((size_t)1 << 20)
 #define BUFS_PER_MIB     256u
@@ -39,6 +40,9 @@
 /* Not on the stack: it is large, and a debugger finds it. */
 static struct mir__unix the_process;
 static struct mir_console_host the_console;
+
+/* Ordinary appliances serve nobody on this host. */
+__attribute__((weak)) struct mir__unix_service mir__unix_service = {.prepare = NULL};
 
 MIR_NORETURN static void refuse(int status, const char *text)
 {
@@ -134,6 +138,8 @@ static int open_direct_stack(struct mir__unix *u)
 {
     struct mir_net_config config = {
         .loop = &u->loop, .pages = &u->pages, .bufs = &u->bufs, .rng = &u->rng};
+    if (mir__unix_service.tune != NULL)
+        mir__unix_service.tune(&config);
     int r = mir_net_open(&config, &u->net);
     if (r < 0)
         return r;
@@ -315,6 +321,27 @@ static void run(struct mir__unix *u)
     drain_connections(u, &driver);
 }
 
+struct mir_host_poll *mir__unix_poll(void)
+{
+    return &the_process.poll.base;
+}
+
+struct mir_net *mir__unix_net(void)
+{
+    return the_process.net;
+}
+
+/* What the service needs of the host, while it may. */
+static void prepare_service(struct mir__unix *u)
+{
+    char error[MIR__ERROR_MAX];
+    if (mir__unix_service.prepare == NULL)
+        return;
+    if (mir__unix_service.prepare(error) < 0)
+        refuse(MIR__EXIT_UNAVAILABLE, error);
+    u->sandbox_needs |= MIR__SANDBOX_SERVICE;
+}
+
 /* A closed standard descriptor's number would go to the next one opened, and what is printed would
  * be sent as a frame. */
 static void fill_standard_descriptors(void)
@@ -330,7 +357,8 @@ int main(int argc, char **argv)
     struct mir__unix *u = &the_process;
     char error[MIR__ERROR_MAX] = "";
     /* What the parent left open is none of the appliance's business. */
-    (void)close_range(3, UINT_MAX, 0);
+    (void)close_range(mir__unix_service.prepare != NULL ? MIR__SERVICE_FD + 1 : MIR__SERVICE_FD,
+                      UINT_MAX, 0);
     fill_standard_descriptors();
     mir__log_init();
     read_command_line(u, argc, argv);
@@ -351,6 +379,7 @@ int main(int argc, char **argv)
     fflush(stdout);
     if (mir__signals_open(u) < 0)
         refuse(MIR__EXIT_UNAVAILABLE, "the host gives no event descriptor for signals");
+    prepare_service(u);
     confine(u);
     open_stack(u);
     mir__devices_announce(u);
