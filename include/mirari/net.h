@@ -89,6 +89,7 @@ struct mir_tcp_listen_config {
     struct mir_endpoint
         local;        /**< any address, of either family = all addresses; port 0 = choose */
     bool v6_only;     /**< any address means any IPv6 address */
+    bool v4_only;     /**< any address means any IPv4 address (direct stack) */
     uint32_t backlog; /**< half-open connections kept; beyond: SYN cookies. 0 = 256 */
     mir_tcp_accept_fn on_accept;
     void *arg;
@@ -235,6 +236,8 @@ struct mir_tcp_listener {
     struct mir_endpoint local; /**< as bound, the chosen port included */
     mir_tcp_accept_fn on_accept;
     void *arg;
+    bool is_full; /**< set by its owner: new requests are dropped as if lost on the way (direct
+                       stack); those that are half open still come */
 };
 
 /**

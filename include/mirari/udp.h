@@ -58,6 +58,7 @@ struct mir_udp_config {
                                     go to all, the rest to the one opened last */
     bool reuse_port;           /**< share it, each peer's datagrams going to one of them by hash */
     bool v6_only;              /**< any address means any IPv6 address */
+    bool v4_only;              /**< any address means any IPv4 address (direct stack) */
 };
 
 enum mir_udp_option {

@@ -88,7 +88,8 @@ static struct mir__udp_socket *spread(struct mir_net *net, const struct mir_list
     mir_list_for_each (node, bucket) {
         struct mir__udp_socket *s = MIR_CONTAINER_OF(node, struct mir__udp_socket, lookup);
         if (count < MIR_ARRAY_LEN(sharers) && s->reuse_port && s->port == like->port &&
-            mir_ip_equal(&s->bound, &like->bound))
+            mir_ip_equal(&s->bound, &like->bound) && s->v6_only == like->v6_only &&
+            s->v4_only == like->v4_only)
             sharers[count++] = s;
     }
     return sharers[flow_hash(net, like->port, peer) % count];
@@ -101,7 +102,8 @@ static struct mir__udp_socket *find_bound(struct mir_net *net, const struct mir_
     struct mir_list *bucket = local_bucket(net, port, local);
     mir_list_for_each (node, bucket) {
         struct mir__udp_socket *s = MIR_CONTAINER_OF(node, struct mir__udp_socket, lookup);
-        if (s->port != port || (is_v4 && s->v6_only) || !mir_ip_equal(&s->bound, local))
+        bool is_shut = mir_ip_is_any(local) && (is_v4 ? s->v6_only : s->v4_only);
+        if (s->port != port || is_shut || !mir_ip_equal(&s->bound, local))
             continue;
         return MIR_UNLIKELY(s->reuse_port) ? spread(net, bucket, s, peer) : s;
     }
@@ -379,11 +381,11 @@ static bool overlap(const struct mir__udp_socket *s, const struct mir_udp_config
     const struct mir_ip *ip = &config->local.ip;
     bool is_any = mir_ip_is_any(ip), other_is_any = mir_ip_is_any(&s->bound);
     if (is_any && other_is_any)
-        return true;
+        return !(config->v6_only && s->v4_only) && !(config->v4_only && s->v6_only);
     if (is_any)
-        return !config->v6_only || !mir_ip_is_v4(&s->bound);
+        return mir_ip_is_v4(&s->bound) ? !config->v6_only : !config->v4_only;
     if (other_is_any)
-        return !s->v6_only || !mir_ip_is_v4(ip);
+        return mir_ip_is_v4(ip) ? !s->v6_only : !s->v4_only;
     return mir_ip_equal(ip, &s->bound);
 }
 
@@ -449,6 +451,7 @@ int mir__udp_open(struct mir_stack *stack, const struct mir_udp_config *config,
         .reuse_addr = config->reuse_addr,
         .reuse_port = config->reuse_port,
         .v6_only = config->v6_only,
+        .v4_only = config->v4_only,
         .group_ttl = 1,
         .group_loop = true,
     };

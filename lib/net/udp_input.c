@@ -39,7 +39,7 @@ static bool has_joined(const struct mir__udp_socket *s, const struct mir__ip_met
 static bool is_bound_for(const struct mir__udp_socket *s, const struct mir__ip_meta *meta)
 {
     if (mir_ip_is_any(&s->bound))
-        return !s->v6_only || !mir_ip_is_v4(&meta->dst);
+        return mir_ip_is_v4(&meta->dst) ? !s->v6_only : !s->v4_only;
     if (mir_ip_equal(&s->bound, &meta->dst))
         return true;
     /* Its broadcasts reach a socket bound to the interface's address too. */

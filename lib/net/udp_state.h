@@ -22,7 +22,7 @@ struct mir__udp_socket {
     struct mir_ip local; /* the same, or the source address of the connection */
     struct mir_endpoint remote;
     uint16_t port;
-    bool reuse_addr, reuse_port, v6_only;
+    bool reuse_addr, reuse_port, v6_only, v4_only;
     bool dont_fragment, may_broadcast, group_loop;
     uint8_t ttl; /* 0 = the default */
     uint8_t tos;

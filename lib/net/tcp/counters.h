@@ -33,6 +33,7 @@
     X(drop_memory)                                                                                 \
     X(drop_reass_limit)                                                                            \
     X(drop_half_open_limit)                                                                        \
+    X(drop_listener_full)                                                                          \
     X(drop_connection_limit)                                                                       \
     X(drop_after_close)                                                                            \
     X(duplicate_bytes_in)                                                                          \

@@ -295,7 +295,7 @@ struct mir__tcp_listener {
     uint32_t fast_resets[2]; /* such that were reset, in fast_period and before it */
     uint32_t fast_period;
     bool rcv_tuned;
-    bool v6_only;
+    bool v6_only, v4_only;
     uint16_t mss_max;      /* 0 = none */
     mir_time_us cookie_us; /* last cookie sent; MIR_TIME_NEVER = none */
 };

@@ -49,7 +49,8 @@ struct mir__tcp_listener *mir__tcp_listener_find(struct mir__tcp_state *host,
             continue;
         if (mir_ip_equal(&listener->pub.local.ip, local))
             return listener;
-        if (mir_ip_is_any(&listener->pub.local.ip) && !(listener->v6_only && mir_ip_is_v4(local)))
+        bool is_shut = mir_ip_is_v4(local) ? listener->v6_only : listener->v4_only;
+        if (mir_ip_is_any(&listener->pub.local.ip) && !is_shut)
             any = listener;
     }
     return any;
@@ -63,13 +64,16 @@ bool mir__tcp_port_has_listener(struct mir__tcp_state *host, uint16_t port)
     return false;
 }
 
-/* Is exactly this address and port taken? Any and a specific address may both listen. */
-static bool is_taken(struct mir__tcp_state *host, const struct mir_endpoint *local)
+/* Is exactly this address and port taken? Any and a specific address may both listen, and the
+ * any-addresses of both families. */
+static bool is_taken(struct mir__tcp_state *host, const struct mir_tcp_listen_config *config)
 {
+    const struct mir_endpoint *local = &config->local;
     mir_list_for_each (link, bucket_of(host, local->port)) {
         struct mir__tcp_listener *other = MIR_CONTAINER_OF(link, struct mir__tcp_listener, link);
-        bool is_same = mir_ip_equal(&other->pub.local.ip, &local->ip) ||
-                       (mir_ip_is_any(&other->pub.local.ip) && mir_ip_is_any(&local->ip));
+        bool is_same = mir_ip_equal(&other->pub.local.ip, &local->ip);
+        if (mir_ip_is_any(&other->pub.local.ip) && mir_ip_is_any(&local->ip))
+            is_same = !(other->v6_only && config->v4_only) && !(other->v4_only && config->v6_only);
         if (other->pub.local.port == local->port && is_same)
             return true;
     }
@@ -100,7 +104,7 @@ int mir__tcp_listen(struct mir_stack *stack, const struct mir_tcp_listen_config 
         int r = choose_listen_port(host, &local);
         if (r < 0)
             return r;
-    } else if (is_taken(host, &local)) {
+    } else if (is_taken(host, config)) {
         return -MIR_EADDRINUSE;
     }
     struct mir__tcp_listener *listener = mir_pool_alloc(&host->listeners);
@@ -115,6 +119,7 @@ int mir__tcp_listen(struct mir_stack *stack, const struct mir_tcp_listen_config 
         .mss_max = config->mss_max,
         .fastopen_max = config->fastopen_max,
         .v6_only = config->v6_only,
+        .v4_only = config->v4_only,
         .cookie_us = MIR_TIME_NEVER,
     };
     mir_list_push_back(bucket_of(host, local.port), &listener->link);
@@ -420,6 +425,10 @@ static void syn_arrived(struct mir__tcp_listener *listener, const struct mir__tc
     struct mir__tcp_half_open *half = NULL;
     struct mir__tcp_half_open request = read_syn(listener, tuple, syn, isn_floor);
     MIR__TCP_COUNT(host, syn_in);
+    if (listener->pub.is_full) {
+        MIR__TCP_COUNT(host, drop_listener_full);
+        return;
+    }
     if (open_fast(listener, tuple, &request, syn))
         return;
     if (listener->half_open < listener->backlog)
