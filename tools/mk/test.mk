@@ -103,6 +103,12 @@ bench-virt: ## Compare virtual machines, ours and Linux with lighttpd, nginx, BI
 	@$(MAKE) -j$(shell nproc) all examples bench-bins
 	@test/bench/virt/run $(BENCH)
 
+.PHONY: socket-programs
+socket-programs: all test-bins ## Unmodified programs over the socket server, both ways in, with all run times (root)
+	@tools/deps test
+	@command -v node go java >/dev/null || tools/deps socket
+	$(Q)$(PROVE) -v test/interop/socket_conform.t test/interop/socket_programs.t
+
 .PHONY: soak
 soak: all examples bench-bins ## 200 boots in a row and ten minutes of mixed load with faults on virtual machines (root)
 	$(Q)SOAK_BOOTS=200 SOAK_SECONDS=600 $(PROVE) -v test/boot/soak.t
