@@ -585,7 +585,8 @@ static void link_step(struct builder *b, const struct place *place, const struct
                       size_t count, const char *output, struct step *step)
 {
     const struct manifest *m = b->manifest;
-    bool has_devices = m->net_count > 0 || m->vm.disks.count > 0;
+    bool has_disks = m->disk_count > 0 || m->vm.disks.count > 0;
+    bool has_devices = m->net_count > 0 || has_disks;
     *step = (struct step){.what = "LD",
                           .name = place->binary,
                           .cwd = place->gen,
@@ -602,6 +603,8 @@ static void link_step(struct builder *b, const struct place *place, const struct
              is_virt(b->common->target) ? "-Wl,--build-id=none" : "-Wl,--build-id=sha1");
     if (is_virt(b->common->target) && has_devices)
         list_add(&step->argv, "-Wl,-u,mir__devices");
+    if (is_virt(b->common->target) && has_disks)
+        list_add(&step->argv, "-Wl,-u,mir__disks");
     if (b->common->asan)
         list_add(&step->argv, "-fsanitize=address,undefined");
     for (size_t i = 0; i < count; i++) {

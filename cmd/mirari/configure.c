@@ -235,6 +235,20 @@ static void emit_kvs(struct str *out, const struct manifest *m)
     str_text(out, "};\n\n");
 }
 
+static void emit_disks(struct str *out, const struct manifest *m)
+{
+    if (m->disk_count == 0)
+        return;
+    str_text(out, "static const struct mir_manifest_disk disks[] = {\n");
+    for (size_t i = 0; i < m->disk_count; i++) {
+        str_text(out, "    {.name = ");
+        str_c_literal(out, m->disk[i].name);
+        str_format(out, ", .is_optional = %d, .is_readonly = %d},\n", m->disk[i].is_optional,
+                   m->disk[i].is_readonly);
+    }
+    str_text(out, "};\n\n");
+}
+
 static void emit_params(struct str *out, const struct manifest *m)
 {
     static const char *const types[] = {"MIR_PARAM_STRING", "MIR_PARAM_INT", "MIR_PARAM_BOOL"};
@@ -259,6 +273,7 @@ static void emit_manifest(struct str *out, const struct manifest *m, const char 
                   "#include <mirari/app.h>\n\n");
     emit_nets(out, m, target);
     emit_kvs(out, m);
+    emit_disks(out, m);
     emit_params(out, m);
     str_text(out, "const struct mir_manifest mir_manifest = {\n    .name = ");
     str_c_literal(out, m->name);
@@ -269,6 +284,8 @@ static void emit_manifest(struct str *out, const struct manifest *m, const char 
         str_format(out, "    .nets = nets,\n    .net_count = %zu,\n", m->net_count);
     if (m->kv_count > 0)
         str_format(out, "    .kvs = kvs,\n    .kv_count = %zu,\n", m->kv_count);
+    if (m->disk_count > 0)
+        str_format(out, "    .disks = disks,\n    .disk_count = %zu,\n", m->disk_count);
     if (m->param_count > 0)
         str_format(out, "    .params = params,\n    .param_count = %zu,\n", m->param_count);
     str_text(out, "    .log = ");

@@ -154,6 +154,12 @@ static void describe_json(const struct common *common, const struct manifest *m)
     json_member(&out, ", ", "accel", m->vm.accel.text);
     str_text(&out, "}");
     json_list(&out, "disks", &m->vm.disks);
+    str_text(&out, ",\n  \"disk_names\": [");
+    for (size_t i = 0; i < m->disk_count; i++) {
+        str_text(&out, i > 0 ? ", " : "");
+        str_json(&out, m->disk[i].name);
+    }
+    str_text(&out, "]");
     json_targets(&out, common, m);
     str_text(&out, "\n}\n");
     fputs(out.data, stdout);
@@ -237,6 +243,10 @@ static void describe_lines(const struct common *common, const struct manifest *m
         show("parameter", "--%s (%s, default \"%s\")%s%s", m->param[i].name,
              type_name(m->param[i].type), m->param[i].value, m->param[i].doc[0] != '\0' ? ": " : "",
              m->param[i].doc);
+    for (size_t i = 0; i < m->disk_count; i++)
+        show("disk", "%zu is \"%s\"%s%s", i + 1, m->disk[i].name,
+             m->disk[i].is_optional ? ", optional" : "",
+             m->disk[i].is_readonly ? ", only read" : "");
     show_vm(&m->vm);
     for (size_t i = 0; i < target_count; i++) {
         struct common other = *common;

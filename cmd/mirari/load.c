@@ -139,6 +139,8 @@ void manifest_free(struct manifest *m)
         free(m->param[i].doc);
         free(m->param[i].value);
     }
+    for (size_t i = 0; i < m->disk_count; i++)
+        free(m->disk[i].name);
     free_list(&m->sources);
     free_list(&m->cflags);
     free_list(&m->libs);

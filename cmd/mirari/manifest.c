@@ -20,7 +20,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "cmd/mirari/tool.h"
+#include "cmd/mirari/reader.h"
 
 const char *const reserved_options[] = {
     "net",     "ip",         "gateway", "route",   "ip6",   "mac",         "mtu",    "vlan",
@@ -29,21 +29,11 @@ const char *const reserved_options[] = {
     "cpu",     "disk",       "gdb",     "qemu",    "print", "kv"};
 const size_t reserved_option_count = LEN(reserved_options);
 
-struct reader {
-    struct manifest *manifest;
-    struct diag *diag;
-    bool look_at_files;
-    /* Nodes of the old keys, looked at when all are known. */
-    const struct conf_node *use_dhcp, *address, *netmask, *gateway;
-    const struct conf_node *http_port, *http_address, *main;
-    bool main_is_noip, main_is_http;
-};
-
 /* ---- helpers ----------------------------------------------------------------------------------
  */
 
 /* The text of a scalar, or NULL with a message. */
-static const char *scalar(struct reader *r, const struct conf_node *node)
+const char *reader_scalar(struct reader *r, const struct conf_node *node)
 {
     if (node->kind == CONF_SCALAR)
         return node->text;
@@ -54,7 +44,7 @@ static const char *scalar(struct reader *r, const struct conf_node *node)
 }
 
 /* False, with a message, if an earlier sibling has the same key. */
-static bool is_first(struct reader *r, const struct conf_node *parent, const struct conf_node *node)
+bool reader_is_first(struct reader *r, const struct conf_node *parent, const struct conf_node *node)
 {
     for (const struct conf_node *other = parent->child; other != node; other = other->next) {
         if (other->key == NULL || strcmp(other->key, node->key) != 0)
@@ -66,7 +56,7 @@ static bool is_first(struct reader *r, const struct conf_node *parent, const str
     return true;
 }
 
-static void unknown_key(struct reader *r, const struct conf_node *node, const char *const *names,
+void reader_unknown_key(struct reader *r, const struct conf_node *node, const char *const *names,
                         size_t count, const char *where)
 {
     const char *near = did_you_mean(node->key, names, count);
@@ -86,18 +76,18 @@ static void unknown_key(struct reader *r, const struct conf_node *node, const ch
 }
 
 /* Entries of a list: an array, or one text split at blanks or commas. */
-static void add_entries(struct reader *r, const struct conf_node *node, const char *separators,
-                        struct list *list)
+void reader_entries(struct reader *r, const struct conf_node *node, const char *separators,
+                    struct list *list)
 {
     if (node->kind == CONF_ARRAY) {
         for (const struct conf_node *entry = node->child; entry != NULL; entry = entry->next) {
-            const char *text = scalar(r, entry);
+            const char *text = reader_scalar(r, entry);
             if (text != NULL)
                 list_add(list, text);
         }
         return;
     }
-    const char *at = scalar(r, node);
+    const char *at = reader_scalar(r, node);
     while (at != NULL && *(at += strspn(at, separators)) != '\0') {
         size_t len = strcspn(at, separators);
         char *word = need_text(at, len);
@@ -107,9 +97,9 @@ static void add_entries(struct reader *r, const struct conf_node *node, const ch
     }
 }
 
-static struct field field_of(struct reader *r, const struct conf_node *node)
+struct field reader_field(struct reader *r, const struct conf_node *node)
 {
-    const char *text = scalar(r, node);
+    const char *text = reader_scalar(r, node);
     if (text == NULL)
         return (struct field){0};
     return (struct field){.text = need_text(text, strlen(text)), .line = node->line};
@@ -170,17 +160,17 @@ static void read_net(struct reader *r, const struct conf_node *section, const ch
         if (node->kind == CONF_OBJECT && i == LEN(keys))
             continue; /* a named net, read by read_nets() */
         if (i == LEN(keys)) {
-            unknown_key(r, node, keys, LEN(keys), "net");
+            reader_unknown_key(r, node, keys, LEN(keys), "net");
         } else if (i < LEN(fields)) {
-            if (is_first(r, section, node))
-                *fields[i] = field_of(r, node);
+            if (reader_is_first(r, section, node))
+                *fields[i] = reader_field(r, node);
         } else {
             struct field *field = lists[i - LEN(fields)];
             struct list list = {0};
             struct str text = {0};
             if (field->text != NULL)
                 str_text(&text, field->text);
-            add_entries(r, node, ", \t", &list);
+            reader_entries(r, node, ", \t", &list);
             for (size_t k = 0; k < list.count; k++) {
                 str_format(&text, "%s%s", text.len > 0 ? "," : "", list.item[k]);
                 free(list.item[k]);
@@ -272,14 +262,14 @@ static void read_kv(struct reader *r, const struct conf_node *section)
     }
     for (const struct conf_node *node = section->child; node != NULL; node = node->next) {
         if (strcmp(node->key, "dir") != 0 && strcmp(node->key, "check") != 0)
-            unknown_key(r, node, keys, LEN(keys), "kv");
-        else if (is_first(r, section, node))
+            reader_unknown_key(r, node, keys, LEN(keys), "kv");
+        else if (reader_is_first(r, section, node))
             *(node->key[0] == 'd' ? &dir : &check) = node;
     }
-    const char *what = check != NULL ? scalar(r, check) : NULL;
+    const char *what = check != NULL ? reader_scalar(r, check) : NULL;
     if (what != NULL && strcmp(what, "zones") != 0)
         diag_error(r->diag, check->line, "check = \"%s\": what can be checked are zones", what);
-    const char *text = dir != NULL ? scalar(r, dir) : NULL;
+    const char *text = dir != NULL ? reader_scalar(r, dir) : NULL;
     if (dir == NULL)
         diag_error(r->diag, section->line, "store \"%s\" has no folder; add dir = \"folder\"",
                    section->key);
@@ -307,8 +297,8 @@ static void add_param(struct reader *r, const struct conf_node *section, enum pa
     struct why why;
     const char *name = section->key;
     static const char *const nothing[] = {"", "0", "false"};
-    const char *text = value != NULL ? scalar(r, value) : nothing[type];
-    const char *doc_text = doc != NULL ? scalar(r, doc) : "";
+    const char *text = value != NULL ? reader_scalar(r, value) : nothing[type];
+    const char *doc_text = doc != NULL ? reader_scalar(r, doc) : "";
     if (text != NULL && !valid_param(type, text, &why)) {
         diag_error(r->diag, value->line, "default of \"%s\": %s", name, why.text);
         text = NULL;
@@ -358,12 +348,12 @@ static void read_param(struct reader *r, const struct conf_node *section)
         while (i < LEN(keys) && strcmp(node->key, keys[i]) != 0)
             i++;
         if (i == LEN(keys))
-            unknown_key(r, node, keys, LEN(keys), "args NAME");
-        else if (is_first(r, section, node))
+            reader_unknown_key(r, node, keys, LEN(keys), "args NAME");
+        else if (reader_is_first(r, section, node))
             found[i] = node;
     }
     size_t type = 0;
-    const char *text = found[0] != NULL ? scalar(r, found[0]) : NULL;
+    const char *text = found[0] != NULL ? reader_scalar(r, found[0]) : NULL;
     if (found[0] == NULL) {
         diag_error(r->diag, section->line,
                    "parameter \"%s\" has no type; add type = string, int or bool", section->key);
@@ -378,7 +368,7 @@ static void read_param(struct reader *r, const struct conf_node *section)
         add_param(r, section, (enum param_type)type, found[1], found[2]);
 }
 
-/* `args NAME { }` and `kv NAME { }` are sections in a section. */
+/* `args NAME { }`, `kv NAME { }` and `disk NAME { }` are sections in a section. */
 static void read_named(struct reader *r, const struct conf_node *node,
                        void (*read)(struct reader *, const struct conf_node *), const char *hint)
 {
@@ -402,40 +392,6 @@ static void read_named(struct reader *r, const struct conf_node *node,
         if (!is_twice)
             read(r, child);
     }
-}
-
-/* ---- vm ----------------------------------------------------------------------------------------
- */
-
-static void read_vm(struct reader *r, const struct conf_node *section)
-{
-    static const char *const keys[] = {"machine", "cpu", "accel", "disk"};
-    bool (*const checks[])(const char *, struct why *) = {valid_machine, valid_cpu, valid_accel};
-    struct manifest_vm *vm = &r->manifest->vm;
-    struct field *const fields[] = {&vm->machine, &vm->cpu, &vm->accel};
-    struct why why;
-    if (section->kind != CONF_OBJECT) {
-        diag_error(r->diag, section->line, "\"vm\" is a section; write vm { machine = q35 }");
-        return;
-    }
-    vm->line = section->line;
-    for (const struct conf_node *node = section->child; node != NULL; node = node->next) {
-        size_t i = 0;
-        while (i < LEN(keys) && strcmp(node->key, keys[i]) != 0)
-            i++;
-        if (i == LEN(keys)) {
-            unknown_key(r, node, keys, LEN(keys), "vm");
-        } else if (i == LEN(fields)) {
-            add_entries(r, node, " \t", &vm->disks);
-        } else if (is_first(r, section, node)) {
-            *fields[i] = field_of(r, node);
-            if (fields[i]->text != NULL && !checks[i](fields[i]->text, &why))
-                diag_error(r->diag, node->line, "%s", why.text);
-        }
-    }
-    for (size_t i = 0; i < vm->disks.count; i++)
-        if (!valid_disk(vm->disks.item[i], &why))
-            diag_error(r->diag, section->line, "%s", why.text);
 }
 
 /* ---- sources, flags ----------------------------------------------------------------------------
@@ -473,7 +429,7 @@ static void check_source(struct reader *r, const char *name, int line)
 static void read_sources(struct reader *r, const struct conf_node *node)
 {
     struct list list = {0};
-    add_entries(r, node, " \t", &list);
+    reader_entries(r, node, " \t", &list);
     for (size_t i = 0; i < list.count; i++) {
         check_source(r, list.item[i], node->line);
         bool is_twice = false;
@@ -514,7 +470,7 @@ static void read_flags(struct reader *r, const struct conf_node *node, struct li
                        bool is_lib)
 {
     size_t begin = flags->count;
-    add_entries(r, node, " \t", flags);
+    reader_entries(r, node, " \t", flags);
     for (size_t i = begin; i < flags->count; i++) {
         const char *text = flags->item[i];
         size_t len = strlen(text);
@@ -551,7 +507,7 @@ static bool read_old_key(struct reader *r, const struct conf_node *root,
     for (size_t i = 0; i < LEN(old); i++) {
         if (strcmp(node->key, old[i].key) != 0)
             continue;
-        if (is_first(r, root, node) && scalar(r, node) != NULL)
+        if (reader_is_first(r, root, node) && reader_scalar(r, node) != NULL)
             *old[i].slot = node;
         return true;
     }
@@ -570,7 +526,7 @@ static bool read_old_key(struct reader *r, const struct conf_node *root,
         return true;
     }
     if (strncmp(node->key, "fs-", 3) == 0) {
-        const char *dir = scalar(r, node);
+        const char *dir = reader_scalar(r, node);
         if (dir != NULL && dir[0] != '\0')
             add_kv(r, node->key + 3, dir, node->line, node->line);
         return true;
@@ -706,7 +662,7 @@ static void read_top_value(struct reader *r, const struct conf_node *node)
 {
     struct manifest *m = r->manifest;
     struct why why = {""};
-    const char *text = scalar(r, node);
+    const char *text = reader_scalar(r, node);
     if (text == NULL)
         return;
     bool good = true;
@@ -732,22 +688,25 @@ static void read_top_value(struct reader *r, const struct conf_node *node)
         diag_error(r->diag, node->line, "%s", why.text);
 }
 
+/* Of the keys below, those that are not of the old form. */
+#define KEYS_NEW 12
+
 void manifest_from_conf(struct manifest *m, const struct conf_node *root, bool look_at_files,
                         struct diag *diag)
 {
     static const char *const keys[] = {
-        "name",       "version",    "memory",     "log",       "net",          "kv",
-        "args",       "sources",    "cflags",     "libs",      "vm",           "ip-use-dhcp",
-        "ip-address", "ip-netmask", "ip-gateway", "http-port", "http-address", "main-http",
-        "main-ip",    "main-noip",  "depends",    "packages"};
+        "name",        "version",    "memory",     "log",        "net",       "kv",
+        "args",        "sources",    "cflags",     "libs",       "vm",        "disk",
+        "ip-use-dhcp", "ip-address", "ip-netmask", "ip-gateway", "http-port", "http-address",
+        "main-http",   "main-ip",    "main-noip",  "depends",    "packages"};
     struct reader r = {.manifest = m, .diag = diag, .look_at_files = look_at_files};
     m->memory_mib = 64;
     for (const struct conf_node *node = root->child; node != NULL; node = node->next) {
         size_t i = 0;
-        while (i < 11 && strcmp(node->key, keys[i]) != 0)
+        while (i < KEYS_NEW && strcmp(node->key, keys[i]) != 0)
             i++;
         if (i < 4) {
-            if (is_first(&r, root, node))
+            if (reader_is_first(&r, root, node))
                 read_top_value(&r, node);
         } else if (i == 4) {
             read_nets(&r, node);
@@ -760,12 +719,14 @@ void manifest_from_conf(struct manifest *m, const struct conf_node *root, bool l
         } else if (i < 10) {
             read_flags(&r, node, i == 8 ? &m->cflags : &m->libs, i == 9);
         } else if (i == 10) {
-            if (is_first(&r, root, node))
-                read_vm(&r, node);
+            if (reader_is_first(&r, root, node))
+                reader_vm(&r, node);
+        } else if (i == 11) {
+            read_named(&r, node, reader_disk, "disk NAME { }");
         } else if (!read_old_key(&r, root, node)) {
             /* The old keys are offered only for keys that look like them. */
             bool looks_old = strchr(node->key, '-') != NULL || m->is_legacy;
-            unknown_key(&r, node, keys, looks_old ? LEN(keys) : 11, "a manifest");
+            reader_unknown_key(&r, node, keys, looks_old ? LEN(keys) : KEYS_NEW, "a manifest");
         }
     }
     old_net(&r);

@@ -243,7 +243,7 @@ static bool check_option(struct run *run, const char *name, char **value)
     } else if (strcmp(name, "--kv") == 0) {
         const char *equal = strchr(text, '=');
         good = (equal != NULL && equal != text && equal[1] != '\0') ||
-               fail(&why, "\"%.64s\" is not NAME=FOLDER", text);
+               fail(&why, "\"%.64s\" is not NAME=FOLDER, NAME=FILE.tar or NAME=DISK", text);
     } else if (strcmp(name, "--trace") != 0 && strcmp(name, "--no-sandbox") != 0) {
         return check_param(run, name, text);
     }

@@ -223,7 +223,15 @@ struct manifest_vm {
     struct list disks; /**< FILE[,ro], relative to the manifest */
 };
 
+/** A disk that the appliance knows by name. */
+struct manifest_disk {
+    char *name;
+    int line;
+    bool is_optional, is_readonly;
+};
+
 #define MANIFEST_NETS_MAX   8
+#define MANIFEST_DISKS_MAX  8
 #define MANIFEST_KVS_MAX    32
 #define MANIFEST_PARAMS_MAX 64
 
@@ -240,6 +248,8 @@ struct manifest {
     size_t kv_count;
     struct manifest_param param[MANIFEST_PARAMS_MAX];
     size_t param_count;
+    struct manifest_disk disk[MANIFEST_DISKS_MAX];
+    size_t disk_count;
     struct manifest_vm vm;
 };
 

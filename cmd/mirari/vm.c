@@ -243,6 +243,24 @@ static int choose_accel(struct run *run, struct vm *vm)
     return 0;
 }
 
+/* An image has the code for disks only if its manifest has some, by name or in vm. */
+static int check_disks(const struct run *run, const struct vm *vm)
+{
+    const struct manifest *m = &run->manifest;
+    if (vm->disks.count > 0 && m->disk_count == 0 && m->vm.disks.count == 0) {
+        complain("disk \"%s\": the appliance knows no disks; name it in %s: disk NAME { }",
+                 vm->disks.item[0], m->file);
+        return EXIT_FAIL;
+    }
+    for (size_t i = vm->disks.count; i < m->disk_count; i++) {
+        if (m->disk[i].is_optional)
+            continue;
+        complain("the appliance needs disk %zu, \"%s\"; add --disk FILE", i + 1, m->disk[i].name);
+        return EXIT_FAIL;
+    }
+    return 0;
+}
+
 /* As for other lists, the first one on the command line replaces those of the manifest. */
 static int choose_disks(struct run *run, struct vm *vm)
 {
@@ -269,7 +287,7 @@ static int choose_disks(struct run *run, struct vm *vm)
         free(file);
         free(path);
     }
-    return 0;
+    return check_disks(run, vm);
 }
 
 /* A port of ours that nobody listens on, @wanted if it is free. 0: none. */

@@ -154,8 +154,10 @@ int mir_app_main(struct mir_app *app)
     err = add_routes(app);
     if (err == 0)
         err = announce(app);
-    if (err == 0)
+    if (err == 0) {
+        mir_app_print(app, "website on port %u\n", config.local.port);
         mir_app_wait_stop(app);
+    }
     if (mdns != NULL)
         mir_mdns_close(mdns);
     print_statistics(app);

@@ -54,6 +54,13 @@ struct mir_manifest_kv {
     struct mir_kv *store; /**< crunched at build time */
 };
 
+/** The first named disk is the first one of the machine, and so on. */
+struct mir_manifest_disk {
+    const char *name;
+    bool is_optional; /**< the machine may be without */
+    bool is_readonly; /**< it is not written even if it could be */
+};
+
 struct mir_manifest {
     const char *name;
     const char *version;
@@ -62,6 +69,8 @@ struct mir_manifest {
     uint32_t net_count;
     const struct mir_manifest_kv *kvs;
     uint32_t kv_count;
+    const struct mir_manifest_disk *disks;
+    uint32_t disk_count;
     const struct mir_param *params;
     uint32_t param_count;
     const char *log; /**< as --log, or NULL */
@@ -105,6 +114,9 @@ int mir_app_main(struct mir_app *app);
 
 /** The store of that name in the manifest, or NULL. */
 struct mir_kv *mir_app_kv(struct mir_app *app, const char *name);
+/** The disk of that name in the manifest, or NULL: the machine has none, or there is no such name.
+ */
+struct mir_block_dev *mir_app_disk(const struct mir_app *app, const char *name);
 /** Value of a parameter; asserts that the manifest declares it with that type. */
 const char *mir_app_string(const struct mir_app *app, const char *name);
 int64_t mir_app_int(const struct mir_app *app, const char *name);

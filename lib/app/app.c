@@ -23,6 +23,17 @@ struct mir_kv *mir_app_kv(struct mir_app *app, const char *name)
     return NULL;
 }
 
+struct mir_block_dev *mir_app_disk(const struct mir_app *app, const char *name)
+{
+    const struct mir_manifest *manifest = app->manifest;
+    uint32_t count = MIR_MIN(manifest->disk_count, app->block_count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (mir_str_equal(manifest->disks[i].name, name))
+            return app->blocks[i];
+    }
+    return NULL;
+}
+
 static const char *find_param(const struct mir_app *app, const char *name, enum mir_param_type type)
 {
     const struct mir_manifest *manifest = app->manifest;

@@ -62,10 +62,10 @@ struct mir__app_net {
     bool has_forwards; /**< of the command line, instead of those of the manifest */
 };
 
-/** A folder of the host instead of a store of the manifest. */
+/** Something instead of a store of the manifest. */
 struct mir__app_store {
-    const char *name; /**< as the manifest has it */
-    const char *dir;
+    const char *name;  /**< as the manifest has it */
+    const char *place; /**< a folder or an archive of the host, or a disk of the machine */
 };
 
 struct mir__app_options {
@@ -101,8 +101,15 @@ struct mir__app_options {
 int mir__app_options_parse(struct mir__app_options *options, const struct mir_manifest *manifest,
                            int argc, const char *const *argv) MIR_CHECK;
 
-/** stores.c: "NAME=DIR". Returns 0, -MIR_EINVAL with a line in options->error. */
+/** stores.c: "NAME=PLACE". Returns 0, -MIR_EINVAL with a line in options->error. */
 int mir__app_add_store(struct mir__app_options *options, const char *text) MIR_CHECK;
+
+/** stores.c: which disk of the manifest, or "disk0" and so on, a text names. Returns 0 or
+ * -MIR_ENOENT. */
+int mir__app_disk_index(const struct mir_manifest *manifest, const char *text,
+                        uint32_t *index) MIR_CHECK;
+/** stores.c: the name of a disk that there must be, when the machine has [count]; NULL: enough. */
+const char *mir__app_missing_disk(const struct mir_manifest *manifest, uint32_t count);
 
 /* addresses.c: one value of a network; false if the text makes no sense or the list is full. */
 bool mir__app_add_ip(struct mir__app_net *net, const char *text, size_t len);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* --kv NAME=DIR: a folder of the host in place of a store that was built in.
+/* --kv NAME=PLACE: a folder, an archive or a disk in place of a store that was built in.
  *
  * Which stores there are is known from the manifest, so a wrong name is told at once, with those
- * that exist. Opening the folder is the target's work, if it has folders.
+ * that exist. What a place is, and opening it, is the target's work. Disks go by the name that the
+ * manifest gives them, or by their number among those of the machine.
  */
 #include <mirari/format.h>
 
@@ -26,7 +27,7 @@ int mir__app_add_store(struct mir__app_options *o, const char *text)
         len++;
     if (text[len] == '\0' || text[len + 1] == '\0' || o->store_count == MIR__APP_STORES_MAX) {
         mir_format(o->error, MIR__APP_ERROR_MAX,
-                   "--kv: \"%.80s\": NAME=DIR expected, at most %u of them", text,
+                   "--kv: \"%.80s\": NAME=PLACE expected, at most %u of them", text,
                    MIR__APP_STORES_MAX);
         return -MIR_EINVAL;
     }
@@ -38,4 +39,31 @@ int mir__app_add_store(struct mir__app_options *o, const char *text)
         return 0;
     }
     return refuse_store(o, text, len);
+}
+
+int mir__app_disk_index(const struct mir_manifest *manifest, const char *text, uint32_t *index)
+{
+    static const char prefix[] = "disk";
+    size_t len = mir_str_len(text), prefix_len = sizeof prefix - 1;
+    uint64_t number;
+    for (uint32_t i = 0; i < manifest->disk_count; i++) {
+        if (!mir_str_equal(manifest->disks[i].name, text))
+            continue;
+        *index = i;
+        return 0;
+    }
+    if (len <= prefix_len || mir_memcmp(text, prefix, prefix_len) != 0 ||
+        mir_parse_u64(text + prefix_len, len - prefix_len, MIR_APP_BLOCKS_MAX - 1, &number) < 0)
+        return -MIR_ENOENT;
+    *index = (uint32_t)number;
+    return 0;
+}
+
+const char *mir__app_missing_disk(const struct mir_manifest *manifest, uint32_t count)
+{
+    for (uint32_t i = count; i < manifest->disk_count; i++) {
+        if (!manifest->disks[i].is_optional)
+            return manifest->disks[i].name;
+    }
+    return NULL;
 }

@@ -237,8 +237,11 @@ static void read_command_line(struct run *run, int argc, char **argv)
     }
     if (mir__app_options_parse(&run->options, &mir_manifest, count, rest) < 0)
         refuse(STATUS_USAGE, run->options.error);
+    if (mir__app_missing_disk(&mir_manifest, 0) != NULL)
+        refuse(STATUS_UNAVAILABLE, "the appliance needs a disk, and a simulation has none");
     if (run->options.store_count > 0)
-        refuse(STATUS_USAGE, "--kv: there are folders of a host on target unix only");
+        refuse(STATUS_USAGE, "--kv: nothing of the host is seen here; there are folders and "
+                             "archives on target unix");
     if (run->options.is_help) {
         print_help();
         exit(0);

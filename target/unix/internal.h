@@ -129,6 +129,12 @@ struct mir__unix_net {
 };
 
 /** Everything that belongs to the process. */
+/** kv.c: an archive in memory; base NULL: it is a folder. */
+struct mir__kv_map {
+    void *base;
+    size_t size_bytes;
+};
+
 struct mir__unix {
     struct mir_app app;
     struct mir__app_options options;
@@ -141,7 +147,8 @@ struct mir__unix {
     struct mir_net *net; /* NULL: no direct stack */
     struct mir__unix_net nets[MIR_APP_NETS_MAX];
     struct mir_host_watch signals;
-    struct mir_manifest_kv kvs[MIR__APP_STORES_MAX]; /* folders instead of stores */
+    struct mir_manifest_kv kvs[MIR__APP_STORES_MAX]; /* folders and archives instead of stores */
+    struct mir__kv_map kv_maps[MIR__APP_STORES_MAX]; /* of the archives */
     unsigned sandbox_needs;
     struct mir_ip dns[MIR_DNS_SERVERS_MAX];
     char dns_search[256];

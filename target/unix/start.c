@@ -352,6 +352,17 @@ static void fill_standard_descriptors(void)
     }
 }
 
+static int check_disks(char error[MIR__ERROR_MAX])
+{
+    const char *missing = mir__app_missing_disk(&mir_manifest, 0);
+    if (missing == NULL)
+        return 0;
+    snprintf(error, MIR__ERROR_MAX,
+             "disk %s: a process has no disks; run the appliance with -t virt --disk FILE",
+             missing);
+    return -MIR_ENOENT;
+}
+
 int main(int argc, char **argv)
 {
     struct mir__unix *u = &the_process;
@@ -367,7 +378,9 @@ int main(int argc, char **argv)
     open_host(u);
     (void)signal(SIGPIPE, SIG_IGN);
     prepare_app(u);
-    int r = mir__kv_open(u, error);
+    int r = check_disks(error);
+    if (r == 0)
+        r = mir__kv_open(u, error);
     if (r == 0)
         r = mir__devices_open(u, error);
     if (r < 0) {

@@ -3,7 +3,7 @@
  *
  *   network i of the manifest   the i-th virtio network device, whatever mode the manifest names:
  *                               how the machine is connected is decided outside
- *   disks                       every virtio block device, in order
+ *   disks                       disks.c, if the appliance has some
  *   random numbers              the first virtio entropy device
  *   console                     the first virtio console, else the serial port; log lines and
  *                               crash reports always go to the serial port
@@ -16,7 +16,6 @@
  */
 #include <mirari/format.h>
 
-#include "dev/block/virtio/virtio.h"
 #include "dev/console/virtio/console.h"
 #include "dev/entropy/virtio/entropy.h"
 #include "dev/net/fault/fault.h"
@@ -214,29 +213,8 @@ static int open_net(struct mir__virt *v, uint32_t index, char error[MIR__ERROR_M
     return r == 0 ? set_address(net, error) : r;
 }
 
-/* ---- disks, console
+/* ---- console
  * ------------------------------------------------------------------------------ */
-
-static int open_blocks(struct mir__virt *v, char error[MIR__ERROR_MAX])
-{
-    struct mir_virtio *virtio;
-    const char *place;
-    uint32_t count = 0;
-    while (count < MIR_APP_BLOCKS_MAX &&
-           (virtio = mir__virtio_get(MIR_VIRTIO_BLOCK, count, &place)) != NULL) {
-        struct mir_virtio_block_config config = {.virtio = virtio, .loop = &v->loop};
-        int r = mir_virtio_block_open(&config, &v->blocks[count]);
-        if (r < 0) {
-            mir_format(error, MIR__ERROR_MAX, "disk %u, at %s: %s", count + 1, place,
-                       mir_strerror(r));
-            return -MIR_EIO;
-        }
-        mir__virtio_serve(v, mir_virtio_block_driver(v->blocks[count++]));
-        v->app.block_count = count;
-    }
-    v->app.blocks = v->blocks;
-    return 0;
-}
 
 static void open_console(struct mir__virt *v)
 {
@@ -257,7 +235,7 @@ static void open_console(struct mir__virt *v)
 
 static int open_all(struct mir__virt *v, char error[MIR__ERROR_MAX])
 {
-    int r = open_blocks(v, error);
+    int r = &mir__disks != NULL ? mir__disks.open(v, error) : 0;
     for (uint32_t i = 0; i < v->options.net_count && r == 0; i++)
         r = open_net(v, i, error);
     if (r == 0)
@@ -280,8 +258,8 @@ static void close_all(struct mir__virt *v)
         while (net->memory_count > 0)
             mir_page_release(net->memory[--net->memory_count]);
     }
-    while (v->app.block_count > 0)
-        mir_block_close(v->blocks[--v->app.block_count]);
+    if (&mir__disks != NULL)
+        mir__disks.close(v);
     if (has_entropy)
         mir_virtio_entropy_close(&entropy);
     if (has_console)

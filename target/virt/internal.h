@@ -13,6 +13,7 @@
  *   log.c        log lines on the console
  *   net.c        the network stack; only in images that have networks
  *   devices.c    THE table: what is found on the buses -> implementation; only there, too
+ *   disks.c      disks, and stores that are read from them; only in images that have disks
  *   virtio.c     the virtio devices of the machine: registers, interrupts
  */
 #ifndef TARGET_VIRT_INTERNAL_H
@@ -142,6 +143,7 @@ struct mir__virt {
     struct mir_net *net; /* NULL: no network */
     struct mir__virt_net nets[MIR_APP_NETS_MAX];
     struct mir_block_dev *blocks[MIR_APP_BLOCKS_MAX];
+    struct mir_manifest_kv kvs[MIR__APP_STORES_MAX];
     const char *virtio_mmio[16]; /* "SIZE@ADDRESS:IRQ[:ID]", from virtio_mmio.device= */
     uint32_t virtio_mmio_count;
     bool has_entropy; /* the generator was seeded with more than time stamps */
@@ -161,8 +163,8 @@ struct mir__devices {
     void (*find)(struct mir__virt *v);
     /** [len] random bytes of an entropy device, len <= 64. 0, -MIR_ENOENT (none), -MIR_EIO. */
     int (*entropy)(struct mir__virt *v, void *out, size_t len);
-    /** Open what the options name and all disks, fill in v->nets[], v->blocks[]. 0, or an error
-     * with a line: -MIR_EINVAL is the user's mistake. */
+    /** Open what the options name, and the disks, fill in v->nets[]. 0, or an error with a line:
+     *  -MIR_EINVAL is the user's mistake. */
     int (*open)(struct mir__virt *v, char error[MIR__ERROR_MAX]);
     void (*close)(struct mir__virt *v);
     /** net.c */
@@ -171,6 +173,19 @@ struct mir__devices {
     void (*close_stack)(struct mir__virt *v);
 };
 extern const struct mir__devices mir__devices __attribute__((weak));
+
+/* ---- disks.c: linked only if something refers to mir__disks -----------------------------------
+ */
+
+/** As mir__devices, which calls it: the tool links it in with `-u mir__disks`. */
+struct mir__disks {
+    /** All of them, into v->blocks[]. 0, or an error with a line. */
+    int (*open)(struct mir__virt *v, char error[MIR__ERROR_MAX]);
+    /** Read the stores that the options name. Only in a task. 0, or an error with a line. */
+    int (*open_stores)(struct mir__virt *v, char error[MIR__ERROR_MAX]);
+    void (*close)(struct mir__virt *v);
+};
+extern const struct mir__disks mir__disks __attribute__((weak));
 
 /* ---- virtio.c, for devices.c ------------------------------------------------------------------
  */

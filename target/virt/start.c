@@ -117,8 +117,10 @@ static void read_command_line(struct mir__virt *v)
     count = take_devices(v, words, count + 1);
     if (mir__app_options_parse(&v->options, &mir_manifest, count, words) < 0)
         refuse(MIR__EXIT_USAGE, v->options.error);
-    if (v->options.store_count > 0)
-        refuse(MIR__EXIT_USAGE, "--kv: there are folders of a host on target unix only");
+    if (v->options.store_count > 0 && &mir__disks == NULL)
+        refuse(MIR__EXIT_USAGE,
+               "--kv: stores are read from disks here, and this image knows none; name one in the "
+               "manifest: disk NAME { }");
     if (v->options.is_help) {
         mir__app_options_help(&mir_manifest, help, sizeof help);
         mir__arch_console_write(help, mir_str_len(help));
@@ -237,6 +239,12 @@ static void prepare_app(struct mir__virt *v)
 static void run_main(void *arg)
 {
     struct mir__virt *v = arg;
+    char error[MIR__ERROR_MAX];
+    if (v->options.store_count > 0 && mir__disks.open_stores(v, error) < 0) {
+        print("%s: %s\n", mir_manifest.name, error);
+        mir_loop_stop(&v->loop, MIR__EXIT_UNAVAILABLE);
+        return;
+    }
     mir_loop_stop(&v->loop, mir_app_main(&v->app));
 }
 

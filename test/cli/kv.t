@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: ISC
-# --kv: a folder of this machine in place of a store that was built in.
+# --kv: a folder or an archive of this machine in place of a store that was built in.
 . "$(dirname "$0")/lib.sh"
 dns=$b/examples/dns/unix/dns
 [ -x "$dns" ] || { echo "1..0 # SKIP $dns is not built (make examples)"; exit; }
@@ -12,7 +12,16 @@ has "^kv.test.zone:4: '192.0.2.1x' is no IPv4 address" 'and what is built in is 
 exits 64 'a store that the manifest does not have' "$dns" --kv "zone=$box/zones"
 has 'no store "zone"; there is: zones$' 'is told, with those it has'
 exits 64 'no folder named' "$dns" --kv zones
-has 'NAME=DIR expected' 'is told'
+has 'NAME=PLACE expected' 'is told'
+tar -C "$box/zones" -cf "$box/zones.tar" .
+exits 1 'an archive is read' "$dns" --net user --kv "zones=$box/zones.tar"
+has "^kv.test.zone:4: '192.0.2.1x' is no IPv4 address" 'and what is built in is not'
+head -c 700 "$box/zones.tar" >"$box/cut.tar"
+exits 69 'an archive that was cut' "$dns" --kv "zones=$box/cut.tar"
+has 'kv zones: .*/cut.tar: at byte .*: the archive ends' 'is told'
+: >"$box/empty.tar"
+exits 69 'an empty file' "$dns" --kv "zones=$box/empty.tar"
+has 'no archive' 'is told'
 exits 69 'a folder that is not there' "$dns" --kv "zones=$box/nowhere"
 has 'kv zones: .*/nowhere: ' 'is named'
 exits 64 'the tool says so too' "$mirari" run --dry-run -C "$root/examples/dns" --kv zones
@@ -20,7 +29,7 @@ has '"zones" is not NAME=FOLDER' 'before anything is built'
 says "--kv zones=$box/zones" 'and hands on what is right' "$mirari" run --dry-run -C "$root/examples/dns" --kv "zones=$box/zones"
 sim=$b/examples/dns/sim/dns
 exits 64 'the simulator has no folders' "$sim" --kv "zones=$box/zones"
-has 'target unix only' 'and says where there are'
+has 'on target unix' 'and says where there are'
 
 # check = zones: a mistake in a zone ends the build.
 cp -r "$root/examples/dns" "$box/app"

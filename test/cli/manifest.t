@@ -33,6 +33,13 @@ net {
     gatway = 10.0.0.1
 }
 END
+refused 3 'disk "a" is there already, on line 2; remove one' 'two disks of a name' <<<$'name = x\ndisk a {}\ndisk a {}'
+refused 2 'unknown key "optinal"; did you mean "optional"\?' 'unknown key of a disk' <<<$'name = x\ndisk a { optinal = yes }'
+refused 2 '"maybe" is neither true nor false' 'a word that says nothing' <<<$'name = x\ndisk a { readonly = maybe }'
+refused 2 '"disk" is a section with a name' 'a disk without a name' <<<$'name = x\ndisk = a'
+refused 10 'more than 8 disks' 'nine disks' < <(echo 'name = x'; for i in 1 2 3 4 5 6 7 8 9; do echo "disk d$i {}"; done)
+taken 'disks' <<<$'name = x\ndisk a {}\ndisk b { optional = yes; readonly = on }'
+is_ok 'described' "$mirari" describe -C "$app"; has '^disk +2 is "b", optional, only read$' 'with names'
 refused 1 'unknown key "nmae"; did you mean "name"\?' 'unknown key at the top' <<<'nmae = x'
 refused 2 'unknown key "frobnicate"; a manifest takes: name ' 'unknown key far from all: the list' <<<$'name = x\nfrobnicate = 1'
 refused 5 'unknown key "doc"; kv takes: dir' 'unknown key in a nested section after a here document' <<'END'

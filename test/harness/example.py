@@ -4,6 +4,7 @@ clients that ask it at a port of this machine. Every wait has an end."""
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -181,6 +182,33 @@ def names():
     """Of all examples."""
     folder = os.path.join(ROOT, "examples")
     return sorted(entry for entry in os.listdir(folder) if os.path.exists(os.path.join(folder, entry, "app.conf")))
+
+
+def why_no_machine():
+    """Why no virtual machine can be run here; empty: they can."""
+    if not shutil.which("qemu-system-x86_64"):
+        return "qemu-system-x86 is not installed"
+    if os.uname().machine != "x86_64":
+        return f"images of {os.uname().machine} are tested elsewhere"
+    return ""
+
+
+def cross_libraries():
+    """Libraries for the other architecture, if its tools are here."""
+    for program in ("aarch64-linux-gnu-gcc", "qemu-system-aarch64"):
+        if not shutil.which(program):
+            report(True, f"# SKIP aarch64: {program} is not installed")
+            return False
+    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
+    made = subprocess.run(["make", "-s", "-C", ROOT, "B=" + BUILD, "virt-aarch64"], env=env, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
+    report(made.returncode == 0, "libraries for aarch64", made.stdout)
+    return made.returncode == 0
+
+
+def architectures():
+    """Those whose machines can be run here."""
+    return ["x86_64"] + (["aarch64"] if cross_libraries() else [])
 
 
 def done():

@@ -583,11 +583,31 @@ static void test_take_end(void)
     while (mir_page_pool_take_end(&pool) != NULL)
         taken++;
     check_int(taken, ==, 62 - 2 * MIR_PAGE_RUN_MAX + 1);
+    check(mir_page_pool_take_end_run(&pool, 1) == NULL);
     tap_case("what is left is still handed out, and nothing beyond");
     for (taken = 0; (page = take(MIR_PAGE_SIZE, MIR_PAGE_OVERWRITE)) != NULL; taken++)
         check(page->base + MIR_PAGE_SIZE <= arena + pool.arena_size);
     check_int(taken, >, 16);
     check(mir_page_pool_take_end(&pool) == NULL);
+}
+
+static void test_take_end_run(void)
+{
+    uint8_t *end = arena + 64 * MIR_PAGE_SIZE;
+    setup(64);
+    tap_case("a run from the end is of whole pages, below what was taken before");
+    check(mir_page_pool_take_end_run(&pool, 1) == end - MIR_PAGE_SIZE);
+    check(mir_page_pool_take_end_run(&pool, 2 * MIR_PAGE_SIZE) == end - 3 * MIR_PAGE_SIZE);
+    check(mir_page_pool_take_end_run(&pool, MIR_PAGE_SIZE + 1) == end - 5 * MIR_PAGE_SIZE);
+    check_int(mir_page_pool_free_bytes(&pool), ==, 59 * MIR_PAGE_SIZE);
+    tap_case("no run of nothing, of more than there is, of what would leave too little");
+    check(mir_page_pool_take_end_run(&pool, 0) == NULL);
+    check(mir_page_pool_take_end_run(&pool, SIZE_MAX) == NULL);
+    check(mir_page_pool_take_end_run(&pool, 60 * MIR_PAGE_SIZE) == NULL);
+    size_t most = (59 - 2 * MIR_PAGE_RUN_MAX) * MIR_PAGE_SIZE;
+    check(mir_page_pool_take_end_run(&pool, most + 1) == NULL);
+    check(mir_page_pool_take_end_run(&pool, most) != NULL);
+    check_int(mir_page_pool_free_bytes(&pool), ==, 2 * MIR_PAGE_RUN_MAX * MIR_PAGE_SIZE);
 }
 
 int main(int argc, char **argv)
@@ -603,6 +623,7 @@ int main(int argc, char **argv)
     test_object_pool();
     test_pool_gives_back();
     test_take_end();
+    test_take_end_run();
     test_random(seed);
     check_dies("a page released twice", release_twice);
     check_dies("a reference on a released page", acquire_released);
