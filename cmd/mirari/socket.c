@@ -429,8 +429,11 @@ int cmd_socket(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {
-        {"serve", cmd_serve}, {"netstat", cmd_ask}, {"stats", cmd_ask}, {"stop", cmd_ask}};
+    } commands[] = {{"run", cmd_socket_run},
+                    {"serve", cmd_serve},
+                    {"netstat", cmd_ask},
+                    {"stats", cmd_ask},
+                    {"stop", cmd_ask}};
     for (size_t i = 0; argc >= 2 && i < LEN(commands); i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);

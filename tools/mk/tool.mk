@@ -1,6 +1,6 @@
 # The `mirari` tool and the examples it builds.
 
-TOOL_C := $(call find_src,cmd/mirari)
+TOOL_C := $(call find_src,cmd/mirari) $(call find_src,cmd/socket)
 TOOL_LIBS := -lz -lbrotlienc -lcrypto
 
 # How sources of an appliance are compiled and linked for target virt; target/virt/README.md.

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: ISC */
+/* socket, bind, listen, connect, accept, getsockname, getpeername, served by the supervisor.
+ *
+ * socket() makes the pair and keeps end B; no server is asked before there is something to do. The
+ * errors that the kernel would find in the arguments are found here, so that the server is asked
+ * sensible things only; what depends on the state of the stack it answers.
+ *
+ * connect() without blocking fills A first, so that poll says "not writable" until the server has
+ * emptied it. A socket whose attempt failed has lost its B and gets a new pair in its place.
+ *
+ * accept() takes a message of the server from A. Nobody is asked: it costs the stop and nothing
+ * else. When it blocks, A is watched here.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cmd/mirari/socket_notify.h"
+#include "cmd/mirari/tool.h"
+
+/* ---- socket -----------------------------------------------------------------------------------
+ */
+
+/* Returns which kind ours would be, or -1: the kernel's; else an error. */
+static int kind_of(const struct sup *sup, int domain, int type, int protocol)
+{
+    if (domain == AF_NETLINK)
+        return sock_rules_initial(&sup->rules, false) == SOCK_OURS ? SERVED_LINK : -1;
+    bool is_udp = type == SOCK_DGRAM;
+    if ((type != SOCK_STREAM && !is_udp) || protocol == IPPROTO_ICMP ||
+        protocol == IPPROTO_ICMPV6 || sock_rules_initial(&sup->rules, is_udp) == SOCK_HOST)
+        return -1;
+    /* Multipath TCP and the like: programs that would rather have it take plain TCP instead. */
+    if (protocol != 0 && protocol != (is_udp ? IPPROTO_UDP : IPPROTO_TCP))
+        return -EPROTONOSUPPORT;
+    return is_udp ? SERVED_UDP : SERVED_TCP;
+}
+
+static int make_pair(int kind, int *a, int *b)
+{
+    int fd[2];
+    if (kind != SERVED_LINK)
+        return sock_pair(kind == SERVED_TCP ? SOCK_STREAM : SOCK_DGRAM, SOCK_CLOEXEC, a, b);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) != 0)
+        return -errno;
+    *a = fd[0];
+    *b = fd[1];
+    return 0;
+}
+
+void handle_socket(struct sup *sup, struct call *call)
+{
+    int domain = (int)call->arg[0], type = (int)call->arg[1] & 0xf, protocol = (int)call->arg[2];
+    unsigned flags = (unsigned)call->arg[1] & ~0xfu;
+    struct stat st;
+    int a = -1, b = -1;
+    if ((flags & ~(unsigned)(SOCK_CLOEXEC | SOCK_NONBLOCK)) != 0) {
+        call_return(sup, call, -EINVAL);
+        return;
+    }
+    int kind = kind_of(sup, domain, type, protocol);
+    if (kind == -1) {
+        call_continue(sup, call);
+        return;
+    }
+    int r = kind < 0 ? kind : make_pair(kind, &a, &b);
+    if (r != 0) {
+        call_return(sup, call, r);
+        return;
+    }
+    if (flags & SOCK_NONBLOCK)
+        (void)fcntl(a, F_SETFL, O_NONBLOCK);
+    struct served *sock =
+        fstat(a, &st) == 0 ? served_add(sup, st.st_ino, (enum served_kind)kind) : NULL;
+    if (sock == NULL) {
+        close(a);
+        close(b);
+        call_return(sup, call, -ENFILE);
+        return;
+    }
+    sock->b = b;
+    sock->domain = (uint16_t)domain;
+    sock->type = (uint16_t)type;
+    sock->protocol = (uint16_t)protocol;
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = EVENT_LINK | (uint32_t)sock->ino};
+    if (kind == SERVED_LINK && epoll_ctl(sup->epoll, EPOLL_CTL_ADD, b, &event) != 0) {
+        close(a);
+        served_remove(sup, sock);
+        call_return(sup, call, -ENFILE);
+        return;
+    }
+    if (!call_return_fd(sup, call, a, flags))
+        served_remove(sup, sock);
+}
+
+/* ---- bind, listen -----------------------------------------------------------------------------
+ */
+
+static void take_names(struct served *sock, const struct sock_response *response, const void *body)
+{
+    if (response->len < sizeof(sock->names))
+        return;
+    memcpy(&sock->names, body, sizeof(sock->names));
+    sock->has_names = true;
+}
+
+static void bind_answered(struct sup *sup, struct call *call, const struct sock_response *response,
+                          const void *body)
+{
+    if (response->error == 0) {
+        take_names(call->sock, response, body);
+        call->sock->state = SERVED_BOUND;
+    }
+    call_return(sup, call, response->error);
+}
+
+void handle_bind(struct sup *sup, struct call *call)
+{
+    struct sockaddr_storage storage;
+    struct sock_addr addr;
+    int r = addr_read(call, call->arg[1], (int32_t)call->arg[2], &storage);
+    size_t len = r == 0 ? (size_t)call->arg[2] : 0;
+    if (!call_find_for(sup, call, (int)call->arg[0], SOCK_RULE_BIND, (void *)&storage, len))
+        return;
+    struct served *sock = call->sock;
+    if (r == 0 && sock->kind == SERVED_LINK) {
+        call_return(sup, call, 0);
+        return;
+    }
+    if (r == 0 && sock->domain == AF_INET && storage.ss_family == AF_UNSPEC)
+        storage.ss_family = AF_INET; /* old programs; the kernel takes it for the any-address */
+    if (r == 0)
+        r = addr_take(sock, &storage, len, &addr);
+    if (r == 0 && sock->state != SERVED_NEW)
+        r = -EINVAL;
+    if (r == 0 && !call_is_valid(sup, call))
+        r = -EINTR; /* what was read is worth nothing; nobody gets this */
+    if (r != 0)
+        call_return(sup, call, r);
+    else
+        control_request(sup, call, SOCK_BIND, 0, &addr, sizeof(addr), bind_answered);
+}
+
+static void listen_answered(struct sup *sup, struct call *call,
+                            const struct sock_response *response, const void *body)
+{
+    if (response->error == 0) {
+        take_names(call->sock, response, body);
+        call->sock->state = SERVED_LISTENING;
+    }
+    call_return(sup, call, response->error);
+}
+
+void handle_listen(struct sup *sup, struct call *call)
+{
+    struct sock_listen body = {.backlog = (int32_t)call->arg[1]};
+    if (!call_find(sup, call, (int)call->arg[0]))
+        return;
+    struct served *sock = call->sock;
+    if (sock->kind != SERVED_TCP)
+        call_return(sup, call, -EOPNOTSUPP);
+    else if (sock->state == SERVED_CONNECTING || sock->state == SERVED_CONNECTED)
+        call_return(sup, call, -EINVAL);
+    else
+        control_request(sup, call, SOCK_LISTEN, 0, &body, sizeof(body), listen_answered);
+}
+
+/* ---- connect ----------------------------------------------------------------------------------
+ */
+
+static void connect_answered(struct sup *sup, struct call *call,
+                             const struct sock_response *response, const void *body)
+{
+    struct served *sock = call->sock;
+    bool is_udp = sock->kind == SERVED_UDP;
+    if (response->error == 0 || response->error == -EINPROGRESS)
+        take_names(sock, response, body);
+    if (response->error == 0 && !is_udp) /* of a connection that is reset already, too */
+        memcpy(&sock->names.peer, call->note, sizeof(sock->names.peer));
+    if (response->error == 0)
+        sock->state =
+            is_udp && sock->names.peer.family == AF_UNSPEC ? SERVED_BOUND : SERVED_CONNECTED;
+    else if (response->error != -EINPROGRESS && sock->state == SERVED_CONNECTING && !is_udp)
+        sock->state = sock->has_names && sock->names.local.port != 0 ? SERVED_BOUND : SERVED_NEW;
+    call_return(sup, call, response->error);
+}
+
+/* Again on a socket that was connecting: does the attempt go on, is it made, has it failed? True:
+ * it has a fresh pair and may connect; else the call was ended, or waits. */
+static bool connect_again(struct sup *sup, struct call *call)
+{
+    struct pollfd look = {.fd = call->a, .events = POLLOUT};
+    (void)poll(&look, 1, 0);
+    if (look.revents & (POLLHUP | POLLERR)) {
+        int r = served_renew(sup, call, (int)call->arg[0]);
+        if (r != 0)
+            call_return(sup, call, r);
+        return r == 0;
+    }
+    if (look.revents & POLLOUT) {
+        call->sock->state = SERVED_CONNECTED;
+        call_return(sup, call, 0);
+    } else if (call->is_nonblocking) {
+        call_return(sup, call, -EALREADY);
+    } else {
+        call_watch(sup, call, EPOLLOUT, SO_SNDTIMEO, -EINPROGRESS);
+    }
+    return false;
+}
+
+/* True: the call goes on. */
+static bool may_connect(struct sup *sup, struct call *call)
+{
+    struct served *sock = call->sock;
+    if (sock->kind != SERVED_TCP || sock->state == SERVED_NEW || sock->state == SERVED_BOUND)
+        return true;
+    if (sock->state == SERVED_CONNECTING)
+        return connect_again(sup, call);
+    call_return(sup, call, -EISCONN);
+    return false;
+}
+
+static void begin_connect(struct sup *sup, struct call *call, const struct sock_addr *remote)
+{
+    struct served *sock = call->sock;
+    struct sock_connect body = {.remote = *remote};
+    _Static_assert(sizeof(call->note) == sizeof(*remote), "the peer's address is noted");
+    memcpy(call->note, remote, sizeof(*remote));
+    bool is_tcp = sock->kind == SERVED_TCP;
+    uint16_t flags = is_tcp && call->is_nonblocking ? 0 : SOCK_F_WAIT;
+    if (is_tcp && call->is_nonblocking) {
+        uint32_t skip = 0;
+        int r = sock_fill(call->a, &skip);
+        sock->skip += skip;
+        if (r != 0) {
+            call_return(sup, call, r);
+            return;
+        }
+    }
+    if (is_tcp) {
+        body.skip = sock->skip;
+        sock->skip = 0;
+        sock->state = SERVED_CONNECTING;
+        call_limit(sup, call, SO_SNDTIMEO, -EINPROGRESS);
+    }
+    control_request(sup, call, SOCK_CONNECT, flags, &body, sizeof(body), connect_answered);
+}
+
+void handle_connect(struct sup *sup, struct call *call)
+{
+    struct sockaddr_storage storage;
+    struct sock_addr addr = {0};
+    int r = addr_read(call, call->arg[1], (int32_t)call->arg[2], &storage);
+    size_t len = r == 0 ? (size_t)call->arg[2] : 0;
+    if (!call_find_for(sup, call, (int)call->arg[0], SOCK_RULE_DST, (void *)&storage, len))
+        return;
+    if (r == 0 && call->sock->kind == SERVED_LINK) {
+        call_return(sup, call, 0);
+        return;
+    }
+    bool is_undone = r == 0 && len >= sizeof(sa_family_t) && storage.ss_family == AF_UNSPEC;
+    if (r == 0 && !is_undone)
+        r = addr_take(call->sock, &storage, len, &addr);
+    if (r == 0 && is_undone && call->sock->kind == SERVED_TCP)
+        r = call->sock->state == SERVED_NEW ? 0 : -EINVAL;
+    if (r == 0 && !call_is_valid(sup, call))
+        r = -EINTR;
+    if (r != 0 || (is_undone && call->sock->kind == SERVED_TCP))
+        call_return(sup, call, r);
+    else if (may_connect(sup, call))
+        begin_connect(sup, call, &addr);
+}
+
+/* ---- accept -----------------------------------------------------------------------------------
+ */
+
+/* One message of the server. Returns the new descriptor or -errno. */
+static int receive_accept(int a, struct sock_accept *accept)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec part = {.iov_base = accept, .iov_len = sizeof(*accept)};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    ssize_t got;
+    do
+        got = recvmsg(a, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return errno == EAGAIN ? -EAGAIN : -EINVAL;
+    struct cmsghdr *head = got == (ssize_t)sizeof(*accept) ? CMSG_FIRSTHDR(&message) : NULL;
+    int fd = -EINVAL;
+    if (head != NULL && head->cmsg_type == SCM_RIGHTS)
+        memcpy(&fd, CMSG_DATA(head), sizeof(fd));
+    return fd;
+}
+
+/* Back to the socket: the thread that it was for has gone. */
+static void keep_accept(struct served *sock, const struct sock_accept *accept, int fd)
+{
+    struct kept_accept *kept = sock->kept;
+    if (kept == NULL)
+        sock->kept = kept = calloc(ACCEPTS_KEPT_MAX, sizeof(*kept));
+    if (kept == NULL || sock->kept_count == ACCEPTS_KEPT_MAX || fd < 0) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    kept[sock->kept_count++] = (struct kept_accept){.accept = *accept, .fd = fd};
+}
+
+static int next_connection(struct call *call, struct sock_accept *accept)
+{
+    struct served *sock = call->sock;
+    if (sock->kept_count == 0)
+        return receive_accept(call->a, accept);
+    int fd = sock->kept[0].fd;
+    *accept = sock->kept[0].accept;
+    sock->kept_count--;
+    memmove(sock->kept, sock->kept + 1, sock->kept_count * sizeof(sock->kept[0]));
+    return fd;
+}
+
+static struct served *add_accepted(struct sup *sup, const struct served *listener,
+                                   const struct sock_accept *accept)
+{
+    struct served *sock = served_add(sup, accept->ino, SERVED_TCP);
+    if (sock == NULL)
+        return NULL;
+    sock->handle = accept->handle;
+    sock->domain = listener->domain;
+    sock->type = listener->type;
+    sock->protocol = listener->protocol;
+    sock->state = SERVED_CONNECTED;
+    sock->has_names = true;
+    sock->names.peer = accept->peer;
+    sock->names.local = (struct sock_addr){
+        .family = accept->peer.family, .port = accept->local_port, .scope = accept->local_scope};
+    memcpy(sock->names.local.ip, accept->local_ip, sizeof(accept->local_ip));
+    return sock;
+}
+
+static void give_connection(struct sup *sup, struct call *call, const struct sock_accept *accept,
+                            int fd)
+{
+    struct served *listener = call->sock;
+    struct sockaddr_storage name;
+    unsigned flags = call->nr == SYS_accept4 ? (unsigned)call->arg[3] : 0;
+    size_t len = addr_give(listener->domain, &accept->peer, &name);
+    struct served *sock = add_accepted(sup, listener, accept);
+    int copy = sock != NULL ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (copy < 0) {
+        close(fd); /* the peer gets a reset, as when the kernel has no memory */
+        if (sock != NULL)
+            served_remove(sup, sock);
+        call_return(sup, call, -ENFILE);
+        return;
+    }
+    if (flags & SOCK_NONBLOCK)
+        (void)fcntl(fd, F_SETFL, O_NONBLOCK);
+    listener->users++;
+    if (call_is_valid(sup, call) && call->arg[1] != 0 &&
+        addr_write(call, call->arg[1], call->arg[2], &name, len) != 0) {
+        /* As the kernel does: the connection is lost to a program that cannot be told of it. */
+        close(copy);
+        served_remove(sup, sock);
+        call_return(sup, call, -EFAULT);
+    } else if (!call_return_fd(sup, call, copy, flags)) {
+        served_remove(sup, sock);
+        keep_accept(listener, accept, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    }
+    listener->users--;
+    close(fd);
+}
+
+void handle_accept(struct sup *sup, struct call *call)
+{
+    struct sock_accept accept;
+    unsigned flags = call->nr == SYS_accept4 ? (unsigned)call->arg[3] : 0;
+    if (!call_find(sup, call, (int)call->arg[0]))
+        return;
+    if ((flags & ~(unsigned)(SOCK_CLOEXEC | SOCK_NONBLOCK)) != 0 ||
+        (call->sock->kind == SERVED_TCP && call->sock->state != SERVED_LISTENING)) {
+        call_return(sup, call, -EINVAL);
+        return;
+    }
+    if (call->sock->kind != SERVED_TCP) {
+        call_return(sup, call, -EOPNOTSUPP);
+        return;
+    }
+    int fd = next_connection(call, &accept);
+    if (fd >= 0)
+        give_connection(sup, call, &accept, fd);
+    else if (fd == -EAGAIN && !call->is_nonblocking)
+        call_watch(sup, call, EPOLLIN, SO_RCVTIMEO, -EAGAIN);
+    else
+        call_return(sup, call, fd);
+}
+
+/* ---- names ------------------------------------------------------------------------------------
+ */
+
+static void give_link_name(struct sup *sup, struct call *call)
+{
+    /* A process may have several; programs compare with what answers carry, which is this too. */
+    struct sockaddr_nl name = {.nl_family = AF_NETLINK, .nl_pid = (uint32_t)call->sock->ino};
+    call_return(sup, call, addr_write(call, call->arg[1], call->arg[2], &name, sizeof(name)));
+}
+
+static void give_name(struct sup *sup, struct call *call)
+{
+    struct served *sock = call->sock;
+    struct sockaddr_storage name;
+    bool is_peer = call->nr == SYS_getpeername;
+    const struct sock_addr *from = is_peer ? &sock->names.peer : &sock->names.local;
+    if (is_peer && from->family == AF_UNSPEC) {
+        call_return(sup, call, -ENOTCONN);
+        return;
+    }
+    size_t len = addr_give(sock->domain, from, &name);
+    call_return(sup, call,
+                call_is_valid(sup, call) ? addr_write(call, call->arg[1], call->arg[2], &name, len)
+                                         : -EINTR);
+}
+
+static void name_answered(struct sup *sup, struct call *call, const struct sock_response *response,
+                          const void *body)
+{
+    struct served *sock = call->sock;
+    if (response->error != 0) {
+        call_return(sup, call,
+                    response->error == -EBADF && call->nr == SYS_getpeername ? -ENOTCONN
+                                                                             : response->error);
+        return;
+    }
+    take_names(sock, response, body);
+    if (sock->kind == SERVED_TCP && sock->names.peer.family != AF_UNSPEC &&
+        sock->state == SERVED_CONNECTING)
+        sock->state = SERVED_CONNECTED;
+    give_name(sup, call);
+}
+
+static void handle_name(struct sup *sup, struct call *call)
+{
+    if (!call_find(sup, call, (int)call->arg[0]))
+        return;
+    struct served *sock = call->sock;
+    bool is_peer = call->nr == SYS_getpeername;
+    if (sock->kind == SERVED_LINK) {
+        give_link_name(sup, call);
+        return;
+    }
+    bool is_known = sock->handle == 0 || (sock->kind == SERVED_TCP && sock->has_names &&
+                                          (!is_peer || sock->state != SERVED_CONNECTING));
+    if (is_known)
+        give_name(sup, call);
+    else
+        control_request(sup, call, SOCK_NAME, 0, NULL, 0, name_answered);
+}
+
+void handle_getsockname(struct sup *sup, struct call *call)
+{
+    handle_name(sup, call);
+}
+
+void handle_getpeername(struct sup *sup, struct call *call)
+{
+    handle_name(sup, call);
+}

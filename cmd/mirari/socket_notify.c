@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: ISC */
+/* The supervisor's loop: threads stop at a call of ours, the call is served, the thread goes on.
+ *
+ *   thread in socket(), connect(), ...
+ *      │ stopped by the filter                        epoll
+ *      ▼                                     ┌─────────────────────┐
+ *   notification ──> struct call ──> handler ┤ answered at once     │──> the thread goes on
+ *                                            │ waits for the server │<── control connection
+ *                                            │ waits for its socket │<── end A, or its time-out
+ *                                            └─────────────────────┘
+ *
+ * One thread, nothing blocks (but a question about interfaces, briefly). All processes of the
+ * program, whatever they fork and execute, arrive at one descriptor; when the last one has ended it
+ * hangs up.
+ *
+ * SIGNALS. A signal takes a thread out of its call; the kernel does not tell us. With SA_RESTART,
+ * or without a handler, the call is made again, as a new notification. So that nothing is done
+ * twice:
+ *   - a call that still waits is found by thread, number and arguments, and goes on for the new
+ *     notification: a connection attempt is not begun again, a time-out runs on
+ *   - an answer that found nobody is kept in a short list, and is the answer of the new one
+ *   - a descriptor that found nobody (accept) goes back to its socket
+ * A thread that makes another call, or has ended, ends what waits for it. What the server is doing
+ * for such a call it finishes, as the kernel does.
+ *
+ * COST. A stopped call is two switches of context. With SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP the
+ * kernel runs us on the processor of the thread that waits (4 us instead of 45 us where processors
+ * sleep); it is set where the kernel has it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd/mirari/socket_notify.h"
+#include "cmd/mirari/tool.h"
+
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS      SECCOMP_IOW(4, uint64_t)
+#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
+#endif
+
+#define LOOK_AGAIN_US                                                                              \
+    1000000 /**< how often calls that wait are asked whether their thread is there */
+
+int64_t now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static call_handler *handler_of(int nr)
+{
+    switch (nr) {
+    case SYS_socket:
+        return handle_socket;
+    case SYS_bind:
+        return handle_bind;
+    case SYS_connect:
+        return handle_connect;
+    case SYS_listen:
+        return handle_listen;
+#ifdef SYS_accept
+    case SYS_accept:
+#endif
+    case SYS_accept4:
+        return handle_accept;
+    case SYS_getsockname:
+        return handle_getsockname;
+    case SYS_getpeername:
+        return handle_getpeername;
+    case SYS_setsockopt:
+        return handle_setsockopt;
+    case SYS_getsockopt:
+        return handle_getsockopt;
+    case SYS_sendto:
+        return handle_sendto;
+    case SYS_recvfrom:
+        return handle_recvfrom;
+    case SYS_sendmsg:
+        return handle_sendmsg;
+    case SYS_recvmsg:
+        return handle_recvmsg;
+    case SYS_sendmmsg:
+        return handle_sendmmsg;
+    case SYS_recvmmsg:
+        return handle_recvmmsg;
+    case SYS_ioctl:
+        return handle_ioctl;
+    default:
+        return call_continue;
+    }
+}
+
+/* ---- calls ------------------------------------------------------------------------------------
+ */
+
+/* Let go of what the call holds; it may run its handler again afterwards. */
+static void release_call(struct sup *sup, struct call *call)
+{
+    if (call->is_watched)
+        (void)epoll_ctl(sup->epoll, EPOLL_CTL_DEL, call->a, NULL);
+    if (call->a >= 0)
+        close(call->a);
+    if (call->sock != NULL)
+        call->sock->users--;
+    call->is_watched = false;
+    call->is_deferred = false;
+    call->a = -1;
+    call->sock = NULL;
+}
+
+static void end_call(struct sup *sup, struct call *call)
+{
+    struct call **at = &sup->calls;
+    release_call(sup, call);
+    while (*at != call)
+        at = &(*at)->next;
+    *at = call->next;
+    call->next = sup->free_calls;
+    sup->free_calls = call;
+    sup->call_count--;
+}
+
+static struct call *new_call(struct sup *sup, const struct seccomp_notif *notif)
+{
+    struct call *call = sup->free_calls;
+    if (sup->call_count >= CALLS_MAX)
+        return NULL;
+    if (call != NULL)
+        sup->free_calls = call->next;
+    else
+        call = need(sizeof(*call));
+    *call = (struct call){.next = sup->calls,
+                          .id = notif->id,
+                          .serial = ++sup->last_serial,
+                          .tid = (pid_t)notif->pid,
+                          .nr = notif->data.nr,
+                          .handler = handler_of(notif->data.nr),
+                          .a = -1};
+    if (call->serial == 0)
+        call->serial = ++sup->last_serial;
+    memcpy(call->arg, notif->data.args, sizeof(call->arg));
+    sup->calls = call;
+    sup->call_count++;
+    return call;
+}
+
+static struct call *find_call(struct sup *sup, uint32_t serial)
+{
+    struct call *call = sup->calls;
+    while (call != NULL && call->serial != serial)
+        call = call->next;
+    return call;
+}
+
+bool call_is_valid(struct sup *sup, const struct call *call)
+{
+    uint64_t id = call->id;
+    return id != 0 && ioctl(sup->notify, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
+}
+
+static void keep_lost(struct sup *sup, const struct call *call, int64_t value, int error)
+{
+    struct lost *lost = &sup->lost[sup->lost_next % LOST_MAX];
+    if (call->tid == 0) /* nobody wants it */
+        return;
+    sup->lost_next++;
+    if (lost->tid == 0)
+        sup->lost_count++;
+    *lost = (struct lost){.tid = call->tid, .nr = call->nr, .value = value, .error = error};
+    memcpy(lost->arg, call->arg, sizeof(lost->arg));
+}
+
+/* The answer that thread @notif->pid did not take. True: it has it now. */
+static bool give_lost(struct sup *sup, const struct seccomp_notif *notif)
+{
+    for (size_t i = 0; i < LOST_MAX; i++) {
+        struct lost *lost = &sup->lost[i];
+        if (lost->tid != (pid_t)notif->pid)
+            continue;
+        struct seccomp_notif_resp response = {
+            .id = notif->id, .val = lost->value, .error = lost->error};
+        bool is_same = lost->nr == notif->data.nr &&
+                       memcmp(lost->arg, notif->data.args, sizeof(lost->arg)) == 0;
+        if (is_same && ioctl(sup->notify, SECCOMP_IOCTL_NOTIF_SEND, &response) != 0)
+            return true; /* once more a signal: it stays in the list */
+        lost->tid = 0;
+        sup->lost_count--;
+        return is_same;
+    }
+    return false;
+}
+
+void call_return(struct sup *sup, struct call *call, int64_t result)
+{
+    struct seccomp_notif_resp response = {.id = call->id};
+    if (result < 0)
+        response.error = (int32_t)result;
+    else
+        response.val = result;
+    if (call->id == 0 || ioctl(sup->notify, SECCOMP_IOCTL_NOTIF_SEND, &response) != 0)
+        keep_lost(sup, call, response.val, response.error);
+    end_call(sup, call);
+}
+
+void call_continue(struct sup *sup, struct call *call)
+{
+    struct seccomp_notif_resp response = {.id = call->id,
+                                          .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
+    if (call->id != 0)
+        (void)ioctl(sup->notify, SECCOMP_IOCTL_NOTIF_SEND, &response);
+    sup->stat_continued++;
+    end_call(sup, call);
+}
+
+bool call_return_fd(struct sup *sup, struct call *call, int fd, unsigned flags)
+{
+    struct seccomp_notif_addfd add = {.id = call->id,
+                                      .flags = SECCOMP_ADDFD_FLAG_SEND,
+                                      .srcfd = (uint32_t)fd,
+                                      .newfd_flags = flags & SOCK_CLOEXEC};
+    int r = call->id != 0 ? ioctl(sup->notify, SECCOMP_IOCTL_NOTIF_ADDFD, &add) : -1;
+    int error = r < 0 ? errno : 0;
+    close(fd);
+    if (r >= 0) {
+        end_call(sup, call);
+        return true;
+    }
+    if (error == ENOENT || error == EINPROGRESS) /* the thread has gone */
+        end_call(sup, call);
+    else
+        call_return(sup, call, -error); /* EMFILE and the like are the program's */
+    return false;
+}
+
+int call_replace_fd(struct sup *sup, struct call *call, int fd, int at)
+{
+    struct seccomp_notif_addfd add = {.id = call->id,
+                                      .flags = SECCOMP_ADDFD_FLAG_SETFD,
+                                      .srcfd = (uint32_t)fd,
+                                      .newfd = (uint32_t)at,
+                                      .newfd_flags = peer_has_cloexec(call, at) ? O_CLOEXEC : 0};
+    int r = call->id != 0 ? ioctl(sup->notify, SECCOMP_IOCTL_NOTIF_ADDFD, &add) : -1;
+    int error = r < 0 ? errno : 0;
+    close(fd);
+    return r < 0 ? -error : 0;
+}
+
+void call_limit(struct sup *sup, struct call *call, int option, int expired_error)
+{
+    struct timeval limit = {0};
+    socklen_t len = sizeof(limit);
+    if (call->deadline_us == 0 && getsockopt(call->a, SOL_SOCKET, option, &limit, &len) == 0 &&
+        (limit.tv_sec != 0 || limit.tv_usec != 0)) {
+        call->deadline_us = now_us() + (int64_t)limit.tv_sec * 1000000 + limit.tv_usec;
+        call->expired_error = expired_error;
+    }
+    if (call->deadline_us != 0 && call->deadline_us < sup->look_at_us)
+        sup->look_at_us = call->deadline_us;
+}
+
+void call_watch(struct sup *sup, struct call *call, uint32_t events, int option, int expired_error)
+{
+    if (call->is_watched)
+        return;
+    struct epoll_event event = {.events = events, .data.u64 = EVENT_CALL | call->serial};
+    if (epoll_ctl(sup->epoll, EPOLL_CTL_ADD, call->a, &event) != 0) {
+        call_return(sup, call, -ENOBUFS);
+        return;
+    }
+    call->is_watched = true;
+    call_limit(sup, call, option, expired_error);
+}
+
+/* The handler from its beginning; the time-out goes on. */
+static void run_again(struct sup *sup, struct call *call)
+{
+    release_call(sup, call);
+    call->handler(sup, call);
+}
+
+void call_resume(struct sup *sup, struct served *sock)
+{
+    /* A handler that runs may end its call and others: begin from the front each time. */
+    for (struct call *call = sup->calls; call != NULL;) {
+        if (call->is_deferred && call->sock == sock) {
+            run_again(sup, call);
+            call = sup->calls;
+        } else {
+            call = call->next;
+        }
+    }
+}
+
+void call_answer(struct sup *sup, const struct sock_response *response, const void *body)
+{
+    struct call *call = find_call(sup, response->id);
+    if (call == NULL || !call->is_requested)
+        return;
+    struct served *sock = call->sock;
+    bool was_adopting = sock != NULL && sock->is_adopting;
+    if (was_adopting) {
+        sock->is_adopting = false;
+        sock->handle = response->handle;
+        sock->users++;
+    }
+    call->is_requested = false;
+    call->answered(sup, call, response, body);
+    if (was_adopting) {
+        call_resume(sup, sock);
+        sock->users--;
+    }
+}
+
+void call_fail_requests(struct sup *sup, int error)
+{
+    for (struct call *call = sup->calls; call != NULL;) {
+        if (!call->is_requested) {
+            call = call->next;
+            continue;
+        }
+        struct served *sock = call->sock;
+        call->is_requested = false;
+        if (sock != NULL && sock->is_adopting) {
+            sock->is_adopting = false;
+            sock->users++;
+            call_return(sup, call, error);
+            call_resume(sup, sock);
+            sock->users--;
+        } else {
+            call_return(sup, call, error);
+        }
+        call = sup->calls;
+    }
+}
+
+/* ---- what ends calls from outside
+ * ---------------------------------------------------------------- */
+
+/* The thread does not wait for this any more. What the server does about it goes on. With
+ * @for_good it will not come back for the answer either. */
+static void abandon(struct sup *sup, struct call *call, bool for_good)
+{
+    call->id = 0;
+    if (for_good)
+        call->tid = 0;
+    if (call->is_requested) {
+        call->deadline_us = 0;
+        return;
+    }
+    end_call(sup, call);
+}
+
+static bool is_same_call(const struct call *call, const struct seccomp_notif *notif)
+{
+    return call->nr == notif->data.nr &&
+           memcmp(call->arg, notif->data.args, sizeof(call->arg)) == 0;
+}
+
+/* A thread makes one call at a time: an older one of it was cut off by a signal. True: that one
+ * goes on for this notification. */
+static bool continue_older(struct sup *sup, const struct seccomp_notif *notif)
+{
+    for (struct call *call = sup->calls; call != NULL; call = call->next) {
+        if (call->tid != (pid_t)notif->pid)
+            continue;
+        if (is_same_call(call, notif)) {
+            call->id = notif->id;
+            return true;
+        }
+        abandon(sup, call, true);
+        break; /* there was one at most */
+    }
+    return false;
+}
+
+static void thread_ended(struct sup *sup, pid_t tid)
+{
+    peer_ended(sup, tid);
+    for (struct call *call = sup->calls, *next; call != NULL; call = next) {
+        next = call->next;
+        if (call->tid == tid)
+            abandon(sup, call, true);
+        else if (call->id != 0 && !call_is_valid(sup, call))
+            abandon(sup, call, false); /* of the same process, perhaps */
+    }
+    for (size_t i = 0; i < LOST_MAX && sup->lost_count > 0; i++) {
+        if (sup->lost[i].tid == tid) {
+            sup->lost[i].tid = 0;
+            sup->lost_count--;
+        }
+    }
+}
+
+/* The thread goes on; what the server does for the call it finishes. */
+static void expire(struct sup *sup, struct call *call)
+{
+    struct seccomp_notif_resp response = {.id = call->id, .error = call->expired_error};
+    if (!call->is_requested) {
+        call_return(sup, call, call->expired_error);
+        return;
+    }
+    (void)ioctl(sup->notify, SECCOMP_IOCTL_NOTIF_SEND, &response);
+    abandon(sup, call, true);
+}
+
+/* Time-outs, and threads that left their call without a word. Returns how long that has time. */
+static int look_at_times(struct sup *sup)
+{
+    int64_t now = now_us();
+    if (now < sup->look_at_us)
+        return (int)((sup->look_at_us - now + 999) / 1000);
+    sup->look_at_us = now + LOOK_AGAIN_US;
+    for (struct call *call = sup->calls, *next; call != NULL; call = next) {
+        next = call->next;
+        if (call->id == 0)
+            continue;
+        if (!call_is_valid(sup, call))
+            abandon(sup, call, false);
+        else if (call->deadline_us != 0 && call->deadline_us <= now)
+            expire(sup, call);
+        else if (call->deadline_us != 0 && call->deadline_us < sup->look_at_us)
+            sup->look_at_us = call->deadline_us;
+    }
+    return (int)((sup->look_at_us - now + 999) / 1000);
+}
+
+/* ---- the loop ---------------------------------------------------------------------------------
+ */
+
+static void take_notification(struct sup *sup)
+{
+    struct seccomp_notif notif = {0};
+    if (ioctl(sup->notify, SECCOMP_IOCTL_NOTIF_RECV, &notif) != 0)
+        return; /* ENOENT: a signal was faster */
+    sup->stat_calls++;
+    if (sup->lost_count > 0 && give_lost(sup, &notif))
+        return;
+    if (sup->calls != NULL && continue_older(sup, &notif))
+        return;
+    struct call *call = new_call(sup, &notif);
+    if (call != NULL) {
+        call->handler(sup, call);
+        return;
+    }
+    struct seccomp_notif_resp response = {.id = notif.id, .error = -ENOBUFS};
+    (void)ioctl(sup->notify, SECCOMP_IOCTL_NOTIF_SEND, &response);
+}
+
+static void link_event(struct sup *sup, uint32_t ino)
+{
+    struct served *sock = sup->served[ino % SERVED_BUCKETS];
+    while (sock != NULL && (uint32_t)sock->ino != ino)
+        sock = sock->next;
+    if (sock != NULL && sock->kind == SERVED_LINK)
+        link_readable(sup, sock);
+}
+
+static void take_event(struct sup *sup, const struct epoll_event *event)
+{
+    uint32_t which = (uint32_t)event->data.u64;
+    struct call *call;
+    switch (event->data.u64 - which) {
+    case EVENT_NOTIFY:
+        if (event->events & EPOLLIN)
+            take_notification(sup);
+        else if (event->events & (EPOLLHUP | EPOLLERR))
+            sup->is_over = true;
+        break;
+    case EVENT_CONTROL:
+        control_read(sup);
+        break;
+    case EVENT_PEER:
+        thread_ended(sup, (pid_t)which);
+        break;
+    case EVENT_LINK:
+        link_event(sup, which);
+        break;
+    case EVENT_CALL:
+        call = find_call(sup, which);
+        if (call != NULL && call->is_watched && !call_is_valid(sup, call))
+            abandon(sup, call, false);
+        else if (call != NULL && call->is_watched)
+            run_again(sup, call);
+        break;
+    default: /* EVENT_SIGNAL: for who called us */
+        break;
+    }
+}
+
+void sup_step(struct sup *sup, int timeout_ms)
+{
+    struct epoll_event events[16];
+    int wait_ms = sup->calls != NULL ? look_at_times(sup) : -1;
+    if (timeout_ms >= 0 && (wait_ms < 0 || timeout_ms < wait_ms))
+        wait_ms = timeout_ms;
+    int count = epoll_wait(sup->epoll, events, LEN(events), wait_ms);
+    for (int i = 0; i < count; i++)
+        take_event(sup, &events[i]);
+    if (sup->kept != NULL)
+        control_read(sup);
+}
+
+static int watch(struct sup *sup, int fd, uint64_t what)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = what};
+    return epoll_ctl(sup->epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+}
+
+int sup_init(struct sup *sup, int notify, int control, const char *path)
+{
+    sup->notify = notify;
+    sup->control = control;
+    sup->path = need_text(path, strlen(path));
+    sup->sweep_at = 1024;
+    sup->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (sup->epoll < 0)
+        return -errno;
+    (void)ioctl(notify, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
+    int r = watch(sup, notify, EVENT_NOTIFY);
+    if (r == 0 && control >= 0)
+        r = watch(sup, control, EVENT_CONTROL);
+    if (r == 0 && sup->signals >= 0)
+        r = watch(sup, sup->signals, EVENT_SIGNAL);
+    return r;
+}
+
+void sup_fini(struct sup *sup)
+{
+    while (sup->calls != NULL)
+        end_call(sup, sup->calls);
+    while (sup->free_calls != NULL) {
+        struct call *next = sup->free_calls->next;
+        free(sup->free_calls);
+        sup->free_calls = next;
+    }
+    served_free_all(sup);
+    peer_free_all(sup);
+    if (sup->control >= 0)
+        close(sup->control);
+    close(sup->notify);
+    close(sup->epoll);
+    free(sup->path);
+}
