@@ -94,8 +94,15 @@ static const struct command commands[] = {
      "  -n, --lines LINES   the last lines only\n"},
     {"console", cmd_console, "NAME|PID", "attach to the console of a running appliance",
      "On a terminal Ctrl-] detaches.\n"},
-    {"socket", cmd_socket, "serve|netstat|stats|stop [OPTION ...]",
+    {"socket", cmd_socket, "run|serve|netstat|stats|stop [OPTION ...]",
      "our sockets for programs of this machine",
+     "  run [OPTION ...] [--] PROGRAM [ARGUMENT ...]\n"
+     "                      run a program, and all it starts, with sockets of our stack\n"
+     "      --on NAME       of a server that runs; else one is started, with these options\n"
+     "      --via notify|preload  how the program is followed (notify)\n"
+     "      --rule RULES    which sockets are ours: 'tcp dst 10.0.0.0/8 ours; default host'\n"
+     "      -v, --verbose   show what the server prints\n"
+     "      OPTION OF AN APPLIANCE  --net, --ip, --pcap, ... of that server\n"
      "  serve [--name NAME] [-d] [--allow-uid N] [OPTION OF AN APPLIANCE ...]\n"
      "                      start a server that several programs share\n"
      "  netstat [NAME]      list its sockets\n"
