@@ -149,6 +149,7 @@ struct sd_socket {
     uint32_t old;         /* bytes at the head of B's queue that are not new */
     uint32_t peeks;       /* receptions since they were last taken away */
     bool is_bulk;         /* there was much last time */
+    bool is_last;         /* what is in B is all that comes */
     bool eof_in;          /* no more from the program */
     bool is_hup;          /* both directions of B have ended */
     bool fin_out;         /* the program has been told of the peer's FIN */

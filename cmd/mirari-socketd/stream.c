@@ -164,7 +164,8 @@ static enum outcome read_little(struct sd_socket *s, uint32_t room)
     s->is_bulk = (size_t)got == PEEK_BYTES;
     if (++s->peeks >= PEEKS_MAX || s->old >= OLD_MAX)
         take_away(s, 1);
-    return is_all && (size_t)got == want ? MORE : NOTHING;
+    /* The end comes as one event with the last bytes: it must be read too. */
+    return is_all && ((size_t)got == want || s->is_last) ? MORE : NOTHING;
 }
 
 /* All that is there but one byte, by reference. */
@@ -390,6 +391,8 @@ void sd_stream_ready(struct sd_socket *s, unsigned events)
     uint64_t handle = s->handle;
     if (events & MIR_HOST_HANGUP)
         s->is_hup = true;
+    if (events & (MIR_HOST_HANGUP | MIR_HOST_END))
+        s->is_last = true;
     if (s->state != SOCK_S_CONNECTED) {
         idle_ready(s, events);
         return;

@@ -15,6 +15,7 @@ enum mir_host_events {
     MIR_HOST_OUT = 2,
     MIR_HOST_ERROR = 4,  /**< an error, or both directions have ended */
     MIR_HOST_HANGUP = 8, /**< with ERROR: both directions have ended */
+    MIR_HOST_END = 16,   /**< with IN, at edges: the peer writes no more */
 };
 
 /** A descriptor that is watched, level-triggered unless it says otherwise. Owned by the device. */

@@ -154,6 +154,8 @@ static void dispatch(struct mir__poll *poll, struct epoll_event *events, int cou
             ready |= MIR_HOST_ERROR;
         if (events[i].events & EPOLLHUP)
             ready |= MIR_HOST_HANGUP;
+        if (events[i].events & EPOLLRDHUP)
+            ready |= MIR_HOST_END;
         watch->found = false;
         watch->ready(watch->arg, ready);
         /* Its ready() may have removed it. */
