@@ -108,6 +108,17 @@ static const struct command commands[] = {
      "  netstat [NAME]      list its sockets\n"
      "  stats [NAME]        show its counters\n"
      "  stop [NAME]         end it\n"},
+    {"attach", cmd_attach, "NAME|PID [net [NET=]TAP [WORD ...]]",
+     "give a running appliance another network, or list its workers and networks",
+     "  net [NET=]TAP       a tap of this machine, or a new one; NET is its name (TAP)\n"
+     "  ip=ADDR/LEN         an address, IPv4 or IPv6; without: DHCP\n"
+     "  gateway=ADDR, route=PREFIX/LEN=ADDR, ip6=MODE, host-ip=ADDR/LEN  as for run\n"
+     "For appliances that run with --workers.\n"},
+    {"detach", cmd_detach, "NAME|PID net NET", "take a network from a running appliance",
+     "For appliances that run with --workers.\n"},
+    {"upgrade", cmd_upgrade, "NAME|PID",
+     "let a running appliance go on with its program as it is on the disk now",
+     "For appliances that run with --workers.\n"},
     {"image", cmd_image,
      "[-C DIR] [--format raw|qcow2] [-o FILE] [--data SIZE] [OPTION OF THE APPLIANCE ...]",
      "make a disk that boots the appliance under BIOS and UEFI",

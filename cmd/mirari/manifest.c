@@ -23,10 +23,10 @@
 #include "cmd/mirari/reader.h"
 
 const char *const reserved_options[] = {
-    "net",     "ip",         "gateway", "route",   "ip6",   "mac",         "mtu",    "vlan",
-    "forward", "host-ip",    "pcap",    "fault",   "trace", "log",         "memory", "spin",
-    "dns",     "no-sandbox", "help",    "version", "acd",   "link-local4", "accel",  "machine",
-    "cpu",     "disk",       "gdb",     "qemu",    "print", "kv"};
+    "net",     "ip",         "gateway", "route",   "ip6",   "mac",         "mtu",     "vlan",
+    "forward", "host-ip",    "pcap",    "fault",   "trace", "log",         "memory",  "spin",
+    "dns",     "no-sandbox", "help",    "version", "acd",   "link-local4", "accel",   "machine",
+    "cpu",     "disk",       "gdb",     "qemu",    "print", "kv",          "workers", "monitor"};
 const size_t reserved_option_count = LEN(reserved_options);
 
 /* ---- helpers ----------------------------------------------------------------------------------

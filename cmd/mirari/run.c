@@ -39,7 +39,8 @@ static const char *const run_names[] = {"-C",        "-f",
                                         "--cpu",     "--disk",
                                         "--gdb",     "--qemu",
                                         "--print",   "--lease-file",
-                                        "--arch",    "--kv"};
+                                        "--arch",    "--kv",
+                                        "--workers", "--monitor"};
 
 static int need_value(struct run *run, const char *name, int argc, char **argv, int *at)
 {
@@ -240,6 +241,12 @@ static bool check_option(struct run *run, const char *name, char **value)
         good = valid_dns(text, &why);
     } else if (strcmp(name, "--spin") == 0) {
         good = check_spin(text, &why);
+    } else if (strcmp(name, "--workers") == 0) {
+        int64_t count;
+        good = (valid_int(text, &count, &why) && count >= 1 && count <= 16) ||
+               fail(&why, "\"%.64s\" is not a number of processes; write 1 to 16", text);
+    } else if (strcmp(name, "--monitor") == 0) {
+        good = text[0] != '\0' || fail(&why, "the value is empty; write one");
     } else if (strcmp(name, "--kv") == 0) {
         const char *equal = strchr(text, '=');
         good = (equal != NULL && equal != text && equal[1] != '\0') ||

@@ -50,6 +50,8 @@ int run_check_options(struct run *run);
 /** Run run->argv and stay with it. @tell_fd: -1, or where a detached one reports. Returns the exit
  *  status of the tool. */
 int look_after(struct run *run, int tell_fd);
+/** workers.c: in the child that becomes the appliance: tell it where its monitor listens. */
+void workers_listen(struct run *run, const struct state *state);
 /** The same in the background; returns when the appliance has said something. */
 int run_detached(struct run *run);
 

@@ -31,7 +31,7 @@
 #include <mirari/rng.h>
 
 #include "cmd/mirari/vm.h"
-#include "dev/net/tap/open.h"
+#include "dev/net/tap/tap.h"
 
 #define LOCALHOST 0x7f000001u
 
@@ -281,7 +281,7 @@ static int open_tap(struct run *run, struct vm *vm, size_t index)
 {
     const struct manifest_net *net = &run->manifest.net[index];
     struct plan p = plan_of(net);
-    struct mir__tap_host host = {.fd = -1};
+    struct mir_tap_host host = {.fd = -1};
     struct cidr given = {.addr = p.gateway, .len = p.ip.len};
     char error[MIR_TAP_ERROR_MAX];
     const char *colon = strchr(mode_of(net), ':');
@@ -300,7 +300,7 @@ static int open_tap(struct run *run, struct vm *vm, size_t index)
             config.host6.prefix_len = (uint8_t)strtoul(v6 + strcspn(v6, "/") + 1, NULL, 10);
         free(address);
     }
-    if (mir__tap_open_host(&config, &host, error) < 0) {
+    if (mir_tap_open_host(&config, &host, error) < 0) {
         complain("%s", error);
         return EXIT_FAIL;
     }

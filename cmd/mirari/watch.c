@@ -351,8 +351,9 @@ static void hand_listener(int fd)
     unsetenv("LISTEN_PID");
 }
 
-static void child(struct run *run, const struct ends *ends, pid_t parent, const sigset_t *mask)
+static void child(struct watch *w, const struct ends *ends, pid_t parent, const sigset_t *mask)
 {
+    struct run *run = w->run;
     char byte;
     setpgid(0, 0);
     /* QEMU would tell its guest nothing, and may hang with it. */
@@ -375,6 +376,7 @@ static void child(struct run *run, const struct ends *ends, pid_t parent, const 
     } else {
         if (run->listen_fd != 0)
             hand_listener(run->listen_fd);
+        workers_listen(run, &w->state);
         execv(run->argv.item[0], run->argv.item);
     }
     dprintf(STDERR_FILENO, "mirari: cannot execute \"%s\": %s; %s\n", run->argv.item[0],
@@ -527,7 +529,7 @@ int look_after(struct run *run, int tell_fd)
     clock_gettime(CLOCK_MONOTONIC, &w->began);
     w->pid = fork();
     if (w->pid == 0)
-        child(run, &ends, self, &before);
+        child(w, &ends, self, &before);
     keep_ends(w, &ends);
     if (w->pid < 0) {
         complain("cannot start a process: %s; close other programs", strerror(errno));

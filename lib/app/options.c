@@ -339,15 +339,6 @@ static int set_memory(const struct source *source, const char *value)
     return 0;
 }
 
-static int set_spin(const struct source *source, const char *value)
-{
-    uint64_t us;
-    if (mir_parse_u64(value, mir_str_len(value), 1000000, &us) < 0)
-        return refuse(source, text_of(value), "a number of microseconds, 0 to 1000000");
-    source->options->spin_us = (uint32_t)us;
-    return 0;
-}
-
 static int set_dns(const struct source *source, const char *value)
 {
     source->options->dns_count = 0;
@@ -380,6 +371,11 @@ static int set_version(const struct source *source, const char *value)
 static int set_kv(const struct source *source, const char *value)
 {
     return mir__app_add_store(source->options, value);
+}
+
+static int set_process(const struct source *source, const char *value)
+{
+    return mir__app_set_process(source->options, source->what, value);
 }
 
 enum takes { TAKES_NOTHING, TAKES_VALUE, TAKES_NET_NAME };
@@ -423,12 +419,14 @@ static const struct option option_table[] = {
     {"--trace", NULL, TAKES_NET_NAME, set_trace, NULL, "[NAME]|print a line for each frame"},
     {"--log", NULL, TAKES_VALUE, NULL, set_log, "LEVEL[,MODULE=LEVEL]|error warn info debug trace"},
     {"--memory", NULL, TAKES_VALUE, NULL, set_memory, "MIB|memory for packets and data"},
-    {"--spin", NULL, TAKES_VALUE, NULL, set_spin,
+    {"--spin", NULL, TAKES_VALUE, NULL, set_process,
      "US|look for events this long before sleeping (latency for CPU time)"},
     {"--dns", NULL, TAKES_VALUE, NULL, set_dns,
      "ADDR[,ADDR]|name servers, instead of those the network tells"},
     {"--kv", NULL, TAKES_VALUE, NULL, set_kv,
      "NAME=PLACE|a folder, archive (tar) or disk as that store"},
+    {"--workers", NULL, TAKES_VALUE, NULL, set_process, "N|processes, kept by a monitor (unix)"},
+    {"--monitor", NULL, TAKES_VALUE, NULL, set_process, "PATH|where the monitor listens (unix)"},
     {"--no-sandbox", NULL, TAKES_NOTHING, NULL, set_no_sandbox, "|for debuggers"},
     {"--help", "-h", TAKES_NOTHING, NULL, set_help, "|this text"},
     {"--version", NULL, TAKES_NOTHING, NULL, set_version, "|name and version"},

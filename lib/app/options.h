@@ -81,6 +81,8 @@ struct mir__app_options {
     uint32_t dns_count;
     struct mir__app_store store[MIR__APP_STORES_MAX];
     uint32_t store_count;
+    uint32_t workers;    /**< 0 = one process, without a monitor */
+    const char *monitor; /**< where the monitor listens, or NULL */
     bool no_sandbox;
     bool is_help;
     bool is_version;
@@ -110,6 +112,11 @@ int mir__app_disk_index(const struct mir_manifest *manifest, const char *text,
                         uint32_t *index) MIR_CHECK;
 /** stores.c: the name of a disk that there must be, when the machine has [count]; NULL: enough. */
 const char *mir__app_missing_disk(const struct mir_manifest *manifest, uint32_t count);
+
+/** process.c: @text is the value of @name, --spin, --workers or --monitor. Returns 0, -MIR_EINVAL
+ * with a line in options->error. */
+int mir__app_set_process(struct mir__app_options *options, const char *name,
+                         const char *text) MIR_CHECK;
 
 /* addresses.c: one value of a network; false if the text makes no sense or the list is full. */
 bool mir__app_add_ip(struct mir__app_net *net, const char *text, size_t len);

@@ -239,6 +239,8 @@ static void read_command_line(struct run *run, int argc, char **argv)
         refuse(STATUS_USAGE, run->options.error);
     if (mir__app_missing_disk(&mir_manifest, 0) != NULL)
         refuse(STATUS_UNAVAILABLE, "the appliance needs a disk, and a simulation has none");
+    if (run->options.workers > 0)
+        refuse(STATUS_USAGE, "--workers: there are processes of a host on target unix only");
     if (run->options.store_count > 0)
         refuse(STATUS_USAGE, "--kv: nothing of the host is seen here; there are folders and "
                              "archives on target unix");

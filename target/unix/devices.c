@@ -30,7 +30,7 @@
 #include "dev/net/trace/trace.h"
 #include "dev/net/vlan/vlan.h"
 #include "dev/net/user/user.h"
-#include "target/unix/internal.h"
+#include "target/unix/workers.h"
 
 typedef int (*open_fn)(struct mir__unix *u, struct mir__unix_net *net, char error[MIR__ERROR_MAX]);
 
@@ -204,9 +204,14 @@ static int open_tap(struct mir__unix *u, struct mir__unix_net *net, char error[M
     config.has_host_ip = host_address(net, &config.host_ip, &config.host_prefix_len);
     if (config.has_host_ip && !options->use_dhcp && !options->has_gateway)
         net->config.gateway = mir_ip_from_v4(config.host_ip);
-    r = mir_tap_open(&config, &net->dev, error);
-    if (r == 0)
+    if (u->keep != NULL)
+        return mir__keep_open_tap(u->keep, net, &config, error);
+    r = u->worker != NULL ? mir__worker_open_tap(u, net, &config, error)
+                          : mir_tap_open(&config, &net->dev, error);
+    if (r == 0) {
         net->host_name = mir_tap_ifname(net->dev);
+        net->tap = net->dev;
+    }
     return r;
 }
 
@@ -433,7 +438,7 @@ static const struct row *find_row(const struct mir__app_net *options)
     return NULL;
 }
 
-static int open_net(struct mir__unix *u, uint32_t index, char error[MIR__ERROR_MAX])
+int mir__devices_open_one(struct mir__unix *u, uint32_t index, char error[MIR__ERROR_MAX])
 {
     struct mir__unix_net *net = &u->nets[index];
     const struct row *row = find_row(&u->options.net[index]);
@@ -446,9 +451,11 @@ static int open_net(struct mir__unix *u, uint32_t index, char error[MIR__ERROR_M
         return -MIR_ENOTSUP;
     }
     net->kind = row->mode;
+    if (u->keep != NULL && row->open != open_tap)
+        return 0; /* that is opened by each worker */
     u->sandbox_needs |= row->sandbox_needs;
     int r = row->open(u, net, error);
-    if (r == 0)
+    if (r == 0 && u->keep == NULL)
         r = add_forwards(u, index, error);
     if (r == 0 && net->dev != NULL)
         r = add_middlewares(u, net, error);
@@ -458,7 +465,7 @@ static int open_net(struct mir__unix *u, uint32_t index, char error[MIR__ERROR_M
 int mir__devices_open(struct mir__unix *u, char error[MIR__ERROR_MAX])
 {
     for (uint32_t i = 0; i < u->options.net_count; i++) {
-        int r = open_net(u, i, error);
+        int r = mir__devices_open_one(u, i, error);
         if (r < 0)
             return r;
     }
@@ -506,8 +513,16 @@ static void announce_forward(struct mir__unix *u, const struct mir__app_forward 
         mir_app_print(&u->app, "http://[%s]:%u/\n", is_any ? "::1" : host, f->host_port);
 }
 
+void mir__devices_announce_one(struct mir__unix *u, uint32_t index)
+{
+    announce_net(u, &u->nets[index]);
+}
+
+/* Of several workers one is enough. */
 void mir__devices_announce(struct mir__unix *u)
 {
+    if (u->worker != NULL && u->worker->index > 0)
+        return;
     for (uint32_t i = 0; i < u->options.net_count; i++)
         announce_net(u, &u->nets[i]);
     for (uint32_t i = 0; i < u->options.forward_count; i++) {

@@ -10,6 +10,7 @@
  *   crash.c      SIGSEGV and assertions (mir_platform_abort): what is printed before status 70
  *   log.c        log lines on stderr
  *   signals.c    SIGINT, SIGTERM, SIGHUP: the end
+ *   workers.h    one process that keeps devices and others that are the appliance (--workers)
  */
 #ifndef TARGET_UNIX_INTERNAL_H
 #define TARGET_UNIX_INTERNAL_H
@@ -100,6 +101,7 @@ enum mir__sandbox_needs {
     MIR__SANDBOX_PACKET = 8,   /* sending and receiving on a socket that is open */
     MIR__SANDBOX_LEASE = 16,   /* writing to the file of the lease */
     MIR__SANDBOX_SERVICE = 32, /* serving clients on this host through a socket that listens */
+    MIR__SANDBOX_WORKER = 64,  /* messages of a monitor, and devices that come with them */
 };
 
 /** Confine the process. Returns 0, or a negative error with a line in @error. */
@@ -118,11 +120,14 @@ int mir__signals_open(struct mir__unix *u) MIR_CHECK;
 struct mir__unix_net {
     const struct mir__app_net *options;
     struct mir_net_dev *dev; /* what the stack gets; NULL in mode socket */
+    struct mir_net_dev *tap; /* the innermost one of a worker, or NULL */
     const char *kind;        /* of the innermost device */
     const char *host_name;   /* interface on the host's side, or NULL */
     struct mir_net_if_config config;
     uint8_t ip6_secret[16];            /* config.ip6_secret points here, if there is one */
     void *pcap, *fault, *trace, *vlan; /* middlewares, NULL = not used */
+    char name[32], ifname[16];         /* of a network that was attached later */
+    bool is_detached;
     int pcap_fd;
     int lease_fd;         /* -1: none */
     mir_time_us lease_us; /* end of the lease that is written there */
@@ -147,6 +152,8 @@ struct mir__unix {
     struct mir_net *net; /* NULL: no direct stack */
     struct mir__unix_net nets[MIR_APP_NETS_MAX];
     struct mir_host_watch signals;
+    struct mir__keep *keep;                          /* NULL: not the monitor */
+    struct mir__worker *worker;                      /* NULL: no worker of one */
     struct mir_manifest_kv kvs[MIR__APP_STORES_MAX]; /* folders and archives instead of stores */
     struct mir__kv_map kv_maps[MIR__APP_STORES_MAX]; /* of the archives */
     unsigned sandbox_needs;
@@ -161,6 +168,9 @@ void mir__names_find(struct mir__unix *u);
 
 /** Open the networks of the options with their middlewares. 0, or an error with a line. */
 int mir__devices_open(struct mir__unix *u, char error[MIR__ERROR_MAX]) MIR_CHECK;
+/** One of them. What it opened of middlewares stays until mir__devices_close(), also on error. */
+int mir__devices_open_one(struct mir__unix *u, uint32_t index,
+                          char error[MIR__ERROR_MAX]) MIR_CHECK;
 /* ---- kv.c --------------------------------------------------------------------------------- */
 
 /** Open the folders of --kv. Returns 0 or an error with a line in @error. */
@@ -179,6 +189,7 @@ void mir__lease_close(struct mir__unix *u);
 
 /** Print what is connected and forwarded. */
 void mir__devices_announce(struct mir__unix *u);
+void mir__devices_announce_one(struct mir__unix *u, uint32_t index);
 void mir__devices_close(struct mir__unix *u);
 
 #endif

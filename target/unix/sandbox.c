@@ -30,7 +30,8 @@
 
 #include <mirari/format.h>
 
-#define BASE           (MIR__SANDBOX_TAP | MIR__SANDBOX_PACKET | SERVICE | SOCKETS)
+#define WORKER         MIR__SANDBOX_WORKER
+#define BASE           (WORKER | MIR__SANDBOX_TAP | MIR__SANDBOX_PACKET | SERVICE | SOCKETS)
 #define SERVICE        MIR__SANDBOX_SERVICE
 #define SOCKETS        (MIR__SANDBOX_USER | MIR__SANDBOX_SOCKET)
 #define TEXT_MAX       900u
@@ -72,8 +73,8 @@ static const struct row allowed[] = {
     {SCMP_SYS(sendto), SOCKETS | SERVICE, ANY},
     {SCMP_SYS(recvfrom), SOCKETS | SERVICE | MIR__SANDBOX_PACKET, ANY},
     {SCMP_SYS(sendmmsg), MIR__SANDBOX_PACKET, ANY},
-    {SCMP_SYS(sendmsg), SOCKETS | SERVICE, ANY},
-    {SCMP_SYS(recvmsg), SOCKETS | SERVICE, ANY},
+    {SCMP_SYS(sendmsg), SOCKETS | SERVICE | WORKER, ANY},
+    {SCMP_SYS(recvmsg), SOCKETS | SERVICE | WORKER, ANY},
     {SCMP_SYS(readv), SOCKETS, ANY},
     {SCMP_SYS(fcntl), SOCKETS | SERVICE, ANY},
     {SCMP_SYS(ioctl), SOCKETS | SERVICE, SOCKET_IOCTL},
@@ -81,9 +82,9 @@ static const struct row allowed[] = {
     {SCMP_SYS(fstat), SERVICE, ANY},                /* which socket is this? */
     {SCMP_SYS(memfd_create), SERVICE, ANY},         /* where a datagram comes from */
     {SCMP_SYS(newfstatat), MIR__SANDBOX_USER, ANY}, /* is /etc/resolv.conf still the same? */
-    {SCMP_SYS(brk), SOCKETS, ANY},
-    {SCMP_SYS(mmap), SOCKETS, NOT_EXECUTABLE},
-    {SCMP_SYS(munmap), SOCKETS, ANY},
+    {SCMP_SYS(brk), SOCKETS | WORKER, ANY},
+    {SCMP_SYS(mmap), SOCKETS | WORKER, NOT_EXECUTABLE},
+    {SCMP_SYS(munmap), SOCKETS | WORKER, ANY},
     {SCMP_SYS(mremap), SOCKETS, ANY},
     {SCMP_SYS(madvise), SOCKETS, ANY},
     {SCMP_SYS(getrandom), SOCKETS, ANY},

@@ -30,8 +30,8 @@
 #include "dev/entropy/host/entropy.h"
 #include "dev/net/host/host.h"
 #include "lib/wire/csum.h"
-#include "target/unix/internal.h"
 #include "target/unix/service.h"
+#include "target/unix/workers.h"
 
 #define MAIN_STACK_BYTES ((size_t)1 << 20)
 #define BUFS_PER_MIB     256u
@@ -363,17 +363,38 @@ static int check_disks(char error[MIR__ERROR_MAX])
     return -MIR_ENOENT;
 }
 
+static void close_inherited(struct mir__unix *u)
+{
+    mir__worker_begin(u);
+    if (u->worker == NULL) {
+        (void)close_range(mir__unix_service.prepare != NULL ? MIR__SERVICE_FD + 1 : MIR__SERVICE_FD,
+                          UINT_MAX, 0);
+        return;
+    }
+    (void)close_range(MIR__SERVICE_FD, MIR__WORKER_FD - 1, 0);
+    (void)close_range(MIR__WORKER_FD + 1, UINT_MAX, 0);
+}
+
+static int take_devices(struct mir__unix *u, char error[MIR__ERROR_MAX])
+{
+    u->sandbox_needs |= MIR__SANDBOX_WORKER;
+    return mir__worker_take_all(u, error);
+}
+
 int main(int argc, char **argv)
 {
     struct mir__unix *u = &the_process;
     char error[MIR__ERROR_MAX] = "";
     /* What the parent left open is none of the appliance's business. */
-    (void)close_range(mir__unix_service.prepare != NULL ? MIR__SERVICE_FD + 1 : MIR__SERVICE_FD,
-                      UINT_MAX, 0);
+    close_inherited(u);
     fill_standard_descriptors();
     mir__log_init();
     read_command_line(u, argc, argv);
     mir__privilege_identity(&u->identity);
+    if (u->options.workers > 0 && mir__unix_service.prepare != NULL)
+        refuse(MIR__EXIT_USAGE, "--workers: a program that serves this host is one process");
+    if (u->worker == NULL && u->options.workers > 0)
+        return mir__monitor_run(u, argv);
     open_memory(u);
     open_host(u);
     (void)signal(SIGPIPE, SIG_IGN);
@@ -381,6 +402,8 @@ int main(int argc, char **argv)
     int r = check_disks(error);
     if (r == 0)
         r = mir__kv_open(u, error);
+    if (r == 0 && u->worker != NULL)
+        r = take_devices(u, error);
     if (r == 0)
         r = mir__devices_open(u, error);
     if (r < 0) {
@@ -396,6 +419,8 @@ int main(int argc, char **argv)
     confine(u);
     open_stack(u);
     mir__devices_announce(u);
+    if (u->worker != NULL && mir__worker_run(u) < 0)
+        refuse(MIR__EXIT_UNAVAILABLE, "the worker cannot listen to its monitor");
     run(u);
     close_all(u);
     return u->status;

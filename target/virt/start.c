@@ -117,6 +117,8 @@ static void read_command_line(struct mir__virt *v)
     count = take_devices(v, words, count + 1);
     if (mir__app_options_parse(&v->options, &mir_manifest, count, words) < 0)
         refuse(MIR__EXIT_USAGE, v->options.error);
+    if (v->options.workers > 0)
+        refuse(MIR__EXIT_USAGE, "--workers: there are processes of a host on target unix only");
     if (v->options.store_count > 0 && &mir__disks == NULL)
         refuse(MIR__EXIT_USAGE,
                "--kv: stores are read from disks here, and this image knows none; name one in the "

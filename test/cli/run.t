@@ -222,6 +222,26 @@ END
 is_ok 'run -d of an appliance that prints all the time comes back' timeout 30 "$mirari" run -q -d -C talker
 is_ok 'it stops' "$mirari" stop talker
 
+# A monitor and a worker.
+exits 64 'workers that are none' "$mirari" run -C waiter --workers 0; has 'is not a number of processes; write 1 to 16' 'are explained'
+is_ok 'run with a monitor' "$mirari" run -q -d -C waiter --workers 1
+check 'it listens in its folder' bash -c "[ -S '$state'/waiter-*/monitor ]"
+says '^worker 0 process [0-9]+ starts 1$' 'its worker is listed' "$mirari" attach waiter
+worker=$("$mirari" attach waiter | sed -n 's/.*process \([0-9]*\) .*/\1/p')
+[ "${worker:-0}" -gt 0 ] && kill -KILL "$worker"
+is_again() { "$mirari" attach waiter | grep -q 'process [1-9][0-9]* starts 2$'; }
+wait_for is_again; report $? 'a worker that is killed is started again'
+says 'was ended by signal 9: start 2 in 100 ms' 'the log says so' "$mirari" logs waiter
+is_ok 'its program is replaced' "$mirari" upgrade waiter; has '^all workers are new$' 'says so'
+exits 1 'a network that is not there' "$mirari" detach waiter net nothing; has 'no network "nothing"' 'is said'
+exits 64 'attach what' "$mirari" attach waiter disk x; has 'NAME net TAP is expected' 'is said'
+exits 64 'a bad name of a tap' "$mirari" attach waiter net a/b; has 'TAP or NET=TAP' 'is said'
+is_ok 'it stops' "$mirari" stop waiter
+has 'stopped waiter' 'in order'
+is_ok 'one without a monitor' "$mirari" run -q -d -C waiter
+exits 1 'has none' "$mirari" attach waiter; has 'has no monitor .*--workers 1' 'says what to do'
+is_ok 'it stops' "$mirari" stop waiter
+
 # Hostile state folders.
 mkdir "$box/other"; chmod 700 "$box/other"
 ln -s "$box/other" "$box/link"

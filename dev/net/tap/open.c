@@ -7,7 +7,7 @@
  *
  * Everything here happens before privileges are dropped.
  */
-#include "dev/net/tap/open.h"
+#include "dev/net/tap/tap.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -53,10 +53,12 @@ static int open_control(char *error)
     return fail(error, -MIR_EIO, "/dev/net/tun", strerror(errno));
 }
 
-static int attach(int fd, const char *ifname, struct ifreq *request, char *error)
+static int attach(int fd, const char *ifname, bool has_queues, struct ifreq *request, char *error)
 {
     memset(request, 0, sizeof *request);
     request->ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+    if (has_queues)
+        request->ifr_flags |= IFF_MULTI_QUEUE;
     if (ifname != NULL)
         snprintf(request->ifr_name, IFNAMSIZ, "%s", ifname);
     else
@@ -70,12 +72,14 @@ static int attach(int fd, const char *ifname, struct ifreq *request, char *error
         return fail(error, -MIR_EBUSY, name, "the tap is used by another process");
     if (errno == EINVAL)
         return fail(error, -MIR_EINVAL, name,
-                    "exists but is not a tap this can attach to (another kind of interface, or "
-                    "made with multi_queue)");
+                    has_queues ? "exists but is not a tap with several queues: make it with "
+                                 "`ip tuntap add ... multi_queue`"
+                               : "exists but is not a tap this can attach to (another kind of "
+                                 "interface, or made with multi_queue)");
     return fail(error, -MIR_EIO, name, strerror(errno));
 }
 
-static int set_header(int fd, bool is_plain, struct mir__tap_host *host, char *error)
+static int set_header(int fd, bool is_plain, struct mir_tap_host *host, char *error)
 {
     int len = VNET_HEADER_LEN;
     unsigned offloads = is_plain ? 0 : TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
@@ -109,7 +113,7 @@ static int configure_step(int sock, unsigned long request, struct ifreq *ifr, co
 
 /* Two taps with one network: the host sends to the first only. Said, since the second looks dead.
  */
-static void warn_of_twin(const struct mir__tap_host *host, uint32_t addr)
+static void warn_of_twin(const struct mir_tap_host *host, uint32_t addr)
 {
     struct ifaddrs *all;
     if (getifaddrs(&all) < 0)
@@ -133,7 +137,7 @@ struct in6_request {
     int ifindex;
 };
 
-static int set_host6(const struct mir_net_prefix *host6, const struct mir__tap_host *host,
+static int set_host6(const struct mir_net_prefix *host6, const struct mir_tap_host *host,
                      char *error)
 {
     struct in6_request request = {
@@ -154,7 +158,7 @@ static int set_host6(const struct mir_net_prefix *host6, const struct mir__tap_h
 }
 
 /* MTU first: an interface that goes up with the wrong one announces it. */
-static int configure_new(int sock, const struct mir_tap_config *config, struct mir__tap_host *host,
+static int configure_new(int sock, const struct mir_tap_config *config, struct mir_tap_host *host,
                          char *error)
 {
     struct ifreq ifr;
@@ -188,7 +192,7 @@ static int configure_new(int sock, const struct mir_tap_config *config, struct m
     return r;
 }
 
-static int read_existing(int sock, const struct mir_tap_config *config, struct mir__tap_host *host,
+static int read_existing(int sock, const struct mir_tap_config *config, struct mir_tap_host *host,
                          char *error)
 {
     struct ifreq ifr;
@@ -204,7 +208,7 @@ static int read_existing(int sock, const struct mir_tap_config *config, struct m
     return 0;
 }
 
-int mir__tap_open_host(const struct mir_tap_config *config, struct mir__tap_host *host, char *error)
+int mir_tap_open_host(const struct mir_tap_config *config, struct mir_tap_host *host, char *error)
 {
     struct ifreq ifr;
     int r;
@@ -220,7 +224,7 @@ int mir__tap_open_host(const struct mir_tap_config *config, struct mir__tap_host
         close(sock);
         return host->fd;
     }
-    r = attach(host->fd, config->ifname, &ifr, error);
+    r = attach(host->fd, config->ifname, config->has_queues, &ifr, error);
     if (r == 0) {
         memcpy(host->ifname, ifr.ifr_name, IFNAMSIZ);
         r = set_header(host->fd, config->is_plain, host, error);
@@ -229,6 +233,21 @@ int mir__tap_open_host(const struct mir_tap_config *config, struct mir__tap_host
         r = is_new ? configure_new(sock, config, host, error)
                    : read_existing(sock, config, host, error);
     close(sock);
+    if (r < 0)
+        close(host->fd);
+    return r;
+}
+
+/* The header and the offloads are those of the interface, not of a queue. */
+int mir_tap_open_queue(const struct mir_tap_host *first, struct mir_tap_host *host, char *error)
+{
+    struct ifreq ifr;
+    error[0] = '\0';
+    *host = *first;
+    host->fd = open_control(error);
+    if (host->fd < 0)
+        return host->fd;
+    int r = attach(host->fd, first->ifname, true, &ifr, error);
     if (r < 0)
         close(host->fd);
     return r;

@@ -31,7 +31,6 @@
 
 #include <mirari/log.h>
 
-#include "dev/net/tap/open.h"
 #include "dev/net/vnet/bundle.h"
 #include "dev/net/vnet/landing.h"
 
@@ -52,7 +51,7 @@ struct tap {
     bool is_eager;        /* what is sent leaves at once */
     bool joins;           /* datagrams to bundles */
     struct mir_buf *held; /* a datagram, or a bundle that may still grow; NULL: none */
-    char ifname[IFNAMSIZ];
+    char ifname[16];
     uint8_t gather[MIR__VNET_LEN + GATHER_MAX];
 };
 
@@ -310,7 +309,8 @@ static void tap_close(struct mir_net_dev *dev)
 {
     struct tap *tap = of_dev(dev);
     tap_stop(dev);
-    close(tap->watch.fd);
+    if (tap->watch.fd >= 0)
+        close(tap->watch.fd);
     free(tap);
 }
 
@@ -324,35 +324,91 @@ static const struct mir_net_dev_ops tap_ops = {
     .close = tap_close,
 };
 
-int mir_tap_open(const struct mir_tap_config *config, struct mir_net_dev **dev, char *error)
+static void describe(struct mir_net_dev_info *info, const struct mir_tap_host *host)
 {
-    struct mir__tap_host host = {.fd = -1};
+    info->mtu = host->mtu;
+    info->kind = "tap";
+    info->caps = MIR_NET_TX_SG;
+    info->gso_max = 0;
+    if (host->has_offloads) {
+        info->caps |=
+            MIR_NET_TX_CSUM | MIR_NET_TX_TSO4 | MIR_NET_TX_TSO6 | MIR_NET_RX_CSUM | MIR_NET_RX_GRO;
+        info->gso_max = MIR__VNET_FRAME_MAX;
+    }
+}
+
+int mir_tap_adopt(const struct mir_tap_config *config, const struct mir_tap_host *host,
+                  struct mir_net_dev **dev)
+{
     struct tap *tap = calloc(1, sizeof *tap);
     if (tap == NULL) {
-        snprintf(error, MIR_TAP_ERROR_MAX, "tap: no memory");
+        close(host->fd);
         return -MIR_ENOMEM;
-    }
-    int r = mir__tap_open_host(config, &host, error);
-    if (r < 0) {
-        free(tap);
-        return r;
     }
     tap->poll = config->poll;
     tap->landing.bufs = config->bufs;
-    tap->watch = (struct mir_host_watch){.fd = host.fd, .ready = on_ready, .arg = tap};
-    mir_memcpy(tap->ifname, host.ifname, sizeof tap->ifname);
+    tap->watch = (struct mir_host_watch){.fd = host->fd, .ready = on_ready, .arg = tap};
+    mir_memcpy(tap->ifname, host->ifname, sizeof tap->ifname);
     tap->dev.ops = &tap_ops;
     mir_memcpy(tap->dev.info.mac, config->mac, 6);
-    tap->dev.info.mtu = host.mtu;
-    tap->dev.info.kind = "tap";
-    tap->dev.info.caps = MIR_NET_TX_SG;
-    if (host.has_offloads) {
-        tap->dev.info.caps |=
-            MIR_NET_TX_CSUM | MIR_NET_TX_TSO4 | MIR_NET_TX_TSO6 | MIR_NET_RX_CSUM | MIR_NET_RX_GRO;
-        tap->dev.info.gso_max = MIR__VNET_FRAME_MAX;
-        tap->joins = host.has_bundles;
-    }
+    describe(&tap->dev.info, host);
+    tap->joins = host->has_offloads && host->has_bundles;
     *dev = &tap->dev;
+    return 0;
+}
+
+int mir_tap_open(const struct mir_tap_config *config, struct mir_net_dev **dev, char *error)
+{
+    struct mir_tap_host host = {.fd = -1};
+    int r = mir_tap_open_host(config, &host, error);
+    if (r < 0)
+        return r;
+    r = mir_tap_adopt(config, &host, dev);
+    if (r < 0)
+        snprintf(error, MIR_TAP_ERROR_MAX, "tap: no memory");
+    return r;
+}
+
+void mir_tap_unplug(struct mir_net_dev *dev)
+{
+    struct tap *tap = of_dev(dev);
+    if (tap->watch.fd < 0)
+        return;
+    if (tap->is_started && !tap->is_gone) {
+        tap->poll->ops->remove(tap->poll, &tap->watch);
+        if (tap->upper.link != NULL)
+            tap->upper.link(tap->upper.arg, false);
+    }
+    tap->is_gone = true;
+    mir_buf_release(tap->held);
+    tap->held = NULL;
+    close(tap->watch.fd);
+    tap->watch.fd = -1;
+}
+
+int mir_tap_replug(struct mir_net_dev *dev, const struct mir_tap_host *host)
+{
+    struct tap *tap = of_dev(dev);
+    struct mir_net_dev_info info = dev->info;
+    int r = tap->watch.fd >= 0 ? -MIR_EBUSY : 0;
+    describe(&info, host);
+    if (r == 0 && (info.mtu != dev->info.mtu || info.caps != dev->info.caps))
+        r = -MIR_EINVAL;
+    tap->watch.fd = r == 0 ? host->fd : tap->watch.fd;
+    tap->watch.events = MIR_HOST_IN;
+    if (r == 0 && tap->is_started)
+        r = tap->poll->ops->add(tap->poll, &tap->watch);
+    if (r < 0) {
+        close(host->fd);
+        tap->watch.fd = r == -MIR_EBUSY ? tap->watch.fd : -1;
+        return r;
+    }
+    mir_memcpy(tap->ifname, host->ifname, sizeof tap->ifname);
+    tap->joins = host->has_offloads && host->has_bundles;
+    tap->is_gone = false;
+    tap->is_full = false;
+    if (tap->is_started && tap->upper.link != NULL)
+        tap->upper.link(tap->upper.arg, true);
     return 0;
 }
 

@@ -20,6 +20,16 @@ struct mir_tap_config {
     uint8_t host_prefix_len;
     struct mir_net_prefix host6; /**< and this IPv6 address; any = none */
     bool is_plain;               /**< no offloads: one frame on the wire is one frame here */
+    bool has_queues;             /**< several processes share it, each with a queue of its own */
+};
+
+/** What the host has given: enough to make a device of it, in this process or another one. */
+struct mir_tap_host {
+    int fd;
+    char ifname[16];
+    uint16_t mtu;
+    bool has_offloads;
+    bool has_bundles; /**< several datagrams in one frame, both ways; Linux 6.2 */
 };
 
 /**
@@ -37,6 +47,35 @@ struct mir_tap_config {
  */
 int mir_tap_open(const struct mir_tap_config *config, struct mir_net_dev **dev,
                  char *error) MIR_CHECK;
+
+/**
+ * mir_tap_open_host() - the part of mir_tap_open() that needs privileges: open and configure.
+ *
+ * @host   out: its descriptor is the caller's
+ * @error  as for mir_tap_open()
+ *
+ * Returns as mir_tap_open().
+ * Source  Linux Documentation/networking/tuntap.rst
+ */
+int mir_tap_open_host(const struct mir_tap_config *config, struct mir_tap_host *host,
+                      char *error) MIR_CHECK;
+
+/** One more queue of @first, which was opened with has_queues. Returns as mir_tap_open(). */
+int mir_tap_open_queue(const struct mir_tap_host *first, struct mir_tap_host *host,
+                       char *error) MIR_CHECK;
+
+/** A device of what mir_tap_open_host() has opened, perhaps in another process. @host->fd is given,
+ *  also on error. Of @config: poll, bufs, mac. Returns 0 or -MIR_ENOMEM. */
+int mir_tap_adopt(const struct mir_tap_config *config, const struct mir_tap_host *host,
+                  struct mir_net_dev **dev) MIR_CHECK;
+
+/** The tap is taken away: its descriptor is closed, the link goes down, nothing is sent any more.
+ */
+void mir_tap_unplug(struct mir_net_dev *dev);
+
+/** Another one in its place, as mir_tap_adopt(); the link comes up. Returns 0, -MIR_EBUSY (it has
+ *  one), -MIR_EINVAL (its MTU or its offloads differ), -MIR_EIO. @host->fd is given. */
+int mir_tap_replug(struct mir_net_dev *dev, const struct mir_tap_host *host) MIR_CHECK;
 
 /** Name of the interface on the host's side. */
 const char *mir_tap_ifname(const struct mir_net_dev *dev);

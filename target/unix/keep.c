@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: ISC */
+/* The devices that the monitor keeps: what a worker gets at its start, and again after a crash.
+ *
+ * A tap has one queue for each worker. The monitor holds a descriptor of every queue for as long as
+ * the tap is attached, whether its worker lives or not:
+ *
+ *   - the interface with its addresses and routes stays while no worker is there;
+ *   - the number of queues stays, and with it the host's choice of a queue for each flow, so that
+ *     the end of one worker moves no connection of another;
+ *   - frames that come meanwhile wait in the queue (500 of them), and the next worker reads them: a
+ *     client that connects during a restart is answered late, not refused.
+ *
+ * Workers also get each other's inboxes, datagram sockets for frames that the host gave to the
+ * wrong one (dev/net/share). Their two ends are kept here for the same reasons.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <mirari/log.h>
+
+#include "target/unix/workers.h"
+
+int mir__keep_open(struct mir__keep *keep, unsigned workers)
+{
+    keep->workers = workers;
+    keep->count = 0;
+    for (unsigned i = 0; i < MIR__WORKERS_MAX; i++)
+        keep->inboxes[i][0] = keep->inboxes[i][1] = -1;
+    for (unsigned i = 0; i < workers && workers > 1; i++) {
+        if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, keep->inboxes[i]) < 0)
+            return -MIR_EIO;
+    }
+    return 0;
+}
+
+static struct mir__handover describe(const char *name, const struct mir_tap_host *host,
+                                     const uint8_t mac[6])
+{
+    struct mir__handover m = mir__handover_make(MIR__HANDOVER_DEVICE);
+    m.type = MIR__HANDOVER_TAP;
+    m.flags = (uint16_t)((host->has_offloads ? MIR__HANDOVER_OFFLOADS : 0) |
+                         (host->has_bundles ? MIR__HANDOVER_BUNDLES : 0));
+    m.mtu = host->mtu;
+    memcpy(m.mac, mac, sizeof m.mac);
+    snprintf(m.name, sizeof m.name, "%s", name);
+    memcpy(m.ifname, host->ifname, sizeof m.ifname);
+    return m;
+}
+
+static void close_queues(struct mir__kept *tap)
+{
+    for (unsigned i = 0; i < MIR__WORKERS_MAX; i++) {
+        if (tap->fds[i] >= 0)
+            close(tap->fds[i]);
+        tap->fds[i] = -1;
+    }
+}
+
+int mir__keep_open_tap(struct mir__keep *keep, const struct mir__unix_net *net,
+                       const struct mir_tap_config *config, char error[MIR__ERROR_MAX])
+{
+    struct mir_tap_config mine = *config;
+    struct mir_tap_host host;
+    if (keep->count == MIR_APP_NETS_MAX || strlen(net->options->name) >= MIR__HANDOVER_NAME_MAX) {
+        snprintf(error, MIR__ERROR_MAX, "%s: at most %u networks, names of at most %u letters",
+                 net->options->name, MIR_APP_NETS_MAX, MIR__HANDOVER_NAME_MAX - 1);
+        return -MIR_ELIMIT;
+    }
+    struct mir__kept *tap = &keep->taps[keep->count];
+    for (unsigned i = 0; i < MIR__WORKERS_MAX; i++)
+        tap->fds[i] = -1;
+    mine.has_queues = keep->workers > 1;
+    int r = mir_tap_open_host(&mine, &host, error);
+    if (r < 0)
+        return r;
+    tap->fds[0] = host.fd;
+    tap->message = describe(net->options->name, &host, config->mac);
+    for (unsigned i = 1; i < keep->workers && r == 0; i++) {
+        struct mir_tap_host more;
+        r = mir_tap_open_queue(&host, &more, error);
+        if (r == 0)
+            tap->fds[i] = more.fd;
+    }
+    if (r < 0)
+        close_queues(tap);
+    else
+        keep->count++;
+    return r;
+}
+
+struct mir__kept *mir__keep_find(struct mir__keep *keep, const char *name)
+{
+    for (uint32_t i = 0; i < keep->count; i++) {
+        if (strcmp(keep->taps[i].message.name, name) == 0)
+            return &keep->taps[i];
+    }
+    return NULL;
+}
+
+void mir__keep_remove(struct mir__keep *keep, struct mir__kept *tap)
+{
+    close_queues(tap);
+    keep->count--;
+    *tap = keep->taps[keep->count];
+}
+
+static int send_peers(const struct mir__keep *keep, int fd, unsigned index)
+{
+    int r = 0;
+    for (unsigned i = 0; i < keep->workers && keep->workers > 1 && r == 0; i++) {
+        struct mir__handover m = mir__handover_make(MIR__HANDOVER_PEER);
+        m.index = (uint16_t)i;
+        r = mir__handover_send(fd, &m, keep->inboxes[i][i == index ? 0 : 1]);
+    }
+    return r;
+}
+
+int mir__keep_send_all(const struct mir__keep *keep, int fd, unsigned index)
+{
+    struct mir__handover go = mir__handover_make(MIR__HANDOVER_GO);
+    int r = send_peers(keep, fd, index);
+    for (uint32_t i = 0; i < keep->count && r == 0; i++) {
+        struct mir__handover m = keep->taps[i].message;
+        m.index = (uint16_t)index;
+        r = mir__handover_send(fd, &m, keep->taps[i].fds[index]);
+    }
+    return r == 0 ? mir__handover_send(fd, &go, -1) : r;
+}
+
+void mir__keep_close(struct mir__keep *keep)
+{
+    while (keep->count > 0)
+        mir__keep_remove(keep, &keep->taps[keep->count - 1]);
+    for (unsigned i = 0; i < MIR__WORKERS_MAX; i++) {
+        for (unsigned end = 0; end < 2; end++) {
+            if (keep->inboxes[i][end] >= 0)
+                close(keep->inboxes[i][end]);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: ISC */
+/* A monitor that opens devices, and workers that are the appliance (--workers). Not public.
+ *
+ *   monitor.c   the monitor's life: starts workers, restarts, replaces and ends them
+ *   keep.c      the devices it holds, and requests of the tool about them
+ *   worker.c    a worker's side: takes devices at its start and later
+ *   handover.c  what they say to each other
+ */
+#ifndef TARGET_UNIX_WORKERS_H
+#define TARGET_UNIX_WORKERS_H
+
+#include "dev/net/tap/tap.h"
+#include "target/unix/handover.h"
+#include "target/unix/internal.h"
+
+#define MIR__WORKERS_MAX 16u
+
+/* ---- worker.c ------------------------------------------------------------------------------ */
+
+struct mir__taken {
+    char name[MIR__HANDOVER_NAME_MAX];
+    uint8_t mac[6];
+    struct mir_tap_host host; /* fd -1: in use */
+};
+
+struct mir__worker {
+    unsigned index, count;
+    struct mir_host_watch watch;
+    struct mir__taken taken[MIR_APP_NETS_MAX]; /* at the start */
+    uint32_t taken_count;
+    int inbox;                   /* frames that others have got for us; -1: alone */
+    int peers[MIR__WORKERS_MAX]; /* their inboxes */
+};
+
+/** Are we a worker? Before other descriptors are opened; then u->worker is set, and the
+ *  descriptor of the monitor is the only one above the standard ones. Ends the process if what the
+ *  parent says makes no sense. */
+void mir__worker_begin(struct mir__unix *u);
+/** Say hello and wait for the devices. Returns 0 or an error with a line in @error. */
+int mir__worker_take_all(struct mir__unix *u, char error[MIR__ERROR_MAX]) MIR_CHECK;
+/** The device of a network of mode tap: one that the monitor has passed. */
+int mir__worker_open_tap(struct mir__unix *u, struct mir__unix_net *net,
+                         const struct mir_tap_config *config, char error[MIR__ERROR_MAX]) MIR_CHECK;
+/** Running: listen to the monitor from now on. Returns 0 or -MIR_EIO. */
+int mir__worker_run(struct mir__unix *u) MIR_CHECK;
+
+/** A network that is in no manifest and no command line: @message says which, and how. Returns its
+ *  index, or an error with a line in @error. */
+int mir__worker_describe(struct mir__unix *u, const struct mir__handover *message,
+                         char error[MIR__ERROR_MAX]) MIR_CHECK;
+
+/* ---- keep.c --------------------------------------------------------------------------------- */
+
+/** A tap that the monitor keeps for its workers. */
+struct mir__kept {
+    struct mir__handover message; /* DEVICE, as it is sent */
+    int fds[MIR__WORKERS_MAX];    /* one queue for each worker */
+};
+
+struct mir__keep {
+    unsigned workers;
+    struct mir__kept taps[MIR_APP_NETS_MAX];
+    uint32_t count;
+    int inboxes[MIR__WORKERS_MAX][2]; /* frames for a worker: its end, the others' end */
+};
+
+/** Room for the devices of so many workers. Returns 0 or -MIR_EIO. */
+int mir__keep_open(struct mir__keep *keep, unsigned workers) MIR_CHECK;
+/** Open a tap with a queue for each worker and keep it. */
+int mir__keep_open_tap(struct mir__keep *keep, const struct mir__unix_net *net,
+                       const struct mir_tap_config *config, char error[MIR__ERROR_MAX]) MIR_CHECK;
+struct mir__kept *mir__keep_find(struct mir__keep *keep, const char *name);
+/** Close the queues of a tap and forget it. */
+void mir__keep_remove(struct mir__keep *keep, struct mir__kept *tap);
+/** Everything that worker @index needs at its start, and that it was all. */
+int mir__keep_send_all(const struct mir__keep *keep, int fd, unsigned index) MIR_CHECK;
+/** Give everything back to the host. */
+void mir__keep_close(struct mir__keep *keep);
+
+/* ---- monitor.c ------------------------------------------------------------------------------ */
+
+/** Be the monitor until the appliance has ended; returns the exit status. @argv as main() got it.
+ */
+int mir__monitor_run(struct mir__unix *u, char **argv);
+
+#endif
