@@ -136,6 +136,26 @@ static const struct command commands[] = {
      "      --by LEVEL      library, module (default), file, section or symbol\n"
      "  -n, --rows ROWS     the largest only\n"
      "  FOLDER|FILE         an appliance, or any ELF file of 64 bits\n"},
+    {"vchan", cmd_vchan,
+     "listen|connect|cat NAME [OPTION ...] [-- COMMAND ...] | proxy FROM TO | ls | stat NAME | "
+     "bench",
+     "channels of shared memory between processes",
+     "  listen NAME         serve clients: standard input and output one after the other, or\n"
+     "                      COMMAND for each\n"
+     "  connect NAME        be a client\n"
+     "  cat NAME            the same; with -l a server, of one client\n"
+     "  proxy FROM TO       clients of FROM are brought to TO: one is vchan:NAME, the other one\n"
+     "                      tcp:[HOST:]PORT or unix:PATH\n"
+     "  ls, stat NAME       channels, their ends, how full they are\n"
+     "  bench               compare with Unix sockets and pipes\n"
+     "  -l, --listen        (cat) be the server\n"
+     "      --once          (listen) end with the first client\n"
+     "  -w, --wait SECONDS  wait for a server\n"
+     "  -q, --linger SECONDS  at the end of the input wait so long for answers (0; proxy: 10)\n"
+     "  -k, --keep          the end of the input closes nothing\n"
+     "      --allow-uid UID, --allow-any  who else may connect\n"
+     "      --json          (ls, stat) for programs\n"
+     "  -n, --rounds N      (bench) of each measurement (7)\n"},
     {"doctor", cmd_doctor, "", "check this machine, and say how to mend it", ""},
 };
 

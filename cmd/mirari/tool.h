@@ -14,6 +14,7 @@
  *   state.c      the folder of running appliances: ps, stop, logs
  *   elf.c dwarf.c size.c   where the bytes of an image go
  *   socket.c     servers of sockets, see socket.h
+ *   vchan.c and others   channels between processes
  *   new.c describe.c doctor.c main.c   the remaining subcommands
  *
  * The tool is a short-lived process: memory is taken with need() functions that end it when there
@@ -349,6 +350,7 @@ int cmd_logs(int argc, char **argv);
 int cmd_size(int argc, char **argv);
 int cmd_console(int argc, char **argv);
 int cmd_image(int argc, char **argv);
+int cmd_vchan(int argc, char **argv);
 
 /** "unknown option" with the nearest of @names; returns EXIT_USAGE. */
 int usage_error(const char *command, const char *option, const char *const *names, size_t count);

@@ -112,7 +112,8 @@ int mir_vchan_serve(struct mir_vchan *vchan, struct mir_channel *channel,
  * Everything the server wrote is read once and checked.
  *
  * Returns 0, -MIR_EPROTO (impossible orders, references or indices), -MIR_ECLOSED (the server has
- *         gone), or an error of the channel, which is then still the caller's.
+ *         gone and left nothing to read), or an error of the channel, which is then still the
+ *         caller's.
  * Source  Xen public/io/libxenvchan.h
  * Tests   test/unit/vchan_test.c, test/interop/vchan_xen.t
  */
@@ -169,6 +170,9 @@ bool mir_vchan_arm(struct mir_vchan *vchan, unsigned wishes) MIR_CHECK;
 enum mir_vchan_state mir_vchan_state(struct mir_vchan *vchan);
 /** Bytes written that the peer has not taken yet. If it is gone it never will. */
 uint32_t mir_vchan_unread(struct mir_vchan *vchan);
+/** Has the peer taken all that was written, or will it never? If not, an event comes when it has
+ *  taken something. */
+bool mir_vchan_is_drained(struct mir_vchan *vchan) MIR_CHECK;
 /** Sizes of the rings in bytes: what is read, what is written. */
 static inline uint32_t mir_vchan_read_size(const struct mir_vchan *vchan)
 {

@@ -332,6 +332,14 @@ uint32_t mir_vchan_unread(struct mir_vchan *v)
     return v->out.mine - v->out.theirs;
 }
 
+bool mir_vchan_is_drained(struct mir_vchan *v)
+{
+    if (mir_vchan_unread(v) == 0 || peer_end(v) < 0)
+        return true;
+    ask(v, NOTIFY_READ);
+    return mir_vchan_unread(v) == 0 || peer_end(v) < 0;
+}
+
 int mir_vchan_wait(struct mir_loop *loop, struct mir_vchan *v, unsigned wishes,
                    mir_time_us deadline_us)
 {
@@ -517,11 +525,13 @@ int mir_vchan_connect(struct mir_vchan *v, struct mir_channel *channel,
         at += count;
     }
     attach(v, page, order[0], order[1], data);
-    if (mir__shared_load8(v->peer_live) != LIVE_HERE)
-        return -MIR_ECLOSED;
+    /* In this order: what a server wrote before it closed can still be read. */
+    bool is_here = mir__shared_load8(v->peer_live) == LIVE_HERE;
     r = take_over(v);
     if (r < 0)
         return r;
+    if (!is_here && v->in.theirs == v->in.mine)
+        return -MIR_ECLOSED;
     mir__shared_store8(v->my_live, LIVE_HERE);
     ask(v, NOTIFY_WRITE);
     ops->notify(channel);

@@ -367,7 +367,7 @@ static int meet_a_liar(const struct mir__memfd_welcome *welcome, size_t bytes, i
 static void test_liars(void)
 {
     const struct mir__memfd_welcome good = {
-        .magic = MEET_MAGIC, .version = MEET_VERSION, .pages = 4, .page_ref = 0};
+        .magic = MIR_MEMFD_MAGIC, .version = MEET_VERSION, .pages = 4, .page_ref = 0};
     struct mir__memfd_welcome bad = good;
     int memory = memfd_create("liar", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     check_int(ftruncate(memory, 4 * 4096), ==, 0);
@@ -390,7 +390,7 @@ static void test_liars(void)
     bad.status = -MIR_ERR_MAX - 5;
     check_int(meet_a_liar(&bad, sizeof(bad), memory, 0), ==, MIR_EPROTO);
     tap_case("sizes that are not those of the memory");
-    static const uint32_t pages[] = {0, 3, 5, 514, 0xffffffff};
+    static const uint32_t pages[] = {0, 3, 5, 515, 0xffffffff};
     bad = good;
     for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
         bad.pages = pages[i];

@@ -5,7 +5,6 @@
 
 #include "dev/channel/memfd/memfd.h"
 
-#define MEET_MAGIC   "MIRVCHAN"
 #define MEET_VERSION 1u
 
 /** What a server says to a client, once, with descriptors: the memory, and if they trust each other

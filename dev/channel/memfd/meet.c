@@ -166,7 +166,8 @@ int mir__memfd_welcome(int sock, const struct mir__memfd_welcome *welcome, const
 
 static void refuse(struct mir_memfd_listener *listener, int sock, int why)
 {
-    struct mir__memfd_welcome no = {.magic = MEET_MAGIC, .version = MEET_VERSION, .status = why};
+    struct mir__memfd_welcome no = {
+        .magic = MIR_MEMFD_MAGIC, .version = MEET_VERSION, .status = why};
     (void)mir__memfd_welcome(sock, &no, NULL, 0);
     close(sock);
     listener->refused++;
@@ -208,7 +209,7 @@ int mir_memfd_accept(struct mir_memfd_listener *listener, const struct mir_memfd
     mir__memfd_init(end, sock, true, config);
     end->peer_uid = who.uid;
     end->peer_pid = (uint32_t)who.pid;
-    snprintf(name, sizeof(name), "mirari-vchan:%s", base_name(listener->path));
+    snprintf(name, sizeof(name), MIR_MEMFD_NAME "%s", base_name(listener->path));
     end->memory = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (end->memory < 0) {
         refuse(listener, sock, -MIR_ENOMEM);
@@ -300,7 +301,7 @@ static int be_welcomed(struct mir_memfd *end, mir_time_us deadline_us)
     end->ring = count > 2 ? fds[2] : -1;
     if (r < 0)
         return r;
-    if (memcmp(welcome.magic, MEET_MAGIC, sizeof(welcome.magic)) != 0 ||
+    if (memcmp(welcome.magic, MIR_MEMFD_MAGIC, sizeof(welcome.magic)) != 0 ||
         welcome.version != MEET_VERSION)
         return -MIR_EPROTO;
     if (welcome.status != 0)

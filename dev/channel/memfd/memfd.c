@@ -123,11 +123,29 @@ static int memfd_map(struct mir_channel *channel, const uint32_t *refs, uint32_t
     return add_area(end, memory, bytes);
 }
 
+/* Who is here, for those who look from outside. */
+static int label(struct mir_memfd *end)
+{
+    const struct mir_memfd_label text = {.magic = MIR_MEMFD_MAGIC,
+                                         .server_pid = (uint32_t)getpid(),
+                                         .client_pid = end->peer_pid,
+                                         .since_us = mir_memfd_now()};
+    off_t at = (off_t)end->pages * MIR_CHANNEL_PAGE;
+    bool is_done = end->pages < MIR_MEMFD_PAGES_MAX &&
+                   ftruncate(end->memory, at + MIR_CHANNEL_PAGE) == 0 &&
+                   pwrite(end->memory, &text, sizeof(text), at) == (ssize_t)sizeof(text);
+    end->pages += is_done;
+    return is_done ? 0 : -MIR_EIO;
+}
+
 static int memfd_publish(struct mir_channel *channel, uint32_t ref)
 {
     struct mir_memfd *end = of_channel(channel);
+    int r = label(end);
+    if (r < 0)
+        return r;
     struct mir__memfd_welcome welcome = {
-        .magic = MEET_MAGIC, .version = MEET_VERSION, .pages = end->pages, .page_ref = ref};
+        .magic = MIR_MEMFD_MAGIC, .version = MEET_VERSION, .pages = end->pages, .page_ref = ref};
     if (fcntl(end->memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
         return -MIR_EIO;
     if (mir__memfd_is_trusted(end->peer_uid)) {
@@ -137,7 +155,7 @@ static int memfd_publish(struct mir_channel *channel, uint32_t ref)
             return -MIR_EIO;
     }
     const int fds[3] = {end->memory, end->ring, end->bell};
-    int r = mir__memfd_welcome(end->sock, &welcome, fds, end->ring >= 0 ? 3 : 1);
+    r = mir__memfd_welcome(end->sock, &welcome, fds, end->ring >= 0 ? 3 : 1);
     return r < 0 ? r : mir__memfd_watch(end);
 }
 

@@ -8,8 +8,19 @@
 #include <mirari/host.h>
 #include <mirari/vchan.h>
 
-#define MIR_MEMFD_PAGES_MAX 513u /* the first page and two rings of 1 MiB */
+#define MIR_MEMFD_PAGES_MAX 514u /* the first page, two rings of 1 MiB, the last page */
 #define MIR_MEMFD_SPIN_US   50u  /* the default */
+
+/** The file's last page begins with this, for those who look at channels from outside (`mirari
+ * vchan ls`). Neither end reads it. Files are called MIR_MEMFD_NAME and the last part of the path.
+ */
+struct mir_memfd_label {
+    char magic[8]; /**< MIR_MEMFD_MAGIC */
+    uint32_t server_pid, client_pid;
+    uint64_t since_us; /**< monotonic */
+};
+#define MIR_MEMFD_MAGIC "MIRVCHAN"
+#define MIR_MEMFD_NAME  "mirari-vchan:"
 
 struct mir_memfd_stats {
     uint64_t rung;          /**< notifications given */

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* Bytes between two processes on two processors: vchan over a memfd against what the kernel has.
- *
- *   vchan [ROUNDS]
+/* `mirari vchan bench`: bytes between two processes on two processors, by vchan over a memfd and by
+ * what the kernel has.
  *
  * Throughput: one process writes pieces of 64 KiB or of 1,460 bytes, the other one reads with a
  * buffer of 64 KiB, for 60 ms; a Unix stream socket and a pipe do the same. Round trip: one byte
- * there and back. Every kind is measured ROUNDS times (7), in turns, and the medians are printed
+ * there and back. Every kind is measured --rounds times (7), in turns, and the medians are printed
  * with the ratios of one run, which say more than the values. Idle: processor time of a second in
  * which a channel waits.
  *
@@ -21,9 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <mirari/platform.h>
-
-#include "dev/channel/memfd/memfd.h"
+#include "cmd/mirari/vchan.h"
 
 #define MEASURE_US 60000u
 #define ROUNDS_MAX 99
@@ -34,18 +31,12 @@ static const char *const kind_name[] = {"unix", "pipe", "vchan"};
 static char path[64];
 static uint8_t buffer[65536];
 
-void mir_platform_abort(const char *text)
-{
-    fprintf(stderr, "vchan: %s\n", text);
-    abort();
-}
-
 static void must(bool ok, const char *what)
 {
     if (ok)
         return;
-    fprintf(stderr, "vchan: %s: %s\n", what, strerror(errno));
-    exit(1);
+    complain("vchan bench: %s: %s", what, strerror(errno));
+    exit(EXIT_FAIL);
 }
 
 static void pin(unsigned cpu)
@@ -269,12 +260,21 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-int main(int argc, char **argv)
+int vchan_bench(int argc, char **argv)
 {
+    static const char *const names[] = {"--rounds"};
     static const size_t pieces[] = {65536, 1460, 0};
     static double value[3][KINDS][ROUNDS_MAX], median[3][KINDS];
-    int rounds = argc > 1 ? atoi(argv[1]) : 7;
-    rounds = rounds < 1 ? 1 : rounds > ROUNDS_MAX ? ROUNDS_MAX : rounds;
+    int rounds = 7;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--rounds") != 0 && strcmp(argv[i], "-n") != 0)
+            return usage_error("vchan bench", argv[i], names, LEN(names));
+        rounds = i + 1 < argc ? atoi(argv[++i]) : 0;
+        if (rounds < 1 || rounds > ROUNDS_MAX) {
+            complain("vchan bench: --rounds wants a number from 1 to %d", ROUNDS_MAX);
+            return EXIT_USAGE;
+        }
+    }
     snprintf(path, sizeof(path), "/tmp/mirari-bench-vchan.%d", (int)getpid());
     for (int i = 0; i < rounds; i++)
         for (unsigned p = 0; p < 3; p++)
