@@ -89,7 +89,8 @@ static bool add_seg(struct virtdev *d, struct virtdev_chain *chain, const uint8_
         violate(d, "a chain without end");
         return false;
     }
-    if (!is_memory(d, mir_get_le64(desc), seg.len)) {
+    if (!is_memory(d, mir_get_le64(desc), seg.len) ||
+        (seg.is_writable && d->may_write != NULL && !d->may_write(d, seg.data, seg.len))) {
         violate(d, "memory that is not ours to give");
         return false;
     }

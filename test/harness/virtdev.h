@@ -79,6 +79,9 @@ struct virtdev {
     uint32_t config_bytes;
     uint64_t base;  /* of the device's addresses: a legacy device has not all of ours */
     uint64_t limit; /* of what it reaches: bytes from 0x100000 on; 0 = no limit */
+    /* NULL, or may a descriptor, which the test has damaged, lead the device to write there? What
+     * the driver never lent is the test's own to protect. */
+    bool (*may_write)(const struct virtdev *d, const uint8_t *at, uint64_t len);
     uint32_t queue_count;
     struct virtdev_queue queue[VIRTDEV_QUEUES];
     void (*serve)(struct virtdev *d, unsigned queue);
