@@ -67,7 +67,7 @@ int sd_op_ifaces(struct sd_call *call)
     for (uint32_t i = 0; sd.net != NULL && i < sd.net->iface_count; i++) {
         const struct mir__iface *from = &sd.net->ifaces[i];
         iface = (struct sock_iface){
-            .index = from->index,
+            .index = i + 1,
             .flags = IFF_UP | IFF_RUNNING | IFF_BROADCAST | IFF_MULTICAST,
             .mtu = from->mtu,
         };

@@ -156,7 +156,9 @@ static enum outcome read_failed(struct sd_socket *s, ssize_t got)
 static enum outcome read_little(struct sd_socket *s, uint32_t room)
 {
     uint32_t want = MIR_MIN(room, PEEK_BYTES);
-    ssize_t got = recv(s->watch.fd, scratch, want, MSG_PEEK | MSG_DONTWAIT);
+    struct iovec iov = {scratch, want};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    ssize_t got = recvmsg(s->watch.fd, &msg, MSG_PEEK | MSG_DONTWAIT);
     sd.count.stream_in_reads++;
     if (got <= 0)
         return read_failed(s, got);
@@ -164,8 +166,10 @@ static enum outcome read_little(struct sd_socket *s, uint32_t room)
     s->is_bulk = (size_t)got == PEEK_BYTES;
     if (++s->peeks >= PEEKS_MAX || s->old >= OLD_MAX)
         take_away(s, 1);
-    /* The end comes as one event with the last bytes: it must be read too. */
-    return is_all && ((size_t)got == want || s->is_last) ? MORE : NOTHING;
+    /* A short read is all that there was, but for the end, which comes as one event with the last
+     * bytes, and at descriptors that somebody put among them. */
+    bool may_be_more = (size_t)got == want || s->is_last || (msg.msg_flags & MSG_CTRUNC) != 0;
+    return is_all && may_be_more ? MORE : NOTHING;
 }
 
 /* All that is there but one byte, by reference. */
@@ -351,11 +355,12 @@ static void not_connected(struct sd_socket *s, int err)
 /* The program is told when it has what was taken from the stack before. */
 static void failed(struct sd_socket *s, int err)
 {
-    s->end_err = err;
     if (s->state == SOCK_S_CONNECTING)
         not_connected(s, err);
     else if (s->held_count == 0)
         told_reset(s, err);
+    else
+        s->end_err = err;
 }
 
 static void on_tcp(struct mir_tcp *tcp, unsigned events, void *arg)
