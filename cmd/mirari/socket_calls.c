@@ -98,6 +98,7 @@ void handle_socket(struct sup *sup, struct call *call)
     }
     if (!call_return_fd(sup, call, a, flags))
         served_remove(sup, sock);
+    close(a);
 }
 
 /* ---- bind, listen -----------------------------------------------------------------------------
@@ -207,7 +208,7 @@ static bool connect_again(struct sup *sup, struct call *call)
     if (look.revents & POLLOUT) {
         call->sock->state = SERVED_CONNECTED;
         call_return(sup, call, 0);
-    } else if (call->is_nonblocking) {
+    } else if (call_is_nonblocking(call)) {
         call_return(sup, call, -EALREADY);
     } else {
         call_watch(sup, call, EPOLLOUT, SO_SNDTIMEO, -EINPROGRESS);
@@ -234,8 +235,8 @@ static void begin_connect(struct sup *sup, struct call *call, const struct sock_
     _Static_assert(sizeof(call->note) == sizeof(*remote), "the peer's address is noted");
     memcpy(call->note, remote, sizeof(*remote));
     bool is_tcp = sock->kind == SERVED_TCP;
-    uint16_t flags = is_tcp && call->is_nonblocking ? 0 : SOCK_F_WAIT;
-    if (is_tcp && call->is_nonblocking) {
+    uint16_t flags = is_tcp && call_is_nonblocking(call) ? 0 : SOCK_F_WAIT;
+    if (flags == 0) {
         uint32_t skip = 0;
         int r = sock_fill(call->a, &skip);
         sock->skip += skip;
@@ -312,9 +313,8 @@ static void keep_accept(struct served *sock, const struct sock_accept *accept, i
     struct kept_accept *kept = sock->kept;
     if (kept == NULL)
         sock->kept = kept = calloc(ACCEPTS_KEPT_MAX, sizeof(*kept));
-    if (kept == NULL || sock->kept_count == ACCEPTS_KEPT_MAX || fd < 0) {
-        if (fd >= 0)
-            close(fd);
+    if (kept == NULL || sock->kept_count == ACCEPTS_KEPT_MAX) {
+        close(fd);
         return;
     }
     kept[sock->kept_count++] = (struct kept_accept){.accept = *accept, .fd = fd};
@@ -359,29 +359,27 @@ static void give_connection(struct sup *sup, struct call *call, const struct soc
     unsigned flags = call->nr == SYS_accept4 ? (unsigned)call->arg[3] : 0;
     size_t len = addr_give(listener->domain, &accept->peer, &name);
     struct served *sock = add_accepted(sup, listener, accept);
-    int copy = sock != NULL ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
-    if (copy < 0) {
+    if (sock == NULL) {
         close(fd); /* the peer gets a reset, as when the kernel has no memory */
-        if (sock != NULL)
-            served_remove(sup, sock);
         call_return(sup, call, -ENFILE);
         return;
     }
     if (flags & SOCK_NONBLOCK)
         (void)fcntl(fd, F_SETFL, O_NONBLOCK);
     listener->users++;
-    if (call_is_valid(sup, call) && call->arg[1] != 0 &&
+    if (call->arg[1] != 0 && call_is_valid(sup, call) &&
         addr_write(call, call->arg[1], call->arg[2], &name, len) != 0) {
         /* As the kernel does: the connection is lost to a program that cannot be told of it. */
-        close(copy);
+        close(fd);
         served_remove(sup, sock);
         call_return(sup, call, -EFAULT);
-    } else if (!call_return_fd(sup, call, copy, flags)) {
+    } else if (call_return_fd(sup, call, fd, flags)) {
+        close(fd);
+    } else {
         served_remove(sup, sock);
-        keep_accept(listener, accept, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+        keep_accept(listener, accept, fd);
     }
     listener->users--;
-    close(fd);
 }
 
 void handle_accept(struct sup *sup, struct call *call)
@@ -402,7 +400,7 @@ void handle_accept(struct sup *sup, struct call *call)
     int fd = next_connection(call, &accept);
     if (fd >= 0)
         give_connection(sup, call, &accept, fd);
-    else if (fd == -EAGAIN && !call->is_nonblocking)
+    else if (fd == -EAGAIN && !call_is_nonblocking(call))
         call_watch(sup, call, EPOLLIN, SO_RCVTIMEO, -EAGAIN);
     else
         call_return(sup, call, fd);

@@ -127,7 +127,7 @@ static void send_stream(struct sup *sup, struct call *call)
     }
     ssize_t put =
         call_is_valid(sup, call) ? send(call->a, sup->data, len, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
-    if (put < 0 && errno == EAGAIN && !call->is_nonblocking && !(flags & MSG_DONTWAIT))
+    if (put < 0 && errno == EAGAIN && !(flags & MSG_DONTWAIT) && !call_is_nonblocking(call))
         call_watch(sup, call, EPOLLOUT, SO_SNDTIMEO, -EAGAIN);
     else
         call_return(sup, call, put < 0 ? -errno : put);
@@ -426,7 +426,7 @@ static int64_t result_of(const struct received *received, size_t room, int flags
 /* What ends a call that found no datagram. */
 static void not_received(struct sup *sup, struct call *call, int error, int flags)
 {
-    if (error == -EAGAIN && !call->is_nonblocking && !(flags & (MSG_DONTWAIT | MSG_ERRQUEUE)))
+    if (error == -EAGAIN && !(flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) && !call_is_nonblocking(call))
         call_watch(sup, call, EPOLLIN, SO_RCVTIMEO, -EAGAIN);
     else
         call_return(sup, call, error);

@@ -28,6 +28,7 @@
  * sleep); it is set where the kernel has it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -159,6 +160,11 @@ static struct call *find_call(struct sup *sup, uint32_t serial)
     return call;
 }
 
+bool call_is_nonblocking(const struct call *call)
+{
+    return (fcntl(call->a, F_GETFL) & O_NONBLOCK) != 0;
+}
+
 bool call_is_valid(struct sup *sup, const struct call *call)
 {
     uint64_t id = call->id;
@@ -227,7 +233,6 @@ bool call_return_fd(struct sup *sup, struct call *call, int fd, unsigned flags)
                                       .newfd_flags = flags & SOCK_CLOEXEC};
     int r = call->id != 0 ? ioctl(sup->notify, SECCOMP_IOCTL_NOTIF_ADDFD, &add) : -1;
     int error = r < 0 ? errno : 0;
-    close(fd);
     if (r >= 0) {
         end_call(sup, call);
         return true;

@@ -127,7 +127,6 @@ struct call {
     bool is_requested;   /**< an answer of the server is awaited */
     bool is_watched;     /**< a is in epoll */
     bool is_deferred;    /**< waits until its socket is known to the server */
-    bool is_nonblocking; /**< the file has O_NONBLOCK */
     call_answered *answered;
     int64_t deadline_us; /**< 0: none */
     int expired_error;   /**< of a call whose deadline has come, negative */
@@ -192,7 +191,7 @@ void sup_fini(struct sup *sup);
 void call_return(struct sup *sup, struct call *call, int64_t value_or_error);
 /** Let the kernel do it. */
 void call_continue(struct sup *sup, struct call *call);
-/** Give descriptor @fd (given) to the program as the result. False: the thread has gone. */
+/** Give a copy of @fd to the program as the result. False: it did not get it. The call is over. */
 bool call_return_fd(struct sup *sup, struct call *call, int fd, unsigned flags);
 /** Put @fd (given) in the place of the program's descriptor @at. Returns 0 or -errno. */
 int call_replace_fd(struct sup *sup, struct call *call, int fd, int at);
@@ -200,6 +199,8 @@ int call_replace_fd(struct sup *sup, struct call *call, int fd, int at);
 void call_watch(struct sup *sup, struct call *call, uint32_t events, int option, int expired_error);
 /** The socket's time-out, SO_RCVTIMEO or SO_SNDTIMEO, is for this call. */
 void call_limit(struct sup *sup, struct call *call, int option, int expired_error);
+/** Has its file O_NONBLOCK? */
+bool call_is_nonblocking(const struct call *call);
 /** Does the thread still wait? */
 bool call_is_valid(struct sup *sup, const struct call *call);
 /** Run those again that waited for @sock to be known. */

@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "cmd/mirari/socket_notify.h"
@@ -220,12 +221,18 @@ int addr_write(const struct call *call, uint64_t at, uint64_t len_at, const void
         return -EFAULT;
     if (room < 0)
         return -EINVAL;
+    /* Both in one system call: the address, and behind it its length. */
     int32_t true_len = (int32_t)len;
     size_t put = (size_t)room < len ? (size_t)room : len;
-    if (peer_write(call, at, addr, put) != 0 ||
-        peer_write(call, len_at, &true_len, sizeof(true_len)) != 0)
-        return -EFAULT;
-    return 0;
+    uint8_t both[sizeof(struct sockaddr_storage) + SOCK_OPTION_MAX + sizeof(true_len)];
+    struct iovec to[2] = {{.iov_base = (void *)(uintptr_t)at, .iov_len = put},
+                          {.iov_base = (void *)(uintptr_t)len_at, .iov_len = sizeof(true_len)}};
+    if (len > sizeof(both) - sizeof(true_len))
+        return -EINVAL;
+    memcpy(both, addr, put);
+    memcpy(both + put, &true_len, sizeof(true_len));
+    ssize_t done = peer_write_parts(call, to, 2, both, put + sizeof(true_len));
+    return done == (ssize_t)(put + sizeof(true_len)) ? 0 : -EFAULT;
 }
 
 int addr_take(const struct served *sock, const struct sockaddr_storage *from, size_t len,
@@ -297,10 +304,8 @@ bool call_copy_fd(struct sup *sup, struct call *call, int fd)
         return false;
     }
     call->sock = *place_of_ino(sup, st.st_ino);
-    if (call->sock != NULL) {
+    if (call->sock != NULL)
         call->sock->users++;
-        call->is_nonblocking = (fcntl(a, F_GETFL) & O_NONBLOCK) != 0;
-    }
     return true;
 }
 
@@ -375,7 +380,7 @@ static int make_ours(struct sup *sup, struct call *call, int fd, const struct se
     int r = sock_pair(like->type, SOCK_CLOEXEC, a, &b);
     if (r != 0)
         return r;
-    if (call->is_nonblocking)
+    if (call_is_nonblocking(call))
         (void)fcntl(*a, F_SETFL, O_NONBLOCK);
     copy_timeouts(call->a, *a);
     struct served *sock =
@@ -451,7 +456,6 @@ static bool take_from_host(struct sup *sup, struct call *call, int fd, enum sock
                           .domain = (uint16_t)domain,
                           .type = (uint16_t)type,
                           .protocol = (uint16_t)protocol};
-    call->is_nonblocking = (fcntl(call->a, F_GETFL) & O_NONBLOCK) != 0;
     int host = fcntl(call->a, F_DUPFD_CLOEXEC, 0);
     if (host < 0 || make_ours(sup, call, fd, &like, &a) != 0) {
         if (host >= 0)
@@ -472,7 +476,7 @@ static void give_to_host(struct sup *sup, struct call *call, int fd)
         call_return(sup, call, -errno);
         return;
     }
-    if (call->is_nonblocking)
+    if (call_is_nonblocking(call))
         (void)fcntl(host, F_SETFL, O_NONBLOCK);
     for (uint32_t at = 0; at < sock->options_len;) {
         const struct sock_option *option = (const void *)(sock->options + at);
