@@ -34,6 +34,8 @@ static int kind_of(const struct sup *sup, int domain, int type, int protocol)
     if (domain == AF_NETLINK)
         return sock_rules_initial(&sup->rules, false) == SOCK_OURS ? SERVED_LINK : -1;
     bool is_udp = type == SOCK_DGRAM;
+    if (protocol < 0 || protocol > IPPROTO_MPTCP)
+        return -EINVAL;
     if ((type != SOCK_STREAM && !is_udp) || protocol == IPPROTO_ICMP ||
         protocol == IPPROTO_ICMPV6 || sock_rules_initial(&sup->rules, is_udp) == SOCK_HOST)
         return -1;
@@ -193,19 +195,26 @@ static void connect_answered(struct sup *sup, struct call *call,
     call_return(sup, call, response->error);
 }
 
-/* Again on a socket that was connecting: does the attempt go on, is it made, has it failed? True:
- * it has a fresh pair and may connect; else the call was ended, or waits. */
-static bool connect_again(struct sup *sup, struct call *call)
+/* The attempt before has failed: its error is told once, and the socket is as new. */
+static void failure_answered(struct sup *sup, struct call *call,
+                             const struct sock_response *response, const void *body)
 {
+    int error = 0;
+    if (response->error == 0 && response->len >= sizeof(struct sock_option) + sizeof(error))
+        memcpy(&error, (const uint8_t *)body + sizeof(struct sock_option), sizeof(error));
+    int r = served_renew(sup, call, (int)call->arg[0]);
+    call_return(sup, call, r != 0 ? r : error != 0 ? -error : -ECONNABORTED);
+}
+
+/* Again on a socket that was connecting: does the attempt go on, is it made, has it failed? */
+static void connect_again(struct sup *sup, struct call *call)
+{
+    struct sock_option body = {.level = SOL_SOCKET, .name = SO_ERROR, .len = sizeof(int)};
     struct pollfd look = {.fd = call->a, .events = POLLOUT};
     (void)poll(&look, 1, 0);
     if (look.revents & (POLLHUP | POLLERR)) {
-        int r = served_renew(sup, call, (int)call->arg[0]);
-        if (r != 0)
-            call_return(sup, call, r);
-        return r == 0;
-    }
-    if (look.revents & POLLOUT) {
+        control_request(sup, call, SOCK_GETOPT, 0, &body, sizeof(body), failure_answered);
+    } else if (look.revents & POLLOUT) {
         call->sock->state = SERVED_CONNECTED;
         call_return(sup, call, 0);
     } else if (call_is_nonblocking(call)) {
@@ -213,18 +222,27 @@ static bool connect_again(struct sup *sup, struct call *call)
     } else {
         call_watch(sup, call, EPOLLOUT, SO_SNDTIMEO, -EINPROGRESS);
     }
-    return false;
 }
 
-/* True: the call goes on. */
+/* connect(AF_UNSPEC) of a stream: it is as new, and what it was connected to loses it. */
+static void disconnect(struct sup *sup, struct call *call)
+{
+    if (call->sock->state == SERVED_NEW)
+        call_return(sup, call, 0);
+    else
+        call_return(sup, call, served_renew(sup, call, (int)call->arg[0]));
+}
+
+/* The state of a stream comes before its arguments. True: the call goes on. */
 static bool may_connect(struct sup *sup, struct call *call)
 {
     struct served *sock = call->sock;
     if (sock->kind != SERVED_TCP || sock->state == SERVED_NEW || sock->state == SERVED_BOUND)
         return true;
     if (sock->state == SERVED_CONNECTING)
-        return connect_again(sup, call);
-    call_return(sup, call, -EISCONN);
+        connect_again(sup, call);
+    else
+        call_return(sup, call, -EISCONN);
     return false;
 }
 
@@ -266,16 +284,26 @@ void handle_connect(struct sup *sup, struct call *call)
         call_return(sup, call, 0);
         return;
     }
-    bool is_undone = r == 0 && len >= sizeof(sa_family_t) && storage.ss_family == AF_UNSPEC;
-    if (r == 0 && !is_undone)
+    if (r == 0 && len < sizeof(sa_family_t))
+        r = -EINVAL;
+    bool is_undone = r == 0 && storage.ss_family == AF_UNSPEC;
+    if (is_undone && call->sock->kind == SERVED_TCP) {
+        disconnect(sup, call);
+        return;
+    }
+    if (r != 0) {
+        call_return(sup, call, r);
+        return;
+    }
+    if (!may_connect(sup, call))
+        return;
+    if (!is_undone)
         r = addr_take(call->sock, &storage, len, &addr);
-    if (r == 0 && is_undone && call->sock->kind == SERVED_TCP)
-        r = call->sock->state == SERVED_NEW ? 0 : -EINVAL;
     if (r == 0 && !call_is_valid(sup, call))
         r = -EINTR;
-    if (r != 0 || (is_undone && call->sock->kind == SERVED_TCP))
+    if (r != 0)
         call_return(sup, call, r);
-    else if (may_connect(sup, call))
+    else
         begin_connect(sup, call, &addr);
 }
 
@@ -367,12 +395,14 @@ static void give_connection(struct sup *sup, struct call *call, const struct soc
     if (flags & SOCK_NONBLOCK)
         (void)fcntl(fd, F_SETFL, O_NONBLOCK);
     listener->users++;
-    if (call->arg[1] != 0 && call_is_valid(sup, call) &&
-        addr_write(call, call->arg[1], call->arg[2], &name, len) != 0) {
+    int r = call->arg[1] != 0 && call_is_valid(sup, call)
+                ? addr_write(call, call->arg[1], call->arg[2], &name, len)
+                : 0;
+    if (r != 0) {
         /* As the kernel does: the connection is lost to a program that cannot be told of it. */
         close(fd);
         served_remove(sup, sock);
-        call_return(sup, call, -EFAULT);
+        call_return(sup, call, r);
     } else if (call_return_fd(sup, call, fd, flags)) {
         close(fd);
     } else {

@@ -254,6 +254,16 @@ static int read_payload(struct sup *sup, const struct call *call, const struct h
     return got == (ssize_t)header->len ? 0 : -EFAULT;
 }
 
+/* What is connected sends through its pair. */
+static void send_natively(struct sup *sup, struct call *call)
+{
+    const struct served *sock = call->sock;
+    if (sock->state == SERVED_CONNECTED || sock->state == SERVED_CONNECTING)
+        call_continue(sup, call);
+    else
+        call_return(sup, call, sock->kind == SERVED_TCP ? -EPIPE : -EDESTADDRREQ);
+}
+
 void handle_sendmsg(struct sup *sup, struct call *call)
 {
     struct header header;
@@ -263,12 +273,12 @@ void handle_sendmsg(struct sup *sup, struct call *call)
         return;
     struct served *sock = call->sock;
     if (sock->kind == SERVED_TCP) {
-        call_continue(sup, call);
+        send_natively(sup, call);
         return;
     }
     int r = read_header(call, call->arg[1], &header);
     if (r == 0 && sock->kind == SERVED_UDP && !has_extras(&header.user)) {
-        call_continue(sup, call);
+        send_natively(sup, call);
         return;
     }
     if (r == 0)
@@ -336,16 +346,20 @@ void handle_sendmmsg(struct sup *sup, struct call *call)
     uint64_t count = call->arg[2] < 1024 ? call->arg[2] : 1024, done = 0;
     if (!call_find(sup, call, (int)call->arg[0]))
         return;
-    if (call->sock->kind != SERVED_UDP || count == 0) {
-        call_continue(sup, call);
+    if (call->sock->kind != SERVED_UDP) {
+        send_natively(sup, call);
+        return;
+    }
+    if (count == 0) {
+        call_return(sup, call, 0);
         return;
     }
     if (peer_read(call, call->arg[1], &first, sizeof(first)) != 0) {
         call_return(sup, call, -EFAULT);
         return;
     }
-    if (!has_extras(&first.msg_hdr)) { /* connected: natively */
-        call_continue(sup, call);
+    if (!has_extras(&first.msg_hdr)) {
+        send_natively(sup, call);
         return;
     }
     if (!call_is_valid(sup, call)) {

@@ -252,10 +252,10 @@ int addr_take(const struct served *sock, const struct sockaddr_storage *from, si
         return 0;
     }
     const struct sockaddr_in6 *in6 = (const void *)from;
-    if (from->ss_family != AF_INET6)
-        return -EAFNOSUPPORT;
     if (len < offsetof(struct sockaddr_in6, sin6_scope_id))
         return -EINVAL;
+    if (from->ss_family != AF_INET6)
+        return -EAFNOSUPPORT;
     out->port = ntohs(in6->sin6_port);
     out->scope = len >= sizeof(*in6) ? in6->sin6_scope_id : 0;
     memcpy(out->ip, &in6->sin6_addr, 16);
