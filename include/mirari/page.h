@@ -6,9 +6,9 @@
  *   give     the callee owns it from the moment of the call, on success AND on error (MIR_GIVE)
  *   lend     comes back through a completion or release callback
  *
- *   struct mir_io_page   a page-aligned run of memory with a reference count on the backing store
- *   struct mir_view      (page, first byte, length): holds one reference; it can only shrink
- *   struct mir_buf       a packet: a linear part with head room and tail room, plus views
+ *   struct mir_io_page   a run of memory, page-aligned if it is of a pool, with a reference count
+ * on the backing store struct mir_view      (page, first byte, length): holds one reference; it can
+ * only shrink struct mir_buf       a packet: a linear part with head room and tail room, plus views
  *
  *            start      data                data+len        end
  *              |---------|====================|--------------|     linear part: inline head[] or
@@ -50,7 +50,7 @@ enum mir_page_flags {
 };
 
 struct mir_io_page {
-    uint8_t *base;       /**< first byte; page-aligned unless foreign */
+    uint8_t *base;       /**< first byte; page-aligned unless foreign or static */
     uint32_t size_bytes; /**< whole run */
     uint32_t flags;      /**< enum mir_page_flags */
     /** NULL, or one's-complement sums (RFC 1071, host order as loaded from memory) of the first

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* CRC-32 with eight tables, eight bytes a step.
+/* CRC-32 with eight tables, eight bytes a step; with one of them where the compiler is told to make
+ * small code.
  *
  * Row 0 is the CRC of a byte; row k is that of a byte with k zero bytes behind it, so the eight
  * bytes of a step can be looked up independently.
@@ -30,9 +31,16 @@
             SIXTY_FOUR(192u, __VA_ARGS__)                                                          \
     }
 
-static const uint32_t table[8][256] = {
+#ifdef __OPTIMIZE_SIZE__
+#define ROWS 1
+#else
+#define ROWS 8
+#endif
+
+static const uint32_t table[ROWS][256] = {
     [0] = ROW(0x77073096, 0xee0e612c, 0x076dc419, 0x0edb8832, 0x1db71064, 0x3b6e20c8, 0x76dc4190,
               0xedb88320),
+#if ROWS > 1
     [1] = ROW(0x191b3141, 0x32366282, 0x646cc504, 0xc8d98a08, 0x4ac21251, 0x958424a2, 0xf0794f05,
               0x3b83984b),
     [2] = ROW(0x01c26a37, 0x0384d46e, 0x0709a8dc, 0x0e1351b8, 0x1c26a370, 0x384d46e0, 0x709a8dc0,
@@ -47,12 +55,14 @@ static const uint32_t table[8][256] = {
               0x8816eaf2),
     [7] = ROW(0xccaa009e, 0x4225077d, 0x844a0efa, 0xd3e51bb5, 0x7cbb312b, 0xf9766256, 0x299dc2ed,
               0x533b85da),
+#endif
 };
 
 uint32_t mir_crc32(uint32_t crc, const void *data, size_t len)
 {
     const uint8_t *at = data;
     crc = ~crc;
+#if ROWS > 1
     for (; len >= 8; at += 8, len -= 8) {
         uint32_t a = mir_get_le32(at) ^ crc;
         uint32_t b = mir_get_le32(at + 4);
@@ -60,6 +70,7 @@ uint32_t mir_crc32(uint32_t crc, const void *data, size_t len)
               table[4][a >> 24] ^ table[3][b & 255] ^ table[2][b >> 8 & 255] ^
               table[1][b >> 16 & 255] ^ table[0][b >> 24];
     }
+#endif
     for (; len > 0; at++, len--)
         crc = table[0][(crc ^ *at) & 255] ^ crc >> 8;
     return ~crc;

@@ -291,4 +291,8 @@ struct mir_rng *mir__net_rng(struct mir_net *net);
 struct mir_net *mir__net_of_stack(struct mir_stack *stack);
 struct mir__net_counters *mir__net_counters(struct mir_net *net);
 
+/** Tell [count] counters, which stand one after the other as their @names do, each with its NUL. */
+void mir__net_put_counters(const char *names, const uint64_t *values, size_t count,
+                           void (*line)(void *arg, const char *name, uint64_t value), void *arg);
+
 #endif

@@ -64,12 +64,24 @@ static void put_device_stats(const struct mir__iface *iface, line_fn line, void 
     }
 }
 
+void mir__net_put_counters(const char *names, const uint64_t *values, size_t count, line_fn line,
+                           void *arg)
+{
+    for (size_t i = 0; i < count; i++) {
+        line(arg, names, values[i]);
+        names += mir_str_len(names) + 1;
+    }
+}
+
 static void put_stats(struct mir_stack *stack, line_fn line, void *arg)
 {
     struct mir_net *net = mir__net_of_stack(stack);
-#define MIR__X(name) line(arg, #name, net->counters.name);
-    MIR__NET_COUNTERS(MIR__X)
+    static const char names[] =
+#define MIR__X(name) #name "\0"
+        MIR__NET_COUNTERS(MIR__X);
 #undef MIR__X
+    mir__net_put_counters(names, (const uint64_t *)&net->counters,
+                          sizeof net->counters / sizeof(uint64_t), line, arg);
     line(arg, "arp_entries", mir_pool_used(&net->neigh.pool) - net->neigh.v6_count);
     line(arg, "nd_entries", net->neigh.v6_count);
     line(arg, "addresses", mir_pool_used(&net->ifaddr.pool));

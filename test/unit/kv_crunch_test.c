@@ -254,7 +254,7 @@ static void test_store(void)
     const struct mir_kv_body *body = entry->body;
     check_int(body[0].size_bytes, ==, sizeof page_text);
     check_mem(body[0].page->base, page_text, sizeof page_text);
-    check_int((uintptr_t)body[0].page->base % MIR_PAGE_SIZE, ==, 0);
+    check_int((uintptr_t)body[0].page->base % MIR_PAGE_SUM_BLOCK, ==, 0);
     inflate_and_compare(&body[MIR_KV_GZIP], page_text, sizeof page_text);
     static uint8_t out[100000];
     size_t len = sizeof out;

@@ -749,7 +749,10 @@ void mir__tcp_stats(struct mir_net *net, void (*line)(void *arg, const char *nam
     line(arg, "tcp_memory_used_bytes", host->memory_used);
     line(arg, "tcp_memory_max_bytes", host->memory_max);
     line(arg, "tcp_table_buckets", host->table.buckets);
-#define MIR__X(name) line(arg, "tcp_" #name, host->counters.name);
-    MIR__TCP_COUNTERS(MIR__X)
+    static const char names[] =
+#define MIR__X(name) "tcp_" #name "\0"
+        MIR__TCP_COUNTERS(MIR__X);
 #undef MIR__X
+    mir__net_put_counters(names, (const uint64_t *)&host->counters,
+                          sizeof host->counters / sizeof(uint64_t), line, arg);
 }
