@@ -10,6 +10,7 @@ install: all ## Install to PREFIX (/usr/local)
 	install -d $(I)/bin $(I)/include/mirari $(I)/lib/mirari $(I)/lib/pkgconfig $(I)/share/mirari $(I)/share/man/man1 $(I)/share/man/man5
 	install -m 755 $(B)/mirari $(I)/bin/mirari
 	install -m 755 $(B)/mirari-socketd $(I)/bin/mirari-socketd
+	install -m 644 $(B)/libmirari-socket.so $(I)/lib/mirari/libmirari-socket.so
 	install -m 644 include/mirari/*.h $(I)/include/mirari
 	install -m 644 $(LIBS_host) $(I)/lib/mirari
 	if [ -e $(B)/virt/libmirari-virt.a ]; then install -d $(I)/lib/mirari/virt && \

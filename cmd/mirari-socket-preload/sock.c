@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: ISC */
+/* The calls that make, name, connect and end sockets.
+ *
+ *   socket    a pair of the kernel, nothing is asked
+ *   bind      one request, which also tells the server of the socket
+ *   connect   one request; with O_NONBLOCK the end A is filled first, so that it becomes writable
+ *             when the server, connected, empties it
+ *   accept    one recvmsg(): the server has put the connection, descriptor and addresses, into the
+ *             listener's pair; no request
+ *   names     known from connect and accept; asked for otherwise
+ *
+ * A program that looks at a connection attempt (a second connect, SO_ERROR) is answered by the
+ * state of A: writable is connected, hung up is failed, and only then the server is asked why.
+ *
+ * Cancelling a thread inside connect() takes effect when it returns.
+ */
+#include <fcntl.h>
+
+#include "cmd/mirari-socket-preload/preload.h"
+
+static bool is_ours_kind(int domain, int type, int protocol)
+{
+    int kind = type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (!pre_is_on || (domain != AF_INET && domain != AF_INET6))
+        return false;
+    return (kind == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) ||
+           (kind == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP));
+}
+
+HOOK int socket(int domain, int type, int protocol)
+{
+    int fd;
+    if (!is_ours_kind(domain, type, protocol)) {
+        /* Multipath TCP of the host would pass us by; programs go on with plain TCP. */
+        bool is_mptcp = pre_is_on && protocol == IPPROTO_MPTCP &&
+                        sock_rules_initial(&pre_rules, false) == SOCK_OURS;
+        fd = is_mptcp ? pre_fail(EPROTONOSUPPORT) : pre_real.socket(domain, type, protocol);
+        pre_forget(fd);
+        return fd;
+    }
+    bool is_udp = (type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) == SOCK_DGRAM;
+    if (pre_rules.count == 0 && sock_rules_initial(&pre_rules, is_udp) == SOCK_HOST) {
+        fd = pre_real.socket(domain, type, protocol); /* and no rule that could change it */
+        pre_forget(fd);
+        return fd;
+    }
+    fd = pre_make(domain, type, protocol);
+    return fd < 0 ? pre_fail(fd) : fd;
+}
+
+/* Release @s, set errno if @r is an error. */
+static int done(struct pre_sock *s, int r)
+{
+    pre_put(s);
+    return r < 0 ? pre_fail(r) : r;
+}
+
+/* ---- bind, listen
+ * -------------------------------------------------------------------------------- */
+
+static int bind_ours(struct pre_sock *s, int fd, const struct sock_addr *addr)
+{
+    struct sock_addr local = *addr;
+    static const uint8_t none[16];
+    if (local.family == AF_UNSPEC) { /* as Linux: the any-address of IPv4 */
+        if (s->domain != AF_INET || memcmp(local.ip, none, 4) != 0)
+            return -EAFNOSUPPORT;
+        local.family = AF_INET;
+    }
+    if (local.family != s->domain)
+        return -EAFNOSUPPORT;
+    int r = pre_has(s, PRE_STALE) ? pre_renew(s, fd) : 0;
+    if (r == 0)
+        r = pre_op_simple(s, fd, SOCK_BIND, &local, sizeof(local), &s->names, sizeof(s->names));
+    return r;
+}
+
+HOOK int bind(int fd, __CONST_SOCKADDR_ARG addr_arg, socklen_t len)
+{
+    const struct sockaddr *addr = addr_arg.__sockaddr__;
+    struct sock_addr local;
+    struct pre_sock *s = likely(pre_entry(fd) == 0) ? NULL : pre_get(fd);
+    if (s == NULL)
+        return pre_real.bind(fd, addr, len);
+    int r = pre_addr_in(s, addr, len, &local);
+    if (r == 0)
+        r = pre_switch(s, fd, sock_rules_decide(&pre_rules, s->is_udp, SOCK_RULE_BIND, addr, len));
+    if (r == 0 && pre_has(s, PRE_HOST))
+        r = pre_real.bind(fd, addr, len) < 0 ? -errno : 0;
+    else if (r == 0)
+        r = bind_ours(s, fd, &local);
+    if (r == 0) {
+        s->bound = local;
+        pre_flag(s, PRE_BOUND, true);
+    }
+    return done(s, r);
+}
+
+HOOK int listen(int fd, int backlog)
+{
+    struct pre_sock *s = likely(pre_entry(fd) == 0) ? NULL : pre_get(fd);
+    if (s == NULL)
+        return pre_real.listen(fd, backlog);
+    if (pre_has(s, PRE_HOST)) {
+        int r = pre_real.listen(fd, backlog);
+        if (r == 0 && !s->is_udp)
+            pre_forget(fd); /* the host's for good */
+        pre_put(s);
+        return r;
+    }
+    struct sock_listen body = {.backlog = backlog};
+    int r = s->is_udp ? -EOPNOTSUPP : 0;
+    pre_update(s, fd);
+    if (r == 0 &&
+        (atomic_load(&s->state) == PRE_CONNECTED || atomic_load(&s->state) == PRE_CONNECTING))
+        r = -EINVAL;
+    if (r == 0 && pre_has(s, PRE_STALE))
+        r = pre_renew(s, fd);
+    if (r == 0)
+        r = pre_op_simple(s, fd, SOCK_LISTEN, &body, sizeof(body), &s->names, sizeof(s->names));
+    if (r == 0)
+        atomic_store(&s->state, PRE_LISTENING);
+    return done(s, r);
+}
+
+/* ---- connect
+ * ------------------------------------------------------------------------------------- */
+
+int pre_progress(struct pre_sock *s, int fd)
+{
+    struct pollfd look = {.fd = fd, .events = POLLOUT};
+    int error = errno, n = poll(&look, 1, 0), result = -1;
+    if (n < 0) {
+        errno = error;
+        return -1;
+    }
+    if (look.revents & (POLLHUP | POLLERR)) {
+        struct {
+            struct sock_option head;
+            int value[2];
+        } out = {.head = {.level = SOL_SOCKET, .name = SO_ERROR, .len = sizeof(int)}}, in;
+        memset(&in, 0, sizeof(in));
+        int r = pre_op_simple(s, fd, SOCK_GETOPT, &out.head, sizeof(out.head), &in, sizeof(in));
+        result = r == 0 && in.value[0] != 0 ? in.value[0] : r == -ENETDOWN ? ENETDOWN : ECONNRESET;
+        atomic_store(&s->state, PRE_NEW);
+        pre_flag(s, PRE_STALE, true);
+    } else if (pre_has(s, PRE_UNFILLED)) {
+        pre_flag(s, PRE_SHARED, true);
+        pre_update(s, fd);
+        result = atomic_load(&s->state) == PRE_CONNECTED ? 0 : -1;
+    } else if (look.revents & POLLOUT) {
+        atomic_store(&s->state, PRE_CONNECTED);
+        pre_refresh(s, fd);
+        result = 0;
+    }
+    errno = error;
+    return result;
+}
+
+static int connect_udp(struct pre_sock *s, int fd, const struct sock_addr *peer)
+{
+    struct sock_connect body = {.remote = *peer};
+    int r = pre_op_simple(s, fd, SOCK_CONNECT, &body, sizeof(body), &s->names, sizeof(s->names));
+    if (r == 0)
+        atomic_store(&s->state, peer->family == AF_UNSPEC ? PRE_NEW : PRE_CONNECTED);
+    return r;
+}
+
+static int connect_tcp(struct pre_sock *s, int fd, const struct sock_addr *peer)
+{
+    struct sock_connect body = {.remote = *peer};
+    bool is_waiting = (pre_real.fcntl(fd, F_GETFL) & O_NONBLOCK) == 0;
+    struct pre_ask ask = {.op = SOCK_CONNECT,
+                          .flags = is_waiting ? SOCK_F_WAIT : 0,
+                          .body = {{&body, sizeof(body)}},
+                          .body_count = 1,
+                          .reply = &s->names,
+                          .reply_room = sizeof(s->names),
+                          .can_interrupt = true,
+                          .timeout_ms = s->send_timeout_ms};
+    int r = is_waiting ? 0 : sock_fill(fd, &body.skip);
+    if (r != 0)
+        return r;
+    r = pre_op(s, fd, &ask);
+    if (r == 0) {
+        atomic_store(&s->state, PRE_CONNECTED);
+        pre_flag(s, PRE_NAMED, true);
+        pre_refresh(s, fd);
+    } else if (r == -EINPROGRESS || r == -EINTR) {
+        pre_flag(s, PRE_UNFILLED, is_waiting);
+        atomic_store(&s->state, PRE_CONNECTING);
+    } else if (!is_waiting) {
+        pre_flag(s, PRE_STALE, true); /* its A is full of junk */
+    }
+    return r;
+}
+
+static int connect_ours(struct pre_sock *s, int fd, const struct sock_addr *peer)
+{
+    int reason;
+    if (s->is_udp)
+        return connect_udp(s, fd, peer);
+    pre_update(s, fd);
+    switch (atomic_load(&s->state)) {
+    case PRE_LISTENING:
+    case PRE_CONNECTED:
+        return -EISCONN;
+    case PRE_CONNECTING:
+        reason = pre_progress(s, fd);
+        return reason < 0 ? -EALREADY : -reason;
+    default:
+        break;
+    }
+    if (peer->family == AF_UNSPEC)
+        return 0;
+    if (peer->family != s->domain)
+        return -EAFNOSUPPORT;
+    int r = pre_has(s, PRE_STALE) ? pre_renew(s, fd) : 0;
+    return r != 0 ? r : connect_tcp(s, fd, peer);
+}
+
+HOOK int connect(int fd, __CONST_SOCKADDR_ARG addr_arg, socklen_t len)
+{
+    const struct sockaddr *addr = addr_arg.__sockaddr__;
+    struct sock_addr peer;
+    struct pre_sock *s = likely(pre_entry(fd) == 0) ? NULL : pre_get(fd);
+    if (s == NULL)
+        return pre_real.connect(fd, addr, len);
+    int r = pre_addr_in(s, addr, len, &peer);
+    bool is_fresh = atomic_load(&s->state) == PRE_NEW && peer.family != AF_UNSPEC;
+    /* A datagram socket with a name of ours stays: programs reply from it. */
+    if (r == 0 && is_fresh && !(s->is_udp && pre_has(s, PRE_BOUND)))
+        r = pre_switch(s, fd, sock_rules_decide(&pre_rules, s->is_udp, SOCK_RULE_DST, addr, len));
+    if (r == 0 && pre_has(s, PRE_HOST)) {
+        r = pre_real.connect(fd, addr, len);
+        if (!s->is_udp)
+            pre_forget(fd);
+        pre_put(s);
+        return r;
+    }
+    if (r == 0)
+        r = connect_ours(s, fd, &peer);
+    return done(s, r);
+}
+
+/* ---- accept
+ * -------------------------------------------------------------------------------------- */
+
+static int enter_accepted(int fd, uint16_t domain, const struct sock_accept *news)
+{
+    struct pre_sock *s = pre_sock_new();
+    if (s == NULL) {
+        pre_real.close(fd);
+        return -ENFILE;
+    }
+    s->domain = domain;
+    s->ino = news->ino;
+    s->names.peer = news->peer;
+    s->names.local = (struct sock_addr){
+        .family = news->peer.family, .port = news->local_port, .scope = news->local_scope};
+    memcpy(s->names.local.ip, news->local_ip, sizeof(news->local_ip));
+    atomic_store(&s->handle, news->handle);
+    atomic_store(&s->flags, PRE_NAMED);
+    atomic_store(&s->state, PRE_CONNECTED);
+    pre_set(fd, s);
+    pre_put(s);
+    return fd;
+}
+
+static int accept_ours(int listener, uint16_t domain, struct sock_accept *news, int flags)
+{
+    union {
+        struct cmsghdr head;
+        uint8_t room[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec iov = {news, sizeof(*news)};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = &control,
+                         .msg_controllen = sizeof(control)};
+    memset(&control, 0, sizeof(control));
+    ssize_t got = pre_real.recvmsg(listener, &msg, flags & SOCK_CLOEXEC ? MSG_CMSG_CLOEXEC : 0);
+    if (got < 0)
+        return -errno;
+    if (got != sizeof(*news))
+        return -EINVAL;
+    if (msg.msg_controllen < CMSG_LEN(sizeof(int)) || control.head.cmsg_type != SCM_RIGHTS)
+        return -EMFILE; /* no number was free: the kernel has closed it */
+    int fd;
+    memcpy(&fd, CMSG_DATA(&control.head), sizeof(fd));
+    if (flags & SOCK_NONBLOCK)
+        pre_real.fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
+    return enter_accepted(fd, domain, news);
+}
+
+HOOK int accept4(int fd, __SOCKADDR_ARG addr_arg, socklen_t *restrict len, int flags)
+{
+    struct sockaddr *addr = addr_arg.__sockaddr__;
+    struct pre_sock *s = likely(pre_entry(fd) == 0) ? NULL : pre_get(fd);
+    if (s == NULL || pre_has(s, PRE_HOST)) {
+        int error = errno, got = pre_real.accept4(fd, addr, len, flags);
+        if (s != NULL)
+            pre_put(s);
+        if (got >= 0) {
+            pre_forget(got);
+            return got;
+        }
+        /* A connected pair cannot accept: it may be a listener that another process made. */
+        if (s != NULL || errno != EINVAL || !pre_is_on || (s = pre_identify(fd)) == NULL)
+            return -1;
+        errno = error;
+    }
+    struct sock_accept news;
+    int r = 0;
+    if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
+        r = -EINVAL;
+    else if (s->is_udp)
+        r = -EOPNOTSUPP;
+    else if (atomic_load(&s->state) != PRE_LISTENING)
+        pre_update(s, fd);
+    if (r == 0)
+        r = atomic_load(&s->state) == PRE_LISTENING ? accept_ours(fd, s->domain, &news, flags)
+                                                    : -EINVAL;
+    if (r >= 0 && addr != NULL)
+        pre_addr_out(s->domain, &news.peer, addr, len);
+    return done(s, r);
+}
+
+HOOK int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
+{
+    return accept4(fd, addr, len, 0);
+}
+
+/* ---- names and the end
+ * --------------------------------------------------------------------------- */
+
+static int ask_names(struct pre_sock *s, int fd)
+{
+    if (pre_has(s, PRE_NAMED)) {
+        struct pollfd look = {.fd = fd};
+        if (poll(&look, 1, 0) <= 0 || !(look.revents & (POLLHUP | POLLERR)))
+            return 0;
+        struct sock_names names = {.peer = {0}};
+        if (pre_op_simple(s, fd, SOCK_NAME, NULL, 0, &names, sizeof(names)) == 0)
+            s->names = names;
+        return 0;
+    }
+    if (atomic_load(&s->handle) == 0 && atomic_load(&s->b_fd) >= 0) {
+        memset(&s->names, 0, sizeof(s->names));
+        s->names.local.family = s->domain;
+        return 0;
+    }
+    int r = pre_op_simple(s, fd, SOCK_NAME, NULL, 0, &s->names, sizeof(s->names));
+    if (r == 0 && !s->is_udp && atomic_load(&s->state) == PRE_CONNECTED)
+        pre_flag(s, PRE_NAMED, true);
+    return r;
+}
+
+/* A pair that the table does not know, and that has no name, may be ours by way of another. */
+static struct pre_sock *by_name(int fd, const struct sockaddr *addr, const socklen_t *len, int r)
+{
+    bool is_nameless = r == 0 && pre_is_on && addr != NULL && *len == sizeof(sa_family_t) &&
+                       addr->sa_family == AF_UNIX;
+    return is_nameless ? pre_identify(fd) : NULL;
+}
+
+HOOK int getsockname(int fd, __SOCKADDR_ARG addr_arg, socklen_t *restrict len)
+{
+    struct sockaddr *addr = addr_arg.__sockaddr__;
+    struct pre_sock *s = likely(pre_entry(fd) == 0) ? NULL : pre_get(fd);
+    if (s == NULL || pre_has(s, PRE_HOST)) {
+        socklen_t room = len != NULL ? *len : 0;
+        int r = pre_real.getsockname(fd, addr, len);
+        if (s != NULL)
+            pre_put(s);
+        if (s != NULL || (s = by_name(fd, addr, len, r)) == NULL)
+            return r;
+        *len = room;
+    }
+    if (addr == NULL || len == NULL)
+        return done(s, -EFAULT);
+    int r = ask_names(s, fd);
+    if (r == 0)
+        pre_addr_out(s->domain, &s->names.local, addr, len);
+    return done(s, r);
+}
+
+HOOK int getpeername(int fd, __SOCKADDR_ARG addr_arg, socklen_t *restrict len)
+{
+    struct sockaddr *addr = addr_arg.__sockaddr__;
+    struct pre_sock *s = likely(pre_entry(fd) == 0) ? NULL : pre_get(fd);
+    if (s == NULL || pre_has(s, PRE_HOST)) {
+        socklen_t room = len != NULL ? *len : 0;
+        int r = pre_real.getpeername(fd, addr, len);
+        if (s != NULL)
+            pre_put(s);
+        if (s != NULL || (s = by_name(fd, addr, len, r)) == NULL)
+            return r;
+        *len = room;
+    }
+    int r = 0;
+    if (atomic_load(&s->state) == PRE_CONNECTING)
+        (void)pre_progress(s, fd);
+    pre_update(s, fd);
+    if (atomic_load(&s->state) != PRE_CONNECTED)
+        r = -ENOTCONN;
+    else
+        r = ask_names(s, fd);
+    if (r == 0 && s->names.peer.family == AF_UNSPEC)
+        r = -ENOTCONN;
+    if (r == 0 && (addr == NULL || len == NULL))
+        r = -EFAULT;
+    if (r == 0)
+        pre_addr_out(s->domain, &s->names.peer, addr, len);
+    return done(s, r);
+}
+
+HOOK int shutdown(int fd, int how)
+{
+    struct pre_sock *s = likely(pre_entry(fd) == 0) ? NULL : pre_get(fd);
+    if (s == NULL || pre_has(s, PRE_HOST)) {
+        if (s != NULL)
+            pre_put(s);
+        return pre_real.shutdown(fd, how);
+    }
+    if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
+        return done(s, -EINVAL);
+    struct sock_shutdown body = {.how = how};
+    int r = 0;
+    if (atomic_load(&s->state) == PRE_CONNECTING)
+        (void)pre_progress(s, fd);
+    pre_update(s, fd);
+    uint32_t state = atomic_load(&s->state);
+    if (state == PRE_NEW) {
+        r = -ENOTCONN;
+    } else if (state == PRE_CONNECTED && !s->is_udp) {
+        r = pre_real.shutdown(fd, how) < 0 ? -errno : 0;
+    } else {
+        r = pre_op_simple(s, fd, SOCK_SHUTDOWN, &body, sizeof(body), NULL, 0);
+        if (r == 0 && how != SHUT_WR) {
+            pre_flag(s, PRE_SHUT_RD, true);
+            pre_real.shutdown(fd, SHUT_RD); /* wakes whoever waits */
+        }
+    }
+    return done(s, r);
+}
+
+HOOK int sockatmark(int fd)
+{
+    struct pre_sock *s = likely(pre_entry(fd) == 0) ? NULL : pre_get(fd);
+    if (s == NULL || pre_has(s, PRE_HOST)) {
+        if (s != NULL)
+            pre_put(s);
+        return pre_real.sockatmark(fd);
+    }
+    return done(s, 0); /* no urgent data: there is no mark */
+}
