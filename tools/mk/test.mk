@@ -103,10 +103,16 @@ bench-virt: ## Compare virtual machines, ours and Linux with lighttpd, nginx, BI
 	@$(MAKE) -j$(shell nproc) all examples bench-bins
 	@test/bench/virt/run $(BENCH)
 
+.PHONY: bench-socket
+bench-socket: ## Unmodified programs over the socket server and over the host's stack, in one run (root)
+	@tools/deps test
+	@$(MAKE) -j$(shell nproc) all bench-bins
+	@test/bench/socket $(BENCH)
+
 .PHONY: socket-programs
 socket-programs: all test-bins ## Unmodified programs over the socket server, both ways in, with all run times (root)
 	@tools/deps test
-	@command -v node go java >/dev/null || tools/deps socket
+	@for p in node go java; do command -v $$p >/dev/null || exec tools/deps socket; done
 	$(Q)$(PROVE) -v test/interop/socket_conform.t test/interop/socket_programs.t
 
 .PHONY: soak
