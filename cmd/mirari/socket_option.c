@@ -239,7 +239,8 @@ static void set_answered(struct sup *sup, struct call *call, const struct sock_r
     call_return(sup, call, response->error);
 }
 
-/* The size of buffers is the pair's; UDP keeps room for its largest datagram. */
+/* The size of buffers is the pair's, but never less than it needs (SOCK_PAIR_SNDBUF); UDP keeps
+ * room for its largest datagram. */
 static void set_buffer(struct sup *sup, struct call *call, const void *value, size_t len)
 {
     int wanted;
@@ -248,7 +249,8 @@ static void set_buffer(struct sup *sup, struct call *call, const void *value, si
         return;
     }
     memcpy(&wanted, value, sizeof(wanted));
-    if (call->sock->kind == SERVED_UDP && (int)call->arg[2] == SO_SNDBUF && wanted < 1 << 17)
+    int least = call->sock->kind == SERVED_UDP ? 1 << 17 : SOCK_PAIR_SNDBUF;
+    if ((int)call->arg[2] == SO_SNDBUF && wanted < least)
         call_return(sup, call, 0);
     else
         call_continue(sup, call);

@@ -98,6 +98,10 @@
 #define SOCK_ENV         "MIRARI_SOCKET" /**< environment: path of the control socket */
 #define SOCK_OPTION_MAX  256u            /**< bytes of an option's value */
 #define SOCK_DGRAM_MAX   65507u          /**< payload bytes of a datagram */
+/** SO_SNDBUF of end A of a stream. A is writable while a quarter of it (doubled by the kernel) is
+    free, and the pill keeps the message it is the last byte of: up to 17 pages, of sendfile(). With
+    less, a program could wait for ever. */
+#define SOCK_PAIR_SNDBUF 196608
 
 /** An address of either family. */
 struct sock_addr {
@@ -375,9 +379,11 @@ _Static_assert(sizeof(struct sock_dgram) == 64, "layout");
 static inline int sock_pair(int type, int flags, int *a, int *b)
 {
     int fd[2];
-    int kind = type == SOCK_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
+    int kind = type == SOCK_STREAM ? SOCK_STREAM : SOCK_SEQPACKET, room = SOCK_PAIR_SNDBUF;
     if (socketpair(AF_UNIX, kind | SOCK_CLOEXEC, 0, fd) < 0)
         return -errno;
+    if (type == SOCK_STREAM)
+        (void)setsockopt(fd[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
     if ((type == SOCK_STREAM && send(fd[0], "", 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1) ||
         (!(flags & SOCK_CLOEXEC) && fcntl(fd[0], F_SETFD, 0) < 0)) {
         int error = errno;
