@@ -199,8 +199,8 @@ static void on_accept(struct mir_tcp_listener *tcp_listener, struct mir_tcp *tcp
     child->parent = parent;
     mir_list_push_back(&parent->waiting, &child->in_waiting);
     parent->waiting_count++;
-    push(parent);
     mir_loop_post(sd.app->loop, &child->work); /* data may have come with it */
+    push(parent);                              /* ends it if the program has just gone */
 }
 
 /* ---- listening --------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ probe 'clients that do not' socketd_hostile.py "$HOST_IP" "$APP_IP" "$SERVER"
 probe 'clients that are killed' socketd_kill.py "$HOST_IP" "$APP_IP" "$SERVER" "${KILLS:-1000}"
 is_like "$(inside "$B/mirari" socket netstat lab)" 'RECV-Q' 'netstat'
 is_like "$(inside "$B/mirari" socket stats)" 'socket_live +0' 'stats of the only server'
-is_like "$(inside "$B/mirari" socket serve --name lab 2>&1)" 'listens at .* already' 'a name is taken'
+is_like "$(inside timeout 20 "$B/mirari" socket serve --name lab 2>&1)" 'listens at .* already' 'a name is taken'
 probe 'a server that is killed' socketd_restart.py "$HOST_IP" "$APP_IP" "$SERVER"
 wait $APP_PID
 is_like "$(inside "$B/mirari" socket stats lab 2>&1)" 'no socket server' 'what it left refuses'
