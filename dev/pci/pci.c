@@ -6,8 +6,9 @@
  *           +-- 1c.0 bridge --- bus 1 --+-- ...
  *
  * Buses are numbered by firmware; a bridge is entered if its secondary bus is larger than its own,
- * which makes the walk finite whatever is written there. Addresses are firmware's as well: a device
- * whose registers got none is shown with an address of 0 and left alone.
+ * which makes the walk finite whatever is written there. Addresses are firmware's as well, or
+ * place.c gives them: a device whose registers got none is shown with an address of 0 and left
+ * alone.
  *
  * A device can be hostile too: lists are followed a bounded number of steps, and tables must lie
  * inside the registers that hold them.

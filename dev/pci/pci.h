@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* PCI: what is on the bus, its registers, its interrupts by message. Not more than drivers of
- * virtual devices need: firmware has given the addresses. */
+/* PCI: what is on the bus, its registers and their addresses, its interrupts by message. Not more
+ * than drivers of virtual devices need. */
 #ifndef DEV_PCI_PCI_H
 #define DEV_PCI_PCI_H
 
@@ -53,6 +53,29 @@ struct mir_pci_device {
  */
 void mir_pci_scan(const struct mir_pci *pci,
                   bool (*found)(void *arg, const struct mir_pci_device *device), void *arg);
+
+/** Bus addresses that nobody has yet; empty where next is end. */
+struct mir_pci_window {
+    uint64_t next, end;
+};
+struct mir_pci_windows {
+    struct mir_pci_window ports, memory; /**< memory below 4 GiB */
+    struct mir_pci_window memory64;
+};
+
+/**
+ * mir_pci_place() - give the devices on bus 0 addresses, if nobody has.
+ *
+ * For machines without firmware that does it. Nothing is touched if a single register has an
+ * address. Devices answer to their registers from now on.
+ *
+ * @windows  what the host bridge passes on; what was used of it is gone
+ *
+ * Returns true if the addresses are ours.
+ * Cost    256 reads of configuration and some more for each device
+ * Source  PCI Local Bus Specification 3.0 section 6.2.5.1
+ */
+bool mir_pci_place(const struct mir_pci *pci, struct mir_pci_windows *windows);
 
 /** Where capability @id is in the configuration, after offset @after (0: the first); 0 = none. The
  *  list is followed a bounded number of steps. Source PCI 3.0 section 6.7. */

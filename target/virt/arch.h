@@ -18,6 +18,7 @@
 #include <mirari/err.h>
 
 struct mir_page_pool;
+struct mir_pci_windows;
 
 /* ---- what was found at boot ----------------------------------------------------------------- */
 
@@ -167,6 +168,9 @@ struct mir__pci_address {
 
 /** Is there a PCI bus? @last_bus out: highest bus number that can be asked for. */
 bool mir__arch_pci_open(uint8_t *last_bus);
+/** Addresses for devices that got none from firmware; false: firmware did its work, or the windows
+ *  are not known. */
+bool mir__arch_pci_windows(struct mir_pci_windows *windows);
 /** Read or write [width] = 1, 2 or 4 bytes of configuration space, @offset a multiple of @width.
  *  What is not there reads as all ones. Offsets from 256 on need ECAM; without it they read as all
  *  ones too. */

@@ -59,6 +59,17 @@ static void write_port(const struct mir_regs *regs, uint32_t offset, unsigned wi
     mir__arch_port_write((uint16_t)(regs->at + offset), width, value);
 }
 
+/* A device whose registers lie in memory would have what we write there go over anything. */
+static bool is_memory(uint64_t address, uint64_t size)
+{
+    for (uint32_t i = 0; i < mir__boot.memory_count; i++) {
+        const struct mir__region *region = &mir__boot.memory[i];
+        if (address < region->base + region->size && region->base < address + size)
+            return true;
+    }
+    return false;
+}
+
 static int map_registers(uint64_t address, uint64_t size, bool is_io, struct mir_regs *regs)
 {
     if (is_io) {
@@ -66,6 +77,8 @@ static int map_registers(uint64_t address, uint64_t size, bool is_io, struct mir
             .read = read_port, .write = write_port, .at = address, .size_bytes = (uint32_t)size};
         return address + size <= 0x10000 ? 0 : -MIR_ERANGE;
     }
+    if (size == 0 || address + size < address || size > UINT32_MAX || is_memory(address, size))
+        return -MIR_ERANGE;
     void *base = mir__arch_map_physical(address, size, MIR__MAP_WRITE | MIR__MAP_DEVICE);
     if (base == NULL)
         return -MIR_ERANGE;
@@ -262,11 +275,14 @@ static bool on_pci(void *arg, const struct mir_pci_device *device)
 
 void mir__virtio_find(struct mir__virt *v)
 {
+    struct mir_pci_windows windows = {{0, 0}, {0, 0}, {0, 0}};
     uint8_t last_bus;
     find_mmio(v);
     if (!mir__arch_pci_open(&last_bus))
         return;
     pci = (struct mir_pci){.read = pci_read, .write = pci_write, .map = pci_map};
+    if (mir__arch_pci_windows(&windows) && mir_pci_place(&pci, &windows))
+        MIR_LOG(TARGET, INFO, "pci: no firmware gave addresses, they are ours");
     mir_pci_scan(&pci, on_pci, v);
 }
 

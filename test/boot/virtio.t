@@ -26,13 +26,14 @@ NS = f"mirvirtio{os.getpid()}"
 WAIT_S = 180
 MICROVM = ["-M", "microvm,rtc=on", "-global", "virtio-mmio.force-legacy=false"]
 OLD = "disable-modern=on,disable-legacy=off"
-# name -> machine, network device. Each boots and echoes; the first and the fourth carry the longer tests.
+# name -> machine, network device. Each boots and echoes; microvm and q35 carry the longer tests.
 MACHINES = {
     "microvm": (MICROVM, "virtio-net-device"),
     "microvm, legacy registers": (["-M", "microvm,rtc=on"], "virtio-net-device"),
     "microvm, nothing negotiated": (MICROVM, "virtio-net-device,mrg_rxbuf=off,event_idx=off,indirect_desc=off,csum=off,"
                                              "guest_csum=off,ctrl_vq=off,status=off"),
     "q35": (["-M", "q35"], "virtio-net-pci,romfile="),
+    "microvm with PCI, no firmware for it": (["-M", "microvm,rtc=on,pcie=on"], "virtio-net-pci,romfile="),
     "q35, lines": (["-M", "q35"], "virtio-net-pci,romfile=,vectors=0"),
     "q35, through an IOMMU": (["-M", "q35,kernel-irqchip=split", "-device", "intel-iommu,device-iotlb=on"],
                               "virtio-net-pci,romfile=,disable-legacy=on,iommu_platform=on,ats=on"),

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* PCI: configuration space by ECAM, addresses for devices, interrupt lines.
+/* PCI: configuration space by ECAM, windows for addresses of devices, interrupt lines.
  *
- * No firmware has been here: base address registers are empty. The windows that the host bridge
- * passes on are in the device tree ("ranges"); each device on the first bus gets a piece for each
- * of its registers, at an address that is a multiple of its size, and decodes it from then on.
- * Lines come from the tree, too ("interrupt-map").
+ * No firmware has been here: base address registers are empty (dev/pci/place.c). The windows that
+ * the host bridge passes on are in the device tree ("ranges"). Lines come from the tree, too
+ * ("interrupt-map").
  *
  * Ports (transitional devices) are memory of the bridge here.
  *
@@ -17,36 +16,26 @@
  */
 #include <mirari/bytes.h>
 
+#include "dev/pci/pci.h"
 #include "target/virt/aarch64/internal.h"
 
-#define BUS_BYTES      (1u << 20)
-#define DEVICES        32u
-#define FUNCTIONS      8u
-#define NO_VENDOR      0xffffu
-#define CONFIG_BYTES   4096u
-#define PORTS_FIRST    0x1000u /* below: addresses of a PC's own devices */
-#define RANGE_CELLS    7u      /* three of PCI, two of the processor, two of size */
-#define MAP_CHILD      4u      /* three of address, one of pin */
-#define GIC_CELLS      3u
-#define CELLS_MAX      8u
-#define BAR_COUNT      6u
-#define COMMAND_DECODE 0x3u
+#define BUS_BYTES    (1u << 20)
+#define DEVICES      32u
+#define FUNCTIONS    8u
+#define CONFIG_BYTES 4096u
+#define PORTS_FIRST  0x1000u /* below: addresses of a PC's own devices */
+#define RANGE_CELLS  7u      /* three of PCI, two of the processor, two of size */
+#define MAP_CHILD    4u      /* three of address, one of pin */
+#define GIC_CELLS    3u
+#define CELLS_MAX    8u
 
 enum {
-    CONFIG_VENDOR = 0x00,
-    CONFIG_COMMAND = 0x04,
-    CONFIG_HEADER = 0x0e,
-    CONFIG_BAR = 0x10,
     CONFIG_PIN = 0x3d,
 };
 
 enum { WINDOW_PORTS = 1, WINDOW_MEMORY = 2, WINDOW_MEMORY64 = 3 };
 
-/* What the bridge passes on and nobody has yet, by kind. */
-static struct {
-    uint64_t next, end;
-} windows[4];
-
+static struct mir_pci_windows windows;
 static volatile uint8_t *ecam, *ports;
 static uint32_t ecam_bytes;
 static uint8_t last_bus;
@@ -95,76 +84,6 @@ void mir__arch_pci_write(struct mir__pci_address at, uint32_t offset, unsigned w
         write_at(config, width, value);
 }
 
-/* ---- addresses ------------------------------------------------------------------------------- */
-
-/* A piece of [size] bytes, a power of two. 0: there is none. */
-static uint64_t allot(unsigned kind, uint64_t size)
-{
-    uint64_t at = (windows[kind].next + size - 1) & ~(size - 1);
-    if (size == 0 || at < windows[kind].next || at >= windows[kind].end ||
-        windows[kind].end - at < size)
-        return 0;
-    windows[kind].next = at + size;
-    return at;
-}
-
-/* The register says which of its bits can be written: the size is the lowest. */
-static uint64_t size_of(struct mir__pci_address at, uint32_t offset, bool is_wide, uint32_t flags)
-{
-    uint64_t mask;
-    mir__arch_pci_write(at, offset, 4, UINT32_MAX);
-    mask = mir__arch_pci_read(at, offset, 4) & ~flags;
-    if (is_wide) {
-        mir__arch_pci_write(at, offset + 4, 4, UINT32_MAX);
-        mask |= (uint64_t)mir__arch_pci_read(at, offset + 4, 4) << 32;
-    } else if (mask != 0) {
-        mask |= 0xffffffff00000000ull;
-    }
-    return mask & (~mask + 1);
-}
-
-/* Give base address register @index its piece. Returns how many registers it was. */
-static unsigned place_register(struct mir__pci_address at, unsigned index)
-{
-    uint32_t offset = CONFIG_BAR + index * 4, value = mir__arch_pci_read(at, offset, 4);
-    bool is_ports = value & 1, is_wide = (value & 7) == 4;
-    uint64_t size = size_of(at, offset, is_wide, is_ports ? 3 : 15), place = 0;
-    if (size != 0 && is_ports)
-        place = allot(WINDOW_PORTS, size);
-    else if (size != 0)
-        place = allot(WINDOW_MEMORY, MIR_MAX(size, (uint64_t)MIR__PAGE));
-    if (size != 0 && place == 0 && is_wide)
-        place = allot(WINDOW_MEMORY64, size);
-    mir__arch_pci_write(at, offset, 4, (uint32_t)place);
-    if (is_wide)
-        mir__arch_pci_write(at, offset + 4, 4, (uint32_t)(place >> 32));
-    return is_wide ? 2 : 1;
-}
-
-static void place_function(struct mir__pci_address at)
-{
-    uint32_t command = mir__arch_pci_read(at, CONFIG_COMMAND, 2);
-    if ((mir__arch_pci_read(at, CONFIG_HEADER, 1) & 0x7f) != 0)
-        return; /* a bridge */
-    mir__arch_pci_write(at, CONFIG_COMMAND, 2, command & ~COMMAND_DECODE);
-    for (unsigned i = 0; i < BAR_COUNT;)
-        i += place_register(at, i);
-    mir__arch_pci_write(at, CONFIG_COMMAND, 2, command | COMMAND_DECODE);
-}
-
-static void place_all(void)
-{
-    for (unsigned i = 0; i < DEVICES * FUNCTIONS; i++) {
-        struct mir__pci_address at = {0, (uint8_t)(i / FUNCTIONS), (uint8_t)(i % FUNCTIONS)};
-        if (mir__arch_pci_read(at, CONFIG_VENDOR, 2) == NO_VENDOR)
-            continue;
-        bool is_single = at.function == 0 && (mir__arch_pci_read(at, CONFIG_HEADER, 1) & 0x80) == 0;
-        place_function(at);
-        if (is_single)
-            i += FUNCTIONS - 1;
-    }
-}
-
 /* ---- the bridge ------------------------------------------------------------------------------ */
 
 static uint64_t two_cells(const struct mir__fdt_value *value, uint32_t index)
@@ -184,15 +103,14 @@ static void read_windows(const struct mir__fdt_walk *walk)
         uint64_t size = two_cells(&ranges, i + 5);
         if (kind == 0 || pci + size < pci)
             continue;
+        struct mir_pci_window *window = kind == WINDOW_MEMORY ? &windows.memory : &windows.memory64;
         if (kind == WINDOW_PORTS && ports == NULL) {
             ports = mir__arch_map_physical(cpu, size, MIR__MAP_WRITE | MIR__MAP_DEVICE);
             if (ports == NULL || pci != 0)
                 continue;
-            windows[kind].next = PORTS_FIRST;
-            windows[kind].end = size;
+            windows.ports = (struct mir_pci_window){PORTS_FIRST, size};
         } else if (kind != WINDOW_PORTS && pci == cpu) {
-            windows[kind].next = pci;
-            windows[kind].end = pci + size;
+            *window = (struct mir_pci_window){pci, pci + size};
         }
     }
 }
@@ -211,10 +129,15 @@ bool mir__arch_pci_open(uint8_t *last)
         if (ecam == NULL)
             return false;
         read_windows(&walk);
-        place_all();
     }
     *last = last_bus;
     return ecam != NULL;
+}
+
+bool mir__arch_pci_windows(struct mir_pci_windows *out)
+{
+    *out = windows;
+    return is_open;
 }
 
 /* ---- lines ----------------------------------------------------------------------------------- */

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: ISC */
-/* PCI configuration space: memory-mapped where ACPI's MCFG says so, else by ports 0xcf8 and 0xcfc.
+/* PCI configuration space: memory-mapped where ACPI says so (MCFG, or _CBA), else by ports 0xcf8
+ * and 0xcfc.
  *
  * Only segment 0. Buses of the memory-mapped space are mapped when they are first asked for.
+ *
+ * A BIOS has given devices their addresses. Machines that start without one (microvm with pcie=on)
+ * tell in the DSDT which addresses the host bridge passes on, as resource descriptors: data in a
+ * fixed shape (ACPI 6.4 section 6.4.3.5), which is searched for. What lies below 1 MiB is of old
+ * PCs.
  */
+#include "dev/pci/pci.h"
 #include "target/virt/x86_64/acpi.h"
 #include "target/virt/x86_64/internal.h"
 
@@ -33,9 +40,27 @@ static void read_mcfg(void)
     }
 }
 
+/* The same in the DSDT, as a method that returns a number (PCI Firmware 3.2 section 4.1.3):
+ * machines without a BIOS have no table for what its bridge has always had. Nobody numbers buses
+ * behind the first there. */
+static void read_cba(void)
+{
+    enum { NAME = 4, FLAGS = 1, RETURN = 0xa4 };
+    size_t size = 0;
+    const uint8_t *dsdt = mir__acpi_table("DSDT", &size);
+    size_t at = dsdt != NULL ? mir__acpi_search(dsdt, size, 0, "_CBA", NAME) + NAME + FLAGS : 0;
+    if (dsdt == NULL || at >= size || dsdt[at++] != RETURN ||
+        !mir__acpi_integer(dsdt, size, &at, &ecam))
+        ecam = 0;
+    if (ecam % BUS_SIZE != 0)
+        ecam = 0;
+}
+
 bool mir__arch_pci_open(uint8_t *last)
 {
     read_mcfg();
+    if (ecam == 0)
+        read_cba();
     is_there = ecam != 0;
     if (!is_there) {
         last_bus = 255;
@@ -44,6 +69,41 @@ bool mir__arch_pci_open(uint8_t *last)
     }
     *last = last_bus;
     return is_there;
+}
+
+/* A descriptor of memory with [width] bytes to a number, from which the window is what it covers.
+ */
+static void find_window(const uint8_t *dsdt, size_t size, unsigned width,
+                        struct mir_pci_window *window)
+{
+    enum { HEADER = 6, NUMBERS = 5, LOW_END = 0x100000 };
+    const uint8_t dword[] = {0x87, 0x17, 0, 0}, qword[] = {0x8a, 0x2b, 0, 0};
+    const uint8_t *pattern = width == 8 ? qword : dword;
+    for (size_t at = 0; (at = mir__acpi_search(dsdt, size, at, pattern, 4)) < size; at++) {
+        uint64_t number[NUMBERS]; /* granularity, first, last, translation, length */
+        if (size - at < HEADER + NUMBERS * width)
+            return;
+        for (unsigned i = 0; i < NUMBERS; i++) {
+            const uint8_t *from = dsdt + at + HEADER + i * width;
+            number[i] = width == 8 ? mir__acpi_u64(from) : mir__acpi_u32(from);
+        }
+        bool is_whole = number[2] > number[1] && number[2] - number[1] + 1 == number[4];
+        if (!is_whole || number[3] != 0 || number[1] < LOW_END)
+            continue;
+        *window = (struct mir_pci_window){number[1], number[2] + 1};
+        return;
+    }
+}
+
+bool mir__arch_pci_windows(struct mir_pci_windows *windows)
+{
+    size_t size = 0;
+    const uint8_t *dsdt = mir__acpi_table("DSDT", &size);
+    if (dsdt == NULL || ecam == 0)
+        return false;
+    find_window(dsdt, size, 4, &windows->memory);
+    find_window(dsdt, size, 8, &windows->memory64);
+    return windows->memory.next != windows->memory.end;
 }
 
 static volatile uint8_t *space_of(struct mir__pci_address at)
