@@ -26,6 +26,7 @@
 #endif
 
 #define KEEP_IDLE_S  7200
+#define MAXSEG_MIN   88 /* or 0: what the path allows */
 #define BUF_MIN      2304
 #define SNDBUF_MOST  (4 << 20)
 #define RCVBUF_MOST  (16 << 20)
@@ -79,7 +80,7 @@ static const struct row rows[] = {
     SO(NO_CHECK, FOR_ALL, IS_BOOL, 0, 1, 0),
     TCP(NODELAY, IS_BOOL, 0, 1, 0),
     TCP(CORK, IS_BOOL, 0, 1, 0),
-    TCP(MAXSEG, IS_INT, 88, 32767, 536),
+    TCP(MAXSEG, IS_INT, 0, 32767, 536),
     TCP(KEEPIDLE, IS_INT, 1, 32767, KEEP_IDLE_S),
     TCP(KEEPINTVL, IS_INT, 1, 32767, 75),
     TCP(KEEPCNT, IS_INT, 1, 127, 9),
@@ -103,6 +104,11 @@ static const struct row rows[] = {
     IP(MTU_DISCOVER, MTU_DISCOVER, FOR_ALL, IS_INT, 0, 5, 1),
     IP(FREEBIND, FREEBIND, FOR_ALL, IS_BOOL, 0, 1, 0),
     IP(BIND_ADDRESS_NO_PORT, BIND_NO_PORT, FOR_ALL, IS_BOOL, 0, 1, 0),
+    IP(MULTICAST_ALL, GROUP_ALL, FOR_ALL, IS_BOOL, 0, 1, 1),
+    IP(MINTTL, MINTTL, FOR_ALL, IS_BYTE, 0, 255, 0),
+    IP6(MTU, MTU6, FOR_ALL, IS_INT, 0, 65535, 0),
+    IP6(AUTOFLOWLABEL, AUTOFLOWLABEL, FOR_ALL, IS_BOOL, 0, 1, 1),
+    IP6(FREEBIND, FREEBIND, FOR_ALL, IS_BOOL, 0, 1, 0),
     IP6(V6ONLY, V6ONLY, FOR_ALL, IS_BOOL, 0, 1, 0),
     IP6(TCLASS, TCLASS, FOR_ALL, IS_INT, -1, 255, 0),
     IP6(UNICAST_HOPS, HOPS, FOR_ALL, IS_INT, -1, 255, 64),
@@ -123,8 +129,6 @@ _Static_assert(SD_N_COUNT <= 64, "the bits of is_set");
 static int find(const struct sd_socket *s, int level, int name, const struct row **row)
 {
     uint8_t kind = s->kind == SD_TCP ? FOR_TCP : FOR_UDP;
-    if (level == SOL_TCP && s->kind != SD_TCP)
-        return -EOPNOTSUPP;
     for (size_t i = 0; i < MIR_ARRAY_LEN(rows); i++) {
         if (rows[i].level != level || rows[i].name != name)
             continue;
@@ -134,6 +138,14 @@ static int find(const struct sd_socket *s, int level, int name, const struct row
         return 0;
     }
     return -ENOPROTOOPT;
+}
+
+/* What Linux says about an option that is none. The levels of others end at different places. */
+static int no_option(const struct sd_socket *s, int level, bool is_set)
+{
+    int own = s->kind == SD_TCP ? SOL_TCP : IPPROTO_UDP;
+    bool is_own = level == SOL_SOCKET || level == IPPROTO_IP || level == own;
+    return is_set || is_own || s->domain == AF_INET6 ? -ENOPROTOOPT : -EOPNOTSUPP;
 }
 
 static bool is_set(const struct sd_socket *s, enum sd_number number)
@@ -163,7 +175,6 @@ static void apply_tcp(struct sd_socket *s)
     } same[] = {
         {SD_N_NODELAY, MIR_TCP_NODELAY},
         {SD_N_CORK, MIR_TCP_CORK},
-        {SD_N_MAXSEG, MIR_TCP_MAXSEG},
         {SD_N_KEEPINTVL, MIR_TCP_KEEPALIVE_INTVL_S},
         {SD_N_KEEPCNT, MIR_TCP_KEEPALIVE_COUNT},
         {SD_N_USER_TIMEOUT, MIR_TCP_USER_TIMEOUT_MS},
@@ -176,6 +187,8 @@ static void apply_tcp(struct sd_socket *s)
         if (is_set(s, same[i].number))
             tell_tcp(s, same[i].option, (uint32_t)number[same[i].number]);
     }
+    if (is_set(s, SD_N_MAXSEG) && number[SD_N_MAXSEG] != 0)
+        tell_tcp(s, MIR_TCP_MAXSEG, (uint32_t)number[SD_N_MAXSEG]);
     if (is_set(s, SD_N_TCLASS) && number[SD_N_TCLASS] >= 0)
         tell_tcp(s, MIR_TCP_TOS, (uint32_t)number[SD_N_TCLASS]);
     if (is_set(s, SD_N_KEEPALIVE)) {
@@ -333,6 +346,25 @@ static int set_group6(struct sd_socket *s, int name, const void *value, uint32_t
     return change_group(s, &group, name == IPV6_ADD_MEMBERSHIP);
 }
 
+/* The form for both families. */
+static int set_group(struct sd_socket *s, int name, const void *value, uint32_t len)
+{
+    struct group_req request;
+    struct mir_udp_group group = {.if_index = 0};
+    if (len < sizeof request)
+        return -EINVAL;
+    memcpy(&request, value, sizeof request);
+    const struct sockaddr_storage *to = &request.gr_group;
+    if (to->ss_family == AF_INET)
+        group.group = mir_ip_from_v4(ntohl(((const struct sockaddr_in *)to)->sin_addr.s_addr));
+    else if (to->ss_family == AF_INET6 && s->domain == AF_INET6)
+        memcpy(group.group.bytes, &((const struct sockaddr_in6 *)to)->sin6_addr, 16);
+    else
+        return -EADDRNOTAVAIL;
+    group.if_index = request.gr_interface;
+    return change_group(s, &group, name == MCAST_JOIN_GROUP);
+}
+
 static int set_group_if4(struct sd_socket *s, const void *value, uint32_t len)
 {
     struct ip_mreqn request = {.imr_ifindex = 0};
@@ -398,6 +430,9 @@ static int set_other(struct sd_socket *s, int level, int name, const void *value
     if (level == IPPROTO_IP &&
         (name == IP_ADD_SOURCE_MEMBERSHIP || name == IP_DROP_SOURCE_MEMBERSHIP) && is_udp)
         return set_source4(s, name, value, len);
+    if ((level == IPPROTO_IP || (level == IPPROTO_IPV6 && s->domain == AF_INET6)) &&
+        (name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP) && is_udp)
+        return set_group(s, name, value, len);
     if (level == IPPROTO_IP && name == IP_MULTICAST_IF && is_udp)
         return set_group_if4(s, value, len);
     if (level == IPPROTO_IPV6 && s->domain == AF_INET6 && is_udp &&
@@ -412,8 +447,8 @@ static int set_other(struct sd_socket *s, int level, int name, const void *value
     return 1;
 }
 
-/* Only while the socket is new. */
-static int check_state(const struct sd_socket *s, const struct row *row)
+/* What depends on the socket, or is not one range. */
+static int check_state(const struct sd_socket *s, const struct row *row, int32_t number)
 {
     bool is_new = s->state == SOCK_S_NEW;
     if (row->number == SD_N_V6ONLY && s->has_local)
@@ -422,6 +457,10 @@ static int check_state(const struct sd_socket *s, const struct row *row)
         return -EINVAL;
     if (row->number == SD_N_FASTOPEN &&
         (s->state == SOCK_S_CONNECTED || s->state == SOCK_S_CONNECTING))
+        return -EINVAL;
+    if (row->number == SD_N_MAXSEG && number != 0 && number < MAXSEG_MIN)
+        return -EINVAL;
+    if (row->number == SD_N_MTU6 && number != 0 && number < 1280)
         return -EINVAL;
     if (row->number == SD_N_MARK && s->uid != 0)
         return -EPERM;
@@ -463,18 +502,22 @@ int sd_option_set(struct sd_socket *s, int level, int name, const void *value, u
         name = SO_SNDBUF;
     if (level == SOL_SOCKET && name == SO_RCVBUFFORCE)
         name = SO_RCVBUF;
-    int r = set_other(s, level, name, value, len);
+    bool is_text = (level == SOL_SOCKET && name == SO_BINDTODEVICE) ||
+                   (level == SOL_TCP && (name == TCP_CONGESTION || name == TCP_ULP));
+    bool is_short = len < sizeof number && level != IPPROTO_IP && level != IPPROTO_IPV6 &&
+                    (level != SOL_TCP || s->kind == SD_TCP) && !is_text;
+    int r = is_short ? -EINVAL : set_other(s, level, name, value, len);
     if (r <= 0) {
         sd_options_apply(s);
         return r;
     }
-    r = find(s, level, name, &row);
+    r = find(s, level, name, &row) < 0 ? no_option(s, level, true) : 0;
     if (r == 0)
         r = read_number(row, value, len, &number);
     if (r == 0)
         r = take_number(row, &number);
     if (r == 0)
-        r = check_state(s, row);
+        r = check_state(s, row, number);
     if (r < 0)
         return r;
     if (row->number == SD_N_TOS && s->kind == SD_TCP)
@@ -529,6 +572,10 @@ static int get_socket(struct sd_socket *s, int name, void *value, uint32_t *len)
         return give_number(value, len, s->domain);
     case SO_PROTOCOL:
         return give_number(value, len, s->kind == SD_TCP ? IPPROTO_TCP : IPPROTO_UDP);
+    case SO_SNDLOWAT:
+        return give_number(value, len, 1);
+    case SO_PASSCRED:
+        return -EOPNOTSUPP;
     case SO_ACCEPTCONN:
         return give_number(value, len, s->state == SOCK_S_LISTENING);
     case SO_LINGER:
@@ -593,9 +640,8 @@ int sd_option_get(struct sd_socket *s, int level, int name, void *value, uint32_
     int r = get_other(s, level, name, value, len);
     if (r <= 0)
         return r;
-    r = find(s, level, name, &row);
-    if (r < 0)
-        return r;
+    if (find(s, level, name, &row) < 0)
+        return no_option(s, level, false);
     int32_t number = is_set(s, row->number) ? s->options.number[row->number] : row->untouched;
     if (row->style == IS_CLAMPED && is_set(s, row->number))
         number *= 2;

@@ -98,6 +98,10 @@ enum sd_number {
     SD_N_MTU_DISCOVER6,
     SD_N_DONTFRAG,
     SD_N_ADDR_PREFERENCES,
+    SD_N_GROUP_ALL,
+    SD_N_MINTTL,
+    SD_N_MTU6,
+    SD_N_AUTOFLOWLABEL,
     SD_N_COUNT
 };
 
