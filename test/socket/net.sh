@@ -67,7 +67,7 @@ sut_private() {
     sut_open
     SUT_RUN=(ip netns exec "$NS" "$B/mirari" socket run --via "$1" "${SUT_NET[@]}" --)
 }
-sut_answers() { peer ping -q -c 1 -W 1 $SELF4 >/dev/null 2>&1; }
+sut_answers() { peer ping -q -c 1 -W 1 $SELF4 >/dev/null 2>&1 && peer ping -q -c 1 -W 1 $SELF6 >/dev/null 2>&1; }
 sut_ours() {
     sut_open
     SUT_SERVER=t$$-$RANDOM
