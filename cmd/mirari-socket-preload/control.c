@@ -81,14 +81,14 @@ uint32_t pre_generation(void)
     while (unlikely(seen != MARK_KNOWN)) {
         uint64_t all = ~0ull, old;
         if (seen == MARK_CHILD) {
-            syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, sizeof(all));
+            pre_real.syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, sizeof(all));
             if (atomic_compare_exchange_strong(mark, &seen, MARK_BUSY)) {
                 forget_inherited();
                 if (atomic_fetch_add(&generation, 1) == UINT32_MAX)
                     atomic_store(&generation, 1);
                 atomic_store_explicit(mark, MARK_KNOWN, memory_order_release);
             }
-            syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof(old));
+            pre_real.syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof(old));
         } else {
             sched_yield();
         }

@@ -343,8 +343,9 @@ bool pre_ioctl(struct pre_sock *s, int fd, unsigned long op, void *arg, int *res
     case SIOCGIFNETMASK:
     case SIOCGIFBRDADDR:
     case SIOCGIFDSTADDR:
+        /* A pair answers for the host, from whom programs have numbers by netlink. */
         *result = ask_iface(op, arg);
-        return true;
+        return *result != -ENODEV;
     case SIOCATMARK:
         *(int *)arg = 0;
         return true;

@@ -116,6 +116,7 @@ struct pre_real {
 #undef X
     int (*fcntl)(int fd, int op, ...);
     int (*ioctl)(int fd, unsigned long op, ...);
+    long (*syscall)(long number, ...);
 };
 extern struct pre_real pre_real;
 

@@ -48,12 +48,25 @@ static int first_ioctl(int fd, unsigned long op, ...)
     return pre_real.ioctl(fd, op, last);
 }
 
+static long first_syscall(long number, ...)
+{
+    long a[6];
+    va_list list;
+    va_start(list, number);
+    for (unsigned i = 0; i < 6; i++)
+        a[i] = va_arg(list, long);
+    va_end(list);
+    resolve();
+    return pre_real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
 struct pre_real pre_real = {
 #define X(type, name, params, args) .name = first_##name,
     PRE_REALS(X)
 #undef X
         .fcntl = first_fcntl,
     .ioctl = first_ioctl,
+    .syscall = first_syscall,
 };
 
 static int no_close_range(unsigned first, unsigned last, int flags)
@@ -87,6 +100,7 @@ static void resolve(void)
 #undef X
     find("fcntl", &pre_real.fcntl);
     find("ioctl", &pre_real.ioctl);
+    find("syscall", &pre_real.syscall);
     errno = error;
 }
 

@@ -228,7 +228,7 @@ void pre_lock(struct pre_sock *s, struct pre_mask *mask)
 {
     uint64_t all = ~0ull;
     uint32_t mine = pre_generation();
-    syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &mask->bits, sizeof(all));
+    pre_real.syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &mask->bits, sizeof(all));
     for (;;) {
         uint32_t owner = atomic_load(&s->lock);
         if ((owner == 0 || owner != mine) && atomic_compare_exchange_strong(&s->lock, &owner, mine))
@@ -240,5 +240,5 @@ void pre_lock(struct pre_sock *s, struct pre_mask *mask)
 void pre_unlock(struct pre_sock *s, const struct pre_mask *mask)
 {
     atomic_store(&s->lock, 0);
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask->bits, NULL, sizeof(mask->bits));
+    pre_real.syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask->bits, NULL, sizeof(mask->bits));
 }
