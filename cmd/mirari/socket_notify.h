@@ -20,6 +20,7 @@
 #define CMD_MIRARI_SOCKET_NOTIFY_H
 
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -46,6 +47,7 @@
 #define EVENT_SIGNAL  ((uint64_t)3 << 32)
 #define EVENT_PEER    ((uint64_t)4 << 32) /**< | thread */
 #define EVENT_CALL    ((uint64_t)5 << 32) /**< | serial */
+#define EVENT_TIMER   ((uint64_t)7 << 32)
 #define EVENT_LINK    ((uint64_t)6 << 32) /**< | inode */
 
 struct sup;
@@ -150,7 +152,9 @@ struct kept_answer {
 };
 
 struct sup {
-    int notify, epoll, signals;
+    pthread_mutex_t lock; /**< held by who uses anything below */
+    pthread_t receiver;
+    int notify, epoll, signals, timer;
     int control; /**< -1: the server has gone */
     bool is_private;
     char *path; /**< of the control socket */
@@ -163,10 +167,11 @@ struct sup {
     bool is_sweeping;
     struct call *calls, *free_calls;
     uint32_t call_count, last_serial;
-    int64_t look_at_us; /**< when time-outs and abandoned calls are looked for */
+    int64_t look_at_us; /**< when time-outs and abandoned calls are looked for; 0: not yet */
     struct lost lost[LOST_MAX];
     uint32_t lost_next, lost_count;
     struct kept_answer *kept;
+    bool has_signal;
     bool is_over; /**< no process is left under the filter */
     uint64_t stat_calls, stat_continued, stat_requests;
     uint8_t message[SOCK_MESSAGE_MAX]; /**< of the answer that is being looked at */
@@ -181,11 +186,12 @@ int filter_install(void);
 
 /* ---- socket_notify.c ----------------------------------------------------------------------- */
 
-/** Prepare a supervisor: @notify and @control are given. Returns 0 or -errno. */
+/** Begin: @notify and @control are given. The caller has the lock until sup_serve(), and from
+ *  then on when that has returned. Returns 0 or -errno. */
 int sup_init(struct sup *sup, int notify, int control, const char *path);
-/** Serve what is ready, waiting at most @timeout_ms for it (-1: for ever). @signals of sup wakes it
- *  too. */
-void sup_step(struct sup *sup, int timeout_ms);
+/** Serve until the descriptor @signals of sup, or another that the caller put into sup's epoll, has
+ *  something, or no process is left. */
+void sup_serve(struct sup *sup);
 void sup_fini(struct sup *sup);
 
 void call_return(struct sup *sup, struct call *call, int64_t value_or_error);

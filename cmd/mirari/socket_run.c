@@ -537,7 +537,7 @@ static void follow(struct session *s)
 {
     while (s->child != 0 || signal_children(s, 0) > 0) {
         if (s->sup != NULL && !s->sup->is_over) {
-            sup_step(s->sup, -1);
+            sup_serve(s->sup);
         } else {
             struct pollfd fds[2] = {{.fd = s->signals, .events = POLLIN},
                                     {.fd = s->output, .events = POLLIN}};
