@@ -14,3 +14,9 @@ $(B)/mirari-socketd: $(B)/host/cmd/mirari-socketd/main.o $(B)/host/libsocketd.a 
 $(B)/asan/mirari-socketd: $(B)/asan/cmd/mirari-socketd/main.o $(B)/asan/libsocketd.a $(B)/asan/libmirari-unix.a $(B)/asan/libmirari.a
 	@$(if $(V),,echo "  LD $@")
 	$(Q)$(CC_asan) $(LDFLAGS_asan) -o $@ $^ -Wl,--as-needed $(HOST_LIBS)
+
+define socketd_fuzz_rules
+$(B)/$(1)/test/fuzz/socket_control_fuzz: $(B)/$(1)/libsocketd.a
+$(B)/$(1)/test/fuzz/socket_control_fuzz: PART_LIBS = $(LIBS_$(1))
+endef
+$(foreach v,replay fuzz,$(eval $(call socketd_fuzz_rules,$(v))))
