@@ -581,6 +581,11 @@ int cmd_socket_run(int argc, char **argv)
     if (r == 0) {
         follow(s);
         linger(s);
+        if (s->sup != NULL && s->is_verbose)
+            fprintf(stderr, "calls: %llu stopped, %llu of them for the kernel; requests: %llu\n",
+                    (unsigned long long)s->sup->stat_calls,
+                    (unsigned long long)s->sup->stat_continued,
+                    (unsigned long long)s->sup->stat_requests);
         if (s->sup != NULL)
             sup_fini(s->sup);
     }

@@ -190,6 +190,25 @@ print("few" if fds < 1200 else "%d descriptors" % fds)
 END
 is "$("$mirari" socket run --net user -- python3 "$WORK/many.py")" few 'closed sockets are forgotten'
 
+# ---- what no program should do -------------------------------------------------------------------
+${CC:-gcc} -g -O1 -D_GNU_SOURCE -static test/interop/probe/socket_random.c -o "$WORK/random" -lpthread >"$WORK/cc" 2>&1
+ok $? 'a program of random calls is built' || sed 's/^/# /' "$WORK/cc"
+"${as[@]}" "$mirari" socket serve --name random --net user >"$WORK/serve" 2>&1 &
+server=$!
+PIDS+=($server)
+wait_until 10 grep -q ready "$WORK/serve"
+seed=${SEED:-$RANDOM}
+note "seed $seed"
+is "$("${as[@]}" timeout 60 "$mirari" socket run --on random -- sh -c '"$0" "$1" 4; python3 -c "
+import socket; s = socket.socket(); s.bind((\"\", 80)); s.listen(); print(s.getsockname()[1])"' "$WORK/random" "$seed" 2>&1)" 'done
+80' 'random calls, changing memory, signals, kills: the next program is served'
+idle() { [ "$("${as[@]}" "$mirari" socket netstat random | wc -l)" = 1 ]; }
+wait_until 10 idle
+ok $? 'and nothing is left of it in the server' || "${as[@]}" "$mirari" socket netstat random | sed 's/^/# /'
+"${as[@]}" "$mirari" socket stop random
+wait $server
+is $? 0 'which ends in order'
+
 # ---- calls that take time, on both stacks --------------------------------------------------------
 if [ "$(id -u)" != 0 ]; then
     skip 'needs root' 'namespaces and taps'
