@@ -15,7 +15,9 @@
  * own. A child of vfork shares memory and has its parent asleep: it goes on with the parent's.
  *
  * PRIVILEGES. The path of the control socket may be out of reach once the program has changed its
- * user or its root: pre_connect_early() is called before such changes, and that connection is kept.
+ * user or its root. So a connection is opened before such changes, and one that came by fork or
+ * exec is kept as a spare. It is shared with other processes, so nothing is ever read from it; but
+ * a message may be sent, and it brings the server the end of a new pair: a connection of our own.
  *
  * PROGRAMS THAT CLOSE EVERYTHING. Connections sit at high numbers, close() of the library's
  * descriptors says EBADF, and each use looks whether the descriptor is still the one that was
@@ -51,6 +53,9 @@ struct sock_rules pre_rules;
 bool pre_is_on;
 
 static struct conn conns[CONNS];
+static _Atomic int spare = -1;
+static uint64_t spare_ino;
+static _Atomic bool has_changed; /* user or root: pass a connection on to the next program */
 static struct sockaddr_un server_addr;
 static _Atomic uint32_t generation = 1;
 
@@ -67,7 +72,11 @@ static void forget_inherited(void)
     for (unsigned i = 0; i < CONNS; i++) {
         struct conn *c = &conns[i];
         int fd = atomic_exchange(&c->fd, -1);
-        if (fd >= 0 && pre_is_inode(fd, c->ino)) {
+        bool is_open = fd >= 0 && pre_is_inode(fd, c->ino);
+        if (is_open && atomic_load(&spare) < 0) {
+            spare_ino = c->ino;
+            atomic_store(&spare, fd);
+        } else if (is_open) {
             atomic_store(&pre_table[fd], 0);
             pre_real.close(fd);
         }
@@ -155,19 +164,51 @@ static int hello(int fd)
     return in.head.error;
 }
 
-static int open_conn(struct conn *c)
+static int transmit(struct conn *c, struct pre_ask *ask, uint32_t id);
+
+static int connect_server(int fd)
 {
-    struct stat st;
-    int fd = pre_real.socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
     const struct sockaddr *to = (const void *)&server_addr;
     int r;
     do
         r = pre_real.connect(fd, to, sizeof(server_addr));
     while (r < 0 && errno == EINTR);
-    r = r < 0 ? -ENETDOWN : hello(fd);
-    if (r == 0 && fstat(fd, &st) < 0)
+    return r < 0 ? -ENETDOWN : hello(fd);
+}
+
+/* A connection by way of the spare one. Returns it or -errno. */
+static int attach(void)
+{
+    int pair[2];
+    struct conn c = {.fd = atomic_load(&spare)};
+    if (c.fd < 0 || !pre_is_inode(c.fd, spare_ino) ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return -ENETDOWN;
+    struct pre_ask ask = {
+        .op = SOCK_ATTACH, .flags = SOCK_F_SILENT, .is_attached = true, .fd = pair[1]};
+    int r = transmit(&c, &ask, 0);
+    pre_real.close(pair[1]);
+    if (r == 0)
+        r = hello(pair[0]);
+    if (r != 0)
+        pre_real.close(pair[0]);
+    return r == 0 ? pair[0] : -ENETDOWN;
+}
+
+static int open_conn(struct conn *c)
+{
+    struct stat st;
+    int fd = pre_real.socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    int r = fd < 0 ? -errno : connect_server(fd);
+    if (r != 0) {
+        if (fd >= 0)
+            pre_real.close(fd);
+        fd = attach();
+        r = fd < 0 ? fd : 0;
+        if (fd < 0)
+            return r;
+    }
+    if (fstat(fd, &st) < 0)
         r = -errno;
     if (r != 0) {
         pre_real.close(fd);
@@ -197,6 +238,8 @@ bool pre_is_private(int fd)
     for (unsigned i = 0; i < CONNS; i++)
         if (atomic_load(&conns[i].fd) == fd && pre_is_inode(fd, conns[i].ino))
             return true;
+    if (fd == atomic_load(&spare) && pre_is_inode(fd, spare_ino))
+        return true;
     if (pre_is_end_b(fd))
         return true;
     pre_forget(fd); /* closed where we did not see it */
@@ -215,6 +258,13 @@ void pre_move_private(int fd)
         if (other >= 0)
             pre_private(other);
         atomic_store(&c->fd, other);
+        return;
+    }
+    if (fd == atomic_load(&spare)) {
+        int other = pre_real.fcntl(fd, F_DUPFD_CLOEXEC, FD_BASE);
+        if (other >= 0)
+            pre_private(other);
+        atomic_store(&spare, other);
         return;
     }
     pre_adopt_all(); /* it was an end B: now nobody needs it here */
@@ -401,6 +451,7 @@ int pre_ask(struct pre_ask *ask)
 void pre_connect_early(void)
 {
     int error = errno;
+    atomic_store(&has_changed, true);
     struct conn *c = pre_is_on ? take_any() : NULL;
     if (c != NULL) {
         if (atomic_load(&c->fd) < 0)
@@ -412,6 +463,51 @@ void pre_connect_early(void)
 
 /* ---- start
  * --------------------------------------------------------------------------------------*/
+
+/* Any connection made by connect() will do: the next program knows it by the name of its peer. */
+static int named_conn(void)
+{
+    int fd = atomic_load(&spare);
+    for (unsigned i = 0; i < CONNS && fd < 0; i++) {
+        struct sockaddr_un name;
+        socklen_t len = sizeof(name);
+        int at = atomic_load(&conns[i].fd);
+        if (at >= 0 && pre_is_inode(at, conns[i].ino) &&
+            pre_real.getpeername(at, (void *)&name, &len) == 0 && len > sizeof(sa_family_t))
+            fd = at;
+    }
+    return fd;
+}
+
+void pre_pass_on(bool is_passed)
+{
+    int error = errno;
+    int fd = pre_is_on && atomic_load(&has_changed) ? named_conn() : -1;
+    if (fd >= 0)
+        pre_real.fcntl(fd, F_SETFD, is_passed ? 0 : FD_CLOEXEC);
+    errno = error;
+}
+
+/* What pre_pass_on() left for this program. */
+static void find_spare(void)
+{
+    for (int fd = FD_BASE; fd < FD_BASE + 2 * CONNS; fd++) {
+        struct sockaddr_un name;
+        struct stat st;
+        socklen_t len = sizeof(name);
+        memset(&name, 0, sizeof(name));
+        if (pre_real.getpeername(fd, (void *)&name, &len) < 0 || name.sun_family != AF_UNIX ||
+            strncmp(name.sun_path, server_addr.sun_path, sizeof(name.sun_path)) != 0 ||
+            fstat(fd, &st) < 0)
+            continue;
+        pre_real.fcntl(fd, F_SETFD, FD_CLOEXEC);
+        spare_ino = st.st_ino;
+        atomic_store(&spare, fd);
+        atomic_store(&has_changed, true);
+        pre_private(fd);
+        return;
+    }
+}
 
 static void start_rules(void)
 {
@@ -459,6 +555,7 @@ __attribute__((constructor(102))) static void start(void)
     }
     pthread_atfork(before_fork, NULL, in_child);
     pre_is_on = true;
+    find_spare();
     inherit();
     errno = error;
 }

@@ -160,10 +160,18 @@ HOOK void closefrom(int first)
 /* ---- exec, user, root
  * ------------------------------------------------------------------------------ */
 
-HOOK int execve(const char *path, char *const args[], char *const env[])
+static void before_exec(void)
 {
     pre_adopt_all();
-    return pre_real.execve(path, args, env);
+    pre_pass_on(true);
+}
+
+HOOK int execve(const char *path, char *const args[], char *const env[])
+{
+    before_exec();
+    pre_real.execve(path, args, env);
+    pre_pass_on(false); /* it has failed */
+    return -1;
 }
 
 HOOK int execv(const char *path, char *const args[])
@@ -173,8 +181,10 @@ HOOK int execv(const char *path, char *const args[])
 
 HOOK int execvpe(const char *name, char *const args[], char *const env[])
 {
-    pre_adopt_all();
-    return pre_real.execvpe(name, args, env);
+    before_exec();
+    pre_real.execvpe(name, args, env);
+    pre_pass_on(false); /* it has failed */
+    return -1;
 }
 
 HOOK int execvp(const char *name, char *const args[])
@@ -184,8 +194,10 @@ HOOK int execvp(const char *name, char *const args[])
 
 HOOK int fexecve(int fd, char *const args[], char *const env[])
 {
-    pre_adopt_all();
-    return pre_real.fexecve(fd, args, env);
+    before_exec();
+    pre_real.fexecve(fd, args, env);
+    pre_pass_on(false); /* it has failed */
+    return -1;
 }
 
 HOOK int setuid(uid_t uid)

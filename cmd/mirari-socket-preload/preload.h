@@ -256,6 +256,9 @@ struct pre_ask {
 int pre_ask(struct pre_ask *ask);
 /** Have a connection now, while the process still may. */
 void pre_connect_early(void);
+/** Around exec: a process that has changed its user or root leaves the next program a connection.
+ */
+void pre_pass_on(bool is_passed);
 /** Number of this process among those that came from each other by fork; never 0. */
 uint32_t pre_generation(void);
 /** Is @fd really the library's own? If not, its word is removed. */

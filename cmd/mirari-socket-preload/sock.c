@@ -183,6 +183,8 @@ static int connect_tcp(struct pre_sock *s, int fd, const struct sock_addr *peer)
         return r;
     r = pre_op(s, fd, &ask);
     if (r == 0) {
+        if (s->names.peer.family == AF_UNSPEC)
+            s->names.peer = *peer;
         atomic_store(&s->state, PRE_CONNECTED);
         pre_flag(s, PRE_NAMED, true);
         pre_refresh(s, fd);

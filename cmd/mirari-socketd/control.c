@@ -90,6 +90,21 @@ static int op_close(struct sd_call *call)
     return 0;
 }
 
+static int control_open(int fd, uid_t uid, uint32_t pid);
+
+static int op_attach(struct sd_call *call)
+{
+    int domain = 0, type = 0;
+    socklen_t len = sizeof domain;
+    (void)getsockopt(call->fd[0], SOL_SOCKET, SO_DOMAIN, &domain, &len);
+    (void)getsockopt(call->fd[0], SOL_SOCKET, SO_TYPE, &type, &len);
+    if (domain != AF_UNIX || type != SOCK_SEQPACKET)
+        return -EBADMSG;
+    int fd = call->fd[0];
+    call->fd[0] = -1;
+    return control_open(fd, call->control->uid, call->control->pid);
+}
+
 #define MOST (SOCK_MESSAGE_MAX - sizeof(struct sock_request))
 
 static const struct operation operations[SOCK_OP_END] = {
@@ -123,6 +138,7 @@ static const struct operation operations[SOCK_OP_END] = {
     [SOCK_STATS] = {sd_op_stats, sizeof(struct sock_page), sizeof(struct sock_page), false, false},
     [SOCK_STOP] = {op_stop, 0, 0, false, false},
     [SOCK_CLOSE] = {op_close, 0, 0, true, true},
+    [SOCK_ATTACH] = {op_attach, 0, 0, false, false},
 };
 
 /* ---- connections ------------------------------------------------------------------------------
@@ -268,7 +284,7 @@ static bool check_message(const struct sd_control *control, struct sd_call *call
         return false;
     *operation = &operations[call->head.op];
     bool is_adoption = (call->head.flags & SOCK_F_ADOPT) != 0;
-    bool brings_fd = is_adoption || call->head.op == SOCK_IDENTIFY;
+    bool brings_fd = is_adoption || call->head.op == SOCK_IDENTIFY || call->head.op == SOCK_ATTACH;
     if (call->fd_count != (brings_fd ? 1u : 0u) || (is_adoption && !(*operation)->may_adopt))
         return false;
     return control->is_greeted || call->head.op == SOCK_HELLO;
@@ -398,17 +414,14 @@ static bool is_allowed(int fd, uid_t *uid, uint32_t *pid)
     return cred.uid == 0 || cred.uid == sd.uid || is_listed(cred.uid);
 }
 
-static void control_new(int fd)
+/* Takes @fd, also when it fails. */
+static int control_open(int fd, uid_t uid, uint32_t pid)
 {
-    uid_t uid = (uid_t)-1;
-    uint32_t pid = 0;
-    struct sd_control *control = NULL;
-    if (is_allowed(fd, &uid, &pid))
-        control = mir_pool_alloc(&sd.controls);
+    struct sd_control *control = mir_pool_alloc(&sd.controls);
     if (control == NULL) {
         sd.count.controls_refused++;
         close(fd);
-        return;
+        return -ENOBUFS;
     }
     *control = (struct sd_control){
         .watch = {.fd = fd, .events = MIR_HOST_IN, .ready = control_ready, .arg = control},
@@ -421,11 +434,24 @@ static void control_new(int fd)
     if (sd.poll->ops->add(sd.poll, &control->watch) < 0) {
         close(fd);
         mir_pool_free(&sd.controls, control);
-        return;
+        return -ENOBUFS;
     }
     mir_list_push_back(&sd.control_list, &control->link);
     sd.control_count++;
     sd.count.controls++;
+    return 0;
+}
+
+static void control_new(int fd)
+{
+    uid_t uid = (uid_t)-1;
+    uint32_t pid = 0;
+    if (is_allowed(fd, &uid, &pid)) {
+        (void)control_open(fd, uid, pid);
+        return;
+    }
+    sd.count.controls_refused++;
+    close(fd);
 }
 
 static void listening_ready(void *arg, unsigned events)

@@ -135,6 +135,9 @@ enum sock_op {
     SOCK_STOP,      /**< - -> -, and the server ends. For its owner and root */
     SOCK_CLOSE,     /**< - -> -. The handle is forgotten now: for a client that replaced A by a
                          socket of the host. A is closed as by the program */
+    SOCK_ATTACH,    /**< -, end of a SOCK_SEQPACKET pair attached -> -. Another control connection,
+                         with the rights of this one: for a process that may not connect any more,
+                         on a connection that it shares with another (with F_SILENT) */
     SOCK_OP_END
 };
 
@@ -143,7 +146,8 @@ enum sock_flags {
                             answer's head has the handle, on errors of the operation too (the socket
                             exists then; 0: it does not) */
     SOCK_F_WAIT = 2,   /**< answer when it is done. CONNECT */
-    SOCK_F_SILENT = 4, /**< no answer unless the message is malformed. SENDTO, SETOPT, CLOSE */
+    SOCK_F_SILENT = 4, /**< no answer unless the message is malformed. SENDTO, SETOPT, CLOSE,
+                             ATTACH */
 };
 
 struct sock_request {
