@@ -239,8 +239,8 @@ int sd_op_sendto(struct sd_call *call)
     return send_dgram(call->socket, &head, call->body + sizeof head, head.len);
 }
 
-/* Returns false when there is nothing more, or the end. */
-static bool take_one(struct sd_socket *s, bool *is_end)
+/* Returns false when there is nothing more. */
+static bool take_one(struct sd_socket *s)
 {
     struct sock_dgram head;
     struct iovec iov[2] = {{&head, sizeof head}, {payload, sizeof payload}};
@@ -248,8 +248,9 @@ static bool take_one(struct sd_socket *s, bool *is_end)
     ssize_t got = recvmsg(s->watch.fd, &msg, MSG_DONTWAIT);
     if (got < 0)
         return false;
-    if (got == 0 && s->is_hup) {
-        *is_end = true;
+    /* An empty datagram, or the end: nothing tells them apart but that the end has been told. */
+    if (got == 0 && s->is_last) {
+        s->eof_in = true;
         return false;
     }
     if (msg.msg_flags & MSG_TRUNC || (s->framed && (size_t)got < sizeof head)) {
@@ -267,20 +268,21 @@ static bool take_one(struct sd_socket *s, bool *is_end)
 
 void sd_dgram_ready(struct sd_socket *s, unsigned events)
 {
-    bool is_end = false;
     if (events & MIR_HOST_HANGUP)
         s->is_hup = true;
-    uint64_t before = s->bytes_out + s->dropped;
-    for (int i = 0; i < TURN; i++) {
-        if (!take_one(s, &is_end)) {
-            if (is_end || s->is_hup)
+    if (events & (MIR_HOST_HANGUP | MIR_HOST_END))
+        s->is_last = true;
+    for (int i = 0; i < TURN && !s->eof_in; i++) {
+        if (!take_one(s)) {
+            if (s->is_hup)
                 sd_socket_free(s, false);
             return;
         }
     }
-    /* An end that is no hang-up looks like empty datagrams for ever. */
-    if (s->bytes_out + s->dropped != before)
+    if (!s->eof_in)
         mir_loop_post(sd.app->loop, &s->work);
+    else if (s->is_hup)
+        sd_socket_free(s, false);
 }
 
 /* ---- opening ----------------------------------------------------------------------------------

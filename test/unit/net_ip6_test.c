@@ -487,6 +487,16 @@ static void test_listeners(void)
     check_int(mir_tcp_listen(bed.stack, &config, &six), ==, 0);
     check(mir__tcp_listener_find(host, &v4, 81) == NULL);
     check(&mir__tcp_listener_find(host, &v6, 81)->pub == six);
+    tap_case("beside it one of IPv4 alone; not one of both");
+    config.v6_only = false;
+    check_int(mir_tcp_listen(bed.stack, &config, &other), ==, -MIR_EADDRINUSE);
+    config.v4_only = true;
+    check_int(mir_tcp_listen(bed.stack, &config, &other), ==, 0);
+    check(&mir__tcp_listener_find(host, &v4, 81)->pub == other);
+    check(&mir__tcp_listener_find(host, &v6, 81)->pub == six);
+    config.local.port = 82;
+    check_int(mir_tcp_listen(bed.stack, &config, &other), ==, 0);
+    check(mir__tcp_listener_find(host, &v6, 82) == NULL);
     testbed_close(&bed);
 }
 

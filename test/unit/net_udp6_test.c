@@ -236,6 +236,23 @@ static uint32_t label_to(struct mir_udp *udp, const char *dst, uint16_t port)
     return 0;
 }
 
+static void test_v4_only(void)
+{
+    tap_case("a socket of IPv4 alone gets nothing of IPv6");
+    struct mir_udp *udp = open_bed((struct mir_udp_config){.v4_only = true});
+    inject(PEER, OWN);
+    check_int(got.count, ==, 0);
+    tap_case("one of IPv6 alone beside it does");
+    struct mir_udp_config config = {.v6_only = true, .handler = on_datagram, .local.port = 7};
+    struct mir_udp *six = NULL;
+    check_int(mir_udp_open_config(bed.stack, &config, &six), ==, 0);
+    inject(PEER, OWN);
+    check_int(got.count, ==, 1);
+    mir_udp_close(udp);
+    mir_udp_close(six);
+    testbed_close(&bed);
+}
+
 static void test_flow_labels(void)
 {
     struct mir_udp *udp = open_bed((struct mir_udp_config){.v6_only = true});
@@ -257,5 +274,6 @@ int main(void)
     test_path_mtu();
     test_groups();
     test_flow_labels();
+    test_v4_only();
     return tap_done();
 }

@@ -280,6 +280,12 @@ static void test_sharing(void)
     check_int(open_with(&s[1], (struct mir_udp_config){0}, TESTBED_IP, 9), ==, 0);
     inject(TESTBED_PEER_IP, 1, TESTBED_IP, 9);
     check_int(s[1].count, ==, 1);
+    tap_case("beside it the any-address of IPv4 alone, not that of both");
+    check_int(open_with(&s[2], (struct mir_udp_config){.v6_only = true}, 0, 10), ==, 0);
+    check_int(open_with(&s[3], (struct mir_udp_config){0}, 0, 10), ==, -MIR_EADDRINUSE);
+    check_int(open_with(&s[3], (struct mir_udp_config){.v4_only = true}, 0, 10), ==, 0);
+    inject(TESTBED_PEER_IP, 1, TESTBED_IP, 10);
+    check_int(s[3].count, ==, 1);
     testbed_close(&bed);
 }
 

@@ -708,9 +708,28 @@ static void test_challenge_window(void)
     script_close(&s);
 }
 
+static void test_full(void)
+{
+    tap_case("a listener that is full: requests are dropped, not refused; who is half open comes");
+    script_open(&s, NULL);
+    script_listen(&s, 0);
+    in(&s, "S", 0, 0, 0);
+    out(&s, "SA", 0, 1, 0);
+    s.listener->is_full = true;
+    s.peer_port++;
+    in(&s, "S", 0, 0, 0);
+    quiet(&s);
+    check_int(script_stat(&s, "drop_listener_full"), ==, 1);
+    s.peer_port--;
+    in(&s, "A", 1, 1, 0);
+    check_int(s.accepts, ==, 1);
+    script_close(&s);
+}
+
 int main(void)
 {
     tap_begin("tcp_open");
+    test_full();
     test_active();
     test_passive();
     test_mss();
