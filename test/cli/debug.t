@@ -13,7 +13,7 @@ unless nc netcat-openbsd
 cp -r "$root/examples/echo" echo
 rm -rf echo/_build
 is_ok 'build' "$mirari" build -q -C echo -t virt
-setsid "$mirari" run -C echo -t virt --accel tcg --no-build --gdb -p 7007:7 >run.out 2>run.err </dev/null &
+setsid "$mirari" run -C echo -t virt --accel tcg --no-build --gdb -p "$((20000 + $$ % 10000)):7" >run.out 2>run.err </dev/null &
 tool=$!
 wait_for grep -q 'waiting for a debugger' run.err; report $? 'it waits'
 out=$(cat run.err)

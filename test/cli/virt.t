@@ -23,7 +23,7 @@ dry() { says "$1" "$2" "$mirari" run -q --print -t virt -C net "${@:3}"; }
 wrong() { exits 64 "$2" "$mirari" run -t virt -C net "${@:3}"; has "$1" "$2: is explained"; }
 dry '^qemu-system-x86_64 -name net .* -machine q35,[^ ]* -accel tcg -cpu Haswell -m 32M -kernel net/_build/virt/net ' 'the manifest'
 has ' -drive if=none,id=disk0,format=raw,discard=unmap,readonly=on,file=net/d.img -device virtio-blk-pci,drive=disk0 ' 'its disk'
-has ' -netdev user,id=one,hostfwd=tcp:127.0.0.1:8080-10.0.2.15:80 -device virtio-net-pci,netdev=one,mac=[0-9a-f:]{17},romfile= ' 'its first network'
+has ' -netdev user,id=one,hostfwd=tcp:127.0.0.1:[0-9]+-10.0.2.15:80 -device virtio-net-pci,netdev=one,mac=[0-9a-f:]{17},romfile= ' 'its first network'
 has ' -netdev user,id=two,net=192.168.7.0/24,host=192.168.7.1,dns=192.168.7.3 ' 'its second one'
 has " -append '--ip one=10.0.2.15/24 --gateway one=10.0.2.2 --dns 10.0.2.3' " 'addresses for the guest'
 has_not 'chardev=control| -S ' 'nothing that only the tool can give'
