@@ -172,6 +172,9 @@ void mir_pci_bar(const struct mir_pci_device *device, unsigned index, struct mir
     bar->address = is_io ? low & 0xfffc : (uint64_t)high << 32 | (low & 0xfffffff0u);
     bar->size_bytes =
         is_io ? (uint64_t)(uint16_t)~mask + 1 : ~((uint64_t)high_mask << 32 | mask) + 1;
+    /* Registers that go round the end of all addresses are none. */
+    if (bar->size_bytes == 0 || bar->address + (bar->size_bytes - 1) < bar->address)
+        *bar = (struct mir_pci_bar){0};
 }
 
 void mir_pci_enable(const struct mir_pci_device *device, bool with_messages)

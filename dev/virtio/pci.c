@@ -11,8 +11,10 @@
  *   18 status 1 | 19 ISR 1 | with MSI-X: 20 configuration vector 2, 22 queue vector 2 |
  * configuration
  *
- * Windows must lie inside their registers, else the device is not used. The new interface is taken
- * where there is one: its queues can be of the size we want and anywhere in memory.
+ * Windows must lie inside their registers, else the device is not used; of one that is larger than
+ * anything needs (a page for each of 256 queues) only the beginning is mapped, which costs memory.
+ * The new interface is taken where there is one: its queues can be of the size we want and anywhere
+ * in memory.
  */
 #include "dev/virtio/pci.h"
 
@@ -22,6 +24,7 @@
 #define DEVICE_END         0x1080u
 #define CAPABILITY_VENDOR  0x09u
 #define WINDOWS_MAX        16u /* capabilities of ours looked at */
+#define WINDOW_BYTES_MAX   (1u << 20)
 #define LEGACY_CONFIG      20u
 #define LEGACY_CONFIG_MSIX 24u
 #define LEGACY_BYTES_MIN   24u
@@ -283,7 +286,7 @@ static int map_window(struct mir_virtio_pci *vp, uint32_t at, struct mir_regs *r
     if (bar->address == 0 || size == 0 || offset > bar->size_bytes ||
         size > bar->size_bytes - offset)
         return -MIR_ERANGE;
-    size = MIR_MIN(size, UINT32_MAX);
+    size = MIR_MIN(size, WINDOW_BYTES_MAX);
     return vp->pci.pci->map(vp->pci.pci, bar->address + offset, size, bar->is_io, regs);
 }
 

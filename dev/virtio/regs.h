@@ -22,14 +22,14 @@ struct mir_regs mir_regs_mapped(volatile void *base, uint32_t size_bytes);
 
 static inline uint32_t mir_regs_read(const struct mir_regs *regs, uint32_t offset, unsigned width)
 {
-    MIR_ASSERT_OP(offset, <=, regs->size_bytes - width);
+    MIR_ASSERT_OP((uint64_t)offset + width, <=, regs->size_bytes);
     return regs->read(regs, offset, width);
 }
 
 static inline void mir_regs_write(const struct mir_regs *regs, uint32_t offset, unsigned width,
                                   uint32_t value)
 {
-    MIR_ASSERT_OP(offset, <=, regs->size_bytes - width);
+    MIR_ASSERT_OP((uint64_t)offset + width, <=, regs->size_bytes);
     regs->write(regs, offset, width, value);
 }
 

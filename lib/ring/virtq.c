@@ -216,20 +216,20 @@ int mir__virtq_add(struct mir__virtq *q, const struct mir__virtq_seg *segs, uint
         use_table ? fill_table(q, segs, out_count, total) : fill_direct(q, segs, out_count, total);
     q->slots[head].token = token;
     q->slots[head].writable = writable;
-    q->slots[head].position = q->avail_idx;
-    write_avail(q, 2u + (q->avail_idx & q->mask), head);
-    q->avail_idx++;
+    q->slots[head].position = q->added;
+    write_avail(q, 2u + (q->added & q->mask), head);
+    q->added++;
     q->in_flight++;
     return 0;
 }
 
 bool mir__virtq_publish(struct mir__virtq *q)
 {
-    uint16_t before = q->published, now = q->avail_idx;
+    uint16_t before = (uint16_t)q->published, now = (uint16_t)q->added;
     if (before == now)
         return false;
     __atomic_store_n(&q->avail[1], now, __ATOMIC_RELEASE);
-    q->published = now;
+    q->published = q->added;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     bool wants;
     if (q->has_event_idx) {
@@ -275,14 +275,14 @@ int mir__virtq_take(struct mir__virtq *q, void **token, uint32_t *len)
     if (there == 0)
         return -MIR_EAGAIN;
     /* What was not published yet cannot have been used. */
-    uint16_t unseen = (uint16_t)(q->avail_idx - q->published);
+    uint32_t unseen = q->added - q->published;
     if (MIR_UNLIKELY(there > q->in_flight - unseen))
         return refuse(q, MIR__VIRTQ_FAULT_INDEX);
     uint32_t id = read_entry(q, 0), written = read_entry(q, 4);
     if (MIR_UNLIKELY(id >= q->size))
         return refuse(q, MIR__VIRTQ_FAULT_ID);
     struct mir__virtq_slot *slot = &q->slots[id];
-    if (MIR_UNLIKELY(slot->token == NULL || (uint16_t)(slot->position - q->published) < unseen))
+    if (MIR_UNLIKELY(slot->token == NULL || slot->position - q->published < unseen))
         return refuse(q, MIR__VIRTQ_FAULT_IDLE);
     if (MIR_UNLIKELY(written > slot->writable))
         return refuse(q, MIR__VIRTQ_FAULT_LENGTH);

@@ -48,10 +48,10 @@ struct mir__virtq_desc {
 struct mir__virtq_slot {
     void *token;       /* of a chain in flight that begins here; else NULL */
     uint32_t writable; /* bytes that the device may write to the chain */
+    uint32_t position; /* in the order of chains added */
     uint16_t next;     /* of the chain, or of the free list */
     uint16_t count;    /* descriptors of the chain */
     uint16_t table;    /* its indirect table + 1, or 0 */
-    uint16_t position; /* in the order of chains added */
 };
 
 struct mir__virtq_config {
@@ -79,10 +79,11 @@ struct mir__virtq {
     uint16_t free_count;
     uint16_t table_count;
     uint16_t tables_left;
-    uint16_t avail_idx; /* chains added, published or not */
-    uint16_t published;
     uint16_t used_idx; /* completions taken */
     uint16_t in_flight;
+    uint32_t added; /* chains, published or not: of more than 16 bits, since one of them may stay
+                       with the device while as many others pass as an index can count */
+    uint32_t published;
     bool has_event_idx;
     bool is_armed;
     uint8_t fault; /* enum mir__virtq_fault; the queue is dead until mir__virtq_init() */

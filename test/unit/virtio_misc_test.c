@@ -178,6 +178,51 @@ static void test_block_reset(void)
     virtdev_block_fini(&disk);
 }
 
+/* It does one thing right and then asks for a reset, again and again. */
+static void test_block_rate(void)
+{
+    struct mir_block_stats stats;
+    mir_time_us end_us;
+    tap_case("block: resets become rare if they do not help, and requests in between no reason to "
+             "hurry");
+    open_disk();
+    for (end_us = now_us + 60 * MIR_US_PER_S; now_us < end_us;) {
+        if (do_one(MIR_BLOCK_READ) == 0) {
+            virtdev_need_reset(&disk.d);
+            mir_virtio_driver_poll(mir_virtio_block_driver(dev), virtdev_events(&disk.d, virtio));
+        }
+        mir_time_us next_us;
+        now_us += 1000;
+        mir_loop_step(&loop, now_us, &next_us);
+    }
+    mir_block_stats(dev, &stats);
+    check_int(stats.resets, >=, 10);
+    check_int(stats.resets, <, 20);
+    tap_case("block: after a calm time the pause is short again");
+    while (do_one(MIR_BLOCK_READ) != 0)
+        pass(MIR_US_PER_S);
+    pass(70 * MIR_US_PER_S);
+    virtdev_need_reset(&disk.d);
+    mir_virtio_driver_poll(mir_virtio_block_driver(dev), virtdev_events(&disk.d, virtio));
+    check_int(do_one(MIR_BLOCK_READ), ==, -MIR_EAGAIN);
+    pass(10 * MIR_US_PER_MS);
+    check_int(do_one(MIR_BLOCK_READ), ==, 0);
+    close_disk();
+    tap_case("MSA02: closed on its way up, a device that keeps its memory has it for good");
+    open_disk();
+    virtdev_need_reset(&disk.d);
+    mir_virtio_driver_poll(mir_virtio_block_driver(dev), virtdev_events(&disk.d, virtio));
+    disk.d.queue[0].size_max = 0;
+    pass(MIR_US_PER_S);
+    check_int(do_one(MIR_BLOCK_READ), ==, -MIR_EAGAIN);
+    disk.d.keeps_memory = true;
+    disk.d.status = MIR_VIRTIO_DRIVER;
+    mir_page_release(page);
+    mir_block_close(dev);
+    check_int(held(), >=, 2 * MIR_PAGE_SIZE);
+    virtdev_block_fini(&disk);
+}
+
 static void test_block_refusals(void)
 {
     static const uint32_t sizes[] = {0, 511, 1000, 8192, UINT32_MAX};
@@ -328,6 +373,7 @@ static void test_console(void)
 /* Configuration space of a few functions: bus 0 with a bridge to bus 1, a device of two functions.
  */
 static uint8_t space[4][256];
+static bool wide_bar;
 
 static uint8_t *space_of(uint16_t bdf)
 {
@@ -360,16 +406,21 @@ static void write_space(const struct mir_pci *pci, uint16_t bdf, uint32_t offset
                         uint32_t value)
 {
     (void)pci;
-    if (offset == 0x10 && bdf == 0x0009)
+    if (wide_bar && bdf == 0x0009 && value == UINT32_MAX)
+        value = offset == 0x10 ? 0x80000004 : value; /* 2 GiB of memory */
+    else if (offset == 0x10 && bdf == 0x0009 && !wide_bar)
         value = (value & 0xfffff000u) | 0; /* 4 KiB of memory */
     if (space_of(bdf) != NULL)
         memcpy(space_of(bdf) + offset, &value, width);
 }
 
+static uint64_t largest_map;
+
 static int map_space(const struct mir_pci *pci, uint64_t address, uint64_t size_bytes, bool is_io,
                      struct mir_regs *regs)
 {
     static uint8_t table[4096];
+    largest_map = MIR_MAX(largest_map, size_bytes);
     (void)pci;
     (void)is_io;
     *regs = mir_regs_mapped(table + address % 4096, (uint32_t)size_bytes);
@@ -443,15 +494,61 @@ static void test_pci(void)
               -MIR_ENOTSUP);
 }
 
+/* A capability of a window at @at: its type, offset and size in BAR 0. */
+static void put_window(uint8_t at, uint8_t next, uint8_t type, uint32_t offset, uint32_t size)
+{
+    uint8_t *p = space[2] + at;
+    p[0] = 0x09;
+    p[1] = next;
+    p[2] = 20;
+    p[3] = type;
+    p[4] = 0;
+    mir_put_le32(p + 8, offset);
+    mir_put_le32(p + 12, size);
+    mir_put_le32(p + 16, 0);
+}
+
+static void test_windows(void)
+{
+    struct mir_pci pci = {.read = read_space, .write = write_space, .map = map_space};
+    struct mir_pci_device device = {.pci = &pci, .bdf = 0x0009, .vendor = 0x1af4, .device = 0x1041};
+    struct mir_virtio_pci vp;
+    struct mir_pci_bar bar;
+    tap_case("pci: of a window of 2 GiB only what can be needed is mapped");
+    put_function(space[2], 0x1af4, 0x1041, 0);
+    space[2][6] = 0x10;
+    space[2][0x34] = 0x40;
+    put_window(0x40, 0x60, 1, 0, 0x80000000);
+    put_window(0x60, 0x80, 2, 0x10000000, 0x60000000);
+    put_window(0x80, 0, 3, 0, 1);
+    wide_bar = true;
+    mir_put_le32(space[2] + 0x10, 4);
+    mir_put_le32(space[2] + 0x14, 0x80);
+    mir_pci_bar(&device, 0, &bar);
+    check(bar.size_bytes == 1ull << 31 && bar.address == 0x8000000000ull);
+    largest_map = 0;
+    check_int(mir_virtio_pci_init(&vp, &device, false, &the_clock, &pages), ==, 0);
+    check_int(largest_map, ==, 1 << 20);
+    tap_case("pci: registers that go round the end of all addresses are none");
+    mir_put_le32(space[2] + 0x10, 0xc0000004);
+    mir_put_le32(space[2] + 0x14, 0xffffffff);
+    mir_pci_bar(&device, 0, &bar);
+    check(bar.address == 0 && bar.size_bytes == 0);
+    check_int(mir_virtio_pci_init(&vp, &device, false, &the_clock, &pages), <, 0);
+    wide_bar = false;
+}
+
 int main(void)
 {
     tap_begin("virtio_misc");
     test_block_errors();
     test_block_reset();
+    test_block_rate();
     test_block_refusals();
     test_entropy();
     test_console();
     test_pci();
+    test_windows();
     free(arena);
     return tap_done();
 }

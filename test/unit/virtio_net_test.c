@@ -521,6 +521,11 @@ static void test_control(void)
     virtbed_run(&bed);
     check_int(bed.m.pairs, ==, 1);
     close_bed();
+    tap_case("so many pairs that the control queue would have the number of the first one");
+    virtbed_init(&bed, VIRTDEV_PCI, VIRTDEV_NET_ALL | MIR__VIRTNET_F_MQ, 256);
+    mir_put_le16(bed.m.d.config + 8, 0x8000);
+    check_int(virtbed_open(&bed, NULL), ==, -MIR_ENOTSUP);
+    close_bed();
 }
 
 static void test_reset(void)

@@ -319,6 +319,27 @@ static void test_lies(void)
     used[4] = 1;
     used[2] = 1;
     expect(MIR__VIRTQ_FAULT_IDLE);
+    tap_case("a chain that stays while 65,536 others pass is none that was not published");
+    setup(8, 0);
+    check_int(add(0, 1, 1), ==, 0);
+    (void)!mir__virtq_publish(&bed.q);
+    struct virtdev_chain chain;
+    check(virtdev_pop(&bed.d, 0, &chain));
+    uint16_t slow = chain.head;
+    for (uint32_t i = 0; i < 65535; i++) {
+        bool is_good = add(0, 1, 2) == 0;
+        (void)!mir__virtq_publish(&bed.q);
+        is_good = is_good && virtdev_pop(&bed.d, 0, &chain);
+        virtdev_push(&bed.d, 0, chain.head, 0);
+        virtdev_publish(&bed.d, 0);
+        if (!is_good || take(&token, &len) != 0)
+            check_int(i, ==, 65535);
+    }
+    check_int(add(0, 1, 3), ==, 0); /* and this one was not */
+    virtdev_push(&bed.d, 0, slow, 0);
+    virtdev_publish(&bed.d, 0);
+    check_int(take(&token, &len), ==, 0);
+    check_int(token, ==, 1);
     tap_case("a device that rewrites descriptors does not change what we know of them");
     lie(0, 8, 1);
     memset(bed.q.desc, 0xff, 8 * 16);

@@ -58,6 +58,7 @@ enum status { STATUS_OK = 0, STATUS_ERROR = 1, STATUS_UNSUPPORTED = 2, STATUS_NO
 #define TIMEOUT_US   (30 * MIR_US_PER_S)
 #define RETRY_MIN_US MIR_US_PER_MS
 #define RETRY_MAX_US (30 * MIR_US_PER_S)
+#define CALM_US      (60 * MIR_US_PER_S)
 
 _Static_assert(DEPTH *PLACE_BYTES <= MIR_PAGE_SIZE, "places fit a page");
 _Static_assert(MIR_BLOCK_SEGS_MAX + 2 <= MIR__VIRTQ_CHAIN_MAX, "a request fits a chain");
@@ -80,6 +81,7 @@ struct blk {
     uint32_t free_count;
     uint64_t features;
     mir_time_us timeout_us;
+    mir_time_us up_since_us;
     mir_time_us retry_us;
     struct mir_timer timer; /* up: requests out of time; else: try again */
     struct mir_work idle_work;
@@ -250,6 +252,7 @@ static int bring_up(struct blk *b)
         return r;
     mir__virtio_ready(b->virtio);
     b->is_up = true;
+    b->up_since_us = mir_loop_now(b->loop);
     return 0;
 }
 
@@ -277,6 +280,10 @@ static void restart(struct blk *b, const char *why)
 {
     MIR_LOG(DEV, WARN, "block device: %s; it is reset", why);
     b->stats.resets++;
+    /* The pause is short again after a calm time only: a device that does one thing right and the
+     * next one wrong would have us do nothing but reset it. */
+    if (mir_loop_now(b->loop) - b->up_since_us > CALM_US)
+        b->retry_us = RETRY_MIN_US;
     if (take_down(b, -MIR_EIO) && !b->is_closed)
         mir_timer_set(b->loop, &b->timer, mir_loop_now(b->loop) + b->retry_us);
     b->retry_us = MIR_MIN(b->retry_us * 2, RETRY_MAX_US);
@@ -379,7 +386,6 @@ static bool take_done(struct blk *b)
     while (b->is_up && (r = mir__virtq_take(&b->queue.ring, &token, &written)) == 0) {
         struct slot *slot = token;
         found = true;
-        b->retry_us = RETRY_MIN_US;
         end_slot(b, slot, result_of(b, slot, written), true);
     }
     if (b->is_up && r == -MIR_EPROTO)
@@ -491,8 +497,11 @@ static void blk_close(struct mir_block_dev *dev)
     mir_timer_cancel(&b->timer);
     mir_work_cancel(&b->idle_work);
     finish_idle(b, -MIR_ECANCELED);
+    /* Also one that was on its way up knows addresses of ours. */
     if (b->is_up)
         (void)take_down(b, -MIR_ECANCELED);
+    else if (!b->is_dead)
+        b->is_dead = mir__virtio_reset(b->virtio) < 0;
     if (!b->is_dead) {
         mir__virtio_queue_close(&b->queue);
         if (b->places != NULL)
@@ -549,7 +558,6 @@ int mir_virtio_block_open(const struct mir_virtio_block_config *config, struct m
         r = bring_up(b);
     if (r < 0) {
         mir__virtio_fail(config->virtio);
-        b->is_dead = mir__virtio_reset(config->virtio) < 0;
         blk_close(&b->dev);
         return r;
     }

@@ -30,6 +30,7 @@
 #define CTRL_SIZE     16u
 #define TX_TABLES     64u
 #define MTU_MIN       576u
+#define PAIRS_MAX     0x7fffu
 #define RETRY_MIN_US  MIR_US_PER_MS
 #define RETRY_MAX_US  (30 * MIR_US_PER_S)
 #define CALM_US       (60 * MIR_US_PER_S)
@@ -137,7 +138,8 @@ static int read_mtu(struct mir__virtnet *n, const struct mir_virtio_net_config *
     return 0;
 }
 
-/* The control queue lies behind all pairs. */
+/* The control queue lies behind all pairs, and its number must be one: of 32,768 pairs it would be
+ * that of the first queue. */
 static int find_control(struct mir__virtnet *n)
 {
     uint16_t pairs = 1;
@@ -145,7 +147,7 @@ static int find_control(struct mir__virtnet *n)
         int r = mir__virtio_config(n->virtio, MIR__VIRTNET_CONFIG_PAIRS, &pairs, 2, 1);
         if (r < 0)
             return r;
-        if (pairs == 0 || pairs > 0x8000)
+        if (pairs == 0 || pairs > PAIRS_MAX)
             return -MIR_ENOTSUP;
     }
     n->ctrl_index = (uint16_t)(2u * pairs);
