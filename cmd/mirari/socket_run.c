@@ -51,7 +51,8 @@ struct session {
     struct str rules_text;
     struct list options; /**< of the server */
     char **program;
-    char *path; /**< of the control socket */
+    char *path;    /**< of the control socket */
+    char *library; /**< of --via preload */
     int control;
     struct sock_welcome welcome;
     pid_t server; /**< 0: not ours, or ended */
@@ -338,19 +339,35 @@ static void linger(struct session *s)
 /* ---- the program ------------------------------------------------------------------------------
  */
 
-static void set_preload(struct session *s)
+/* Where the library is: beside the tool in the tree, beside the libraries when installed. NULL
+ * after a message: without it the program would run on the host's stack, and nobody would notice.
+ */
+static char *find_library(void)
 {
-    char *server = socket_server_program();
+    char *server = socket_server_program(), *found = NULL;
     char *slash = strrchr(server, '/');
     *(slash != NULL ? slash : server) = '\0';
-    char *library = need_format("%s/%s", server, PRELOAD_NAME);
-    if (access(library, R_OK) != 0) { /* installed: beside the libraries */
-        free(library);
-        library = need_format("%s/../lib/mirari/%s", server, PRELOAD_NAME);
+    const char *const places[] = {"", "/../lib/mirari"};
+    for (size_t i = 0; i < LEN(places) && found == NULL; i++) {
+        found = need_format("%s%s/%s", server, places[i], PRELOAD_NAME);
+        if (access(found, R_OK) != 0) {
+            free(found);
+            found = NULL;
+        }
     }
+    if (found == NULL)
+        complain("socket run: no %s beside %s; run `make`, or `make install` again, or take --via "
+                 "notify",
+                 PRELOAD_NAME, server);
+    free(server);
+    return found;
+}
+
+static void set_preload(const struct session *s)
+{
     const char *others = getenv("LD_PRELOAD");
-    char *all = others != NULL && others[0] != '\0' ? need_format("%s:%s", library, others)
-                                                    : need_text(library, strlen(library));
+    char *all = others != NULL && others[0] != '\0' ? need_format("%s:%s", s->library, others)
+                                                    : need_text(s->library, strlen(s->library));
     setenv("LD_PRELOAD", all, 1);
     setenv(SOCK_ENV, s->path, 1);
     if (s->rules_text.len > 0)
@@ -572,6 +589,8 @@ int cmd_socket_run(int argc, char **argv)
     int r = parse(s, argc, argv);
     if (r != 0)
         return r;
+    if (s->is_preload && (s->library = find_library()) == NULL)
+        return EXIT_FAIL;
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     r = find_server(s);
     if (r == 0 && open_signals(s) != 0)

@@ -54,6 +54,8 @@ is $? 127 'a program that is not there'
 is_like "$(cat "$WORK/said")" 'cannot execute "nosuchprogram": No such file' 'and which'
 run -- "$WORK" 2>/dev/null
 is $? 126 'one that is none'
+is_like "$(run -- "$mirari" socket run --net user -- true 2>&1)" 'already runs under a supervisor, take --via preload' \
+    'one in another is refused'
 is "$(run -- sed -n 's/^NoNewPrivs:\t//p' /proc/self/status)" 1 'it can gain no privileges'
 is "$(run -- sh -c 'ls /proc/self/fd | wc -l')" "$(sh -c 'ls /proc/self/fd | wc -l')" 'it inherits no descriptor of ours'
 
@@ -137,6 +139,51 @@ wait_until 5 eval "! kill -0 $server 2>/dev/null"
 ok $? 'the supervisor dies: so does its server'
 wait_until 5 eval "! kill -0 $program 2>/dev/null"
 ok $? 'and the program'\''s call fails'
+
+"${as[@]}" "$mirari" socket serve --name twice --net user >"$WORK/serve" 2>&1 &
+server=$!
+PIDS+=($server)
+wait_until 10 grep -q ready "$WORK/serve"
+cat >"$WORK/again.py" <<'END'
+import socket, sys
+def use(text):
+    try:
+        s = socket.socket()
+        s.bind(("", 81))
+        s.listen()
+        print(text, s.getsockname()[1], flush=True)
+        return s
+    except OSError as error:
+        print(text, error.strerror, flush=True)
+for text in ("first", "without", "again"):
+    use(text)
+    sys.stdin.readline()
+END
+mkfifo "$WORK/steps"
+chmod 644 "$WORK/again.py"
+"${as[@]}" "$mirari" socket run --on twice -- python3 "$WORK/again.py" <"$WORK/steps" >"$WORK/out" 2>&1 &
+pid=$!
+PIDS+=($pid)
+exec 7>"$WORK/steps"
+wait_until 10 grep -q first "$WORK/out"
+"${as[@]}" "$mirari" socket stop twice
+wait $server
+echo >&7
+wait_until 10 grep -q without "$WORK/out"
+"${as[@]}" "$mirari" socket serve --name twice --net user >"$WORK/serve" 2>&1 &
+server=$!
+PIDS+=($server)
+wait_until 10 grep -q ready "$WORK/serve"
+echo >&7
+wait_until 10 grep -q again "$WORK/out"
+echo >&7
+exec 7>&-
+wait $pid
+is "$(cat "$WORK/out")" 'first 81
+without Network is down
+again 81' 'a server that is started anew serves a program that runs'
+kill $server
+wait $server
 
 # ---- two stacks in one program -------------------------------------------------------------------
 port=$(free_port)
