@@ -484,17 +484,20 @@ struct mir_net_config {
     bool tcp_no_timestamps;        /**< neither offer nor accept timestamps */
     enum mir_net_ecn tcp_ecn;      /**< congestion marks instead of losses, where agreed */
     const uint8_t
-        *tcp_fastopen_key;         /**< 16 bytes, for servers that share an address (RFC 7413
-                                      6.3.4); cookies are those of Linux. NULL = random, changes */
-    bool tcp_pacing;               /**< smooth traffic at all times, not only no large bursts */
-    const char *congestion;        /**< "cubic" (RFC 9438, 9406; also NULL) or "reno" (5681) */
-    uint32_t udp_sockets_max;      /**< 0 = 256 */
-    uint32_t arp_entries_max;      /**< neighbours, ARP and IPv6 together; 0 = 1024 */
-    uint32_t reassembly_max_bytes; /**< 0 = 1 MiB in all */
-    uint32_t addresses_max;        /**< of all interfaces, both families; 0 = 128 */
-    uint32_t groups_max;           /**< multicast groups of all interfaces; 0 = 256 */
-    uint32_t routes_max;           /**< 0 = 256 */
-    uint32_t path_mtu_entries_max; /**< destinations with a path MTU of their own; 0 = 1024 */
+        *tcp_fastopen_key;            /**< 16 bytes, for servers that share an address (RFC 7413
+                                         6.3.4); cookies are those of Linux. NULL = random, changes */
+    bool tcp_pacing;                  /**< smooth traffic at all times, not only no large bursts */
+    const char *congestion;           /**< "cubic" (RFC 9438, 9406; also NULL) or "reno" (5681) */
+    uint32_t udp_sockets_max;         /**< 0 = 256 */
+    uint32_t arp_entries_max;         /**< neighbours, ARP and IPv6 together; 0 = 1024 */
+    uint32_t reassembly_max_bytes;    /**< 0 = 1 MiB in all */
+    uint32_t addresses_max;           /**< of all interfaces, both families; 0 = 128 */
+    uint32_t groups_max;              /**< multicast groups of all interfaces; 0 = 256 */
+    uint32_t routes_max;              /**< 0 = 256 */
+    uint32_t path_mtu_entries_max;    /**< destinations with a path MTU of their own; 0 = 1024 */
+    uint16_t port_share, port_shares; /**< stacks of one address, each in a process of its own: of
+                                         the ports that the stack chooses itself those whose rest by
+                                         port_shares is port_share. 0, 0 = all */
 };
 
 /** An address and the length of its network's prefix. */
@@ -666,6 +669,19 @@ struct mir_net_lease {
  */
 int mir_net_get_lease(const struct mir_net *net, uint32_t if_index,
                       struct mir_net_lease *lease) MIR_CHECK;
+
+/**
+ * mir_net_has_connection() - does this TCP segment belong to something here?
+ *
+ * @local, @remote  its receiver and its sender
+ *
+ * Returns true for a connection in any state, TIME_WAIT and half-open ones included; a listener is
+ * none. For whoever spreads frames over several stacks of one address.
+ * Cost    O(1)
+ * Source  none
+ */
+bool mir_net_has_connection(struct mir_net *net, const struct mir_endpoint *local,
+                            const struct mir_endpoint *remote);
 
 /** The API object of the stack. */
 struct mir_stack *mir_net_stack(struct mir_net *net);

@@ -285,6 +285,8 @@ void mir__icmp4_send_error(struct mir_net *net, const struct mir__ip_meta *meta,
 /* struct mir_net and struct mir__iface are completed in lib/net/net_state.h, by the files that
  * need their fields. TCP reaches its own state through mir__net_tcp(). */
 struct mir__tcp_state *mir__net_tcp(struct mir_net *net);
+/** Is @port one of those that this stack may choose? */
+bool mir__net_may_choose(const struct mir_net *net, uint16_t port);
 /** mir__tcp_init() allocates its state (from mir_net_stack(net)->pages) and keeps it here. */
 void mir__net_set_tcp(struct mir_net *net, struct mir__tcp_state *state);
 struct mir_rng *mir__net_rng(struct mir_net *net);

@@ -9,6 +9,11 @@
 
 #include <mirari/format.h>
 
+bool mir__net_may_choose(const struct mir_net *net, uint16_t port)
+{
+    return net->port_shares <= 1 || port % net->port_shares == net->port_share;
+}
+
 struct mir__tcp_state *mir__net_tcp(struct mir_net *net)
 {
     return net->tcp;
@@ -209,6 +214,8 @@ static void init_fields(struct mir_net *net, const struct mir_net_config *config
     net->pages = config->pages;
     net->bufs = config->bufs;
     net->rng = config->rng;
+    net->port_share = config->port_share;
+    net->port_shares = config->port_shares;
     net->page = page;
     net->route_generation = 1;
     net->ip_id = (uint16_t)mir_rng_u32(config->rng);

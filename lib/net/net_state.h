@@ -377,8 +377,9 @@ struct mir_net {
     uint16_t ip_id;
     uint32_t ip6_id;
     uint32_t ip_id_key;
-    bool is_in_batch;   /* between a device's first rx and its rx_end */
-    bool is_tx_pending; /* some interface has_tx_pending */
+    uint16_t port_share, port_shares; /* of ports that are chosen; 0, 0: all */
+    bool is_in_batch;                 /* between a device's first rx and its rx_end */
+    bool is_tx_pending;               /* some interface has_tx_pending */
     struct mir_step_hook flush_hook;
     struct mir_work flush_work;
     struct mir__neigh_table neigh;

@@ -408,7 +408,7 @@ static uint16_t choose_port(struct mir_net *net, const struct mir_udp_config *co
     uint32_t start = mir_rng_below(net->rng, EPHEMERAL_COUNT);
     for (uint32_t i = 0; i < EPHEMERAL_COUNT; i++) {
         uint16_t port = (uint16_t)(EPHEMERAL_FIRST + (start + i) % EPHEMERAL_COUNT);
-        if (!is_in_use(net, &alone, port))
+        if (mir__net_may_choose(net, port) && !is_in_use(net, &alone, port))
             return port;
     }
     return 0;

@@ -26,6 +26,7 @@
 #include "dev/net/fault/fault.h"
 #include "dev/net/packet/packet.h"
 #include "dev/net/pcap/pcap.h"
+#include "dev/net/share/share.h"
 #include "dev/net/tap/tap.h"
 #include "dev/net/trace/trace.h"
 #include "dev/net/vlan/vlan.h"
@@ -370,10 +371,25 @@ static int add_vlan(struct mir__unix *u, struct mir__unix_net *net, char error[M
     return 0;
 }
 
+static int add_share(struct mir__unix *u, struct mir__unix_net *net, char error[MIR__ERROR_MAX])
+{
+    net->share = calloc(1, sizeof *net->share);
+    if (net->share == NULL) {
+        snprintf(error, MIR__ERROR_MAX, "--workers: no memory");
+        return -MIR_ENOMEM;
+    }
+    net->dev = mir__mesh_share(u, (uint32_t)(net - u->nets), net->share, net->dev);
+    return 0;
+}
+
 static int add_middlewares(struct mir__unix *u, struct mir__unix_net *net,
                            char error[MIR__ERROR_MAX])
 {
     int r = 0;
+    if (net->tap != NULL && u->worker != NULL)
+        r = add_share(u, net, error);
+    if (r < 0)
+        return r;
     if (net->options->fault != NULL)
         r = add_fault(u, net, error);
     if (r == 0 && net->options->pcap != NULL)
@@ -545,6 +561,8 @@ void mir__devices_close(struct mir__unix *u)
         free(net->vlan);
         free(net->pcap);
         free(net->fault);
+        free(net->share);
+        net->share = NULL;
         net->trace = net->pcap = net->fault = net->vlan = NULL;
     }
 }

@@ -32,7 +32,8 @@ struct kind {
 static const struct kind kinds[MIR__HANDOVER_KINDS] = {
     [MIR__HANDOVER_DEVICE] = {TO(WORKER), 1},   [MIR__HANDOVER_GO] = {TO(WORKER), 0},
     [MIR__HANDOVER_REMOVE] = {TO(WORKER), 0},   [MIR__HANDOVER_STOP] = {TO(WORKER), 0},
-    [MIR__HANDOVER_PEER] = {TO(WORKER), 1},     [MIR__HANDOVER_HELLO] = {TO(MONITOR), 0},
+    [MIR__HANDOVER_PEER] = {TO(WORKER), 1},     [MIR__HANDOVER_LEAVE] = {TO(WORKER), 1},
+    [MIR__HANDOVER_TAKE] = {TO(WORKER), 1},     [MIR__HANDOVER_HELLO] = {TO(MONITOR), 0},
     [MIR__HANDOVER_READY] = {TO(MONITOR), 0},   [MIR__HANDOVER_DONE] = {TO(MONITOR), 0},
     [MIR__HANDOVER_ATTACH] = {TO(CONTROL), 0},  [MIR__HANDOVER_DETACH] = {TO(CONTROL), 0},
     [MIR__HANDOVER_UPGRADE] = {TO(CONTROL), 0}, [MIR__HANDOVER_LIST] = {TO(CONTROL), 0},
@@ -58,7 +59,7 @@ static bool is_device_good(const struct mir__handover *m)
 {
     return m->type == MIR__HANDOVER_TAP && m->mtu >= MTU_MIN && !(m->mac[0] & 1) &&
            m->name[0] != '\0' && m->ifname[0] != '\0' &&
-           !(m->flags & ~(MIR__HANDOVER_OFFLOADS | MIR__HANDOVER_BUNDLES));
+           !(m->flags & ~(MIR__HANDOVER_OFFLOADS | MIR__HANDOVER_BUNDLES | MIR__HANDOVER_PAUSED));
 }
 
 int mir__handover_check(const void *data, size_t len, unsigned fd_count,

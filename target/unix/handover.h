@@ -26,7 +26,7 @@ enum mir__handover_kind {
     MIR__HANDOVER_GO,         /* those were all of the start */
     MIR__HANDOVER_REMOVE,     /* give `name` back */
     MIR__HANDOVER_STOP,       /* end in order */
-    MIR__HANDOVER_PEER,       /* with a descriptor: frames to and from worker `index` */
+    MIR__HANDOVER_PEER,       /* with a descriptor: frames to worker `index`; own: the inbox */
     /* worker to monitor */
     MIR__HANDOVER_HELLO, /* read its command line; waits for devices */
     MIR__HANDOVER_READY, /* confined and running */
@@ -37,6 +37,9 @@ enum mir__handover_kind {
     MIR__HANDOVER_UPGRADE, /* start the program again, as it is on the disk now */
     MIR__HANDOVER_LIST,    /* what there is, into `text` */
     MIR__HANDOVER_ANSWER,  /* `status`, `text` */
+    /* monitor to worker, when one replaces another */
+    MIR__HANDOVER_LEAVE, /* with a descriptor: frames to the worker that replaces this one */
+    MIR__HANDOVER_TAKE,  /* with a descriptor: the taps and this inbox are now yours alone */
     MIR__HANDOVER_KINDS,
 };
 
@@ -50,7 +53,11 @@ enum mir__handover_side {
     MIR__HANDOVER_TOOL,
 };
 
-enum { MIR__HANDOVER_OFFLOADS = 1, MIR__HANDOVER_BUNDLES = 2 };
+enum {
+    MIR__HANDOVER_OFFLOADS = 1,
+    MIR__HANDOVER_BUNDLES = 2,
+    MIR__HANDOVER_PAUSED = 4, /* somebody else reads it until TAKE */
+};
 
 struct mir__handover {
     uint32_t magic;

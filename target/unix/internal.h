@@ -110,6 +110,7 @@ int mir__sandbox_enter(unsigned needs, char error[MIR__ERROR_MAX]) MIR_CHECK;
 /* ---- signals.c ---------------------------------------------------------------------------- */
 
 struct mir__unix;
+struct mir_share;
 
 /** From now on signals ask the appliance to end. Returns 0 or -MIR_EIO. Once in a process. */
 int mir__signals_open(struct mir__unix *u) MIR_CHECK;
@@ -126,6 +127,7 @@ struct mir__unix_net {
     struct mir_net_if_config config;
     uint8_t ip6_secret[16];            /* config.ip6_secret points here, if there is one */
     void *pcap, *fault, *trace, *vlan; /* middlewares, NULL = not used */
+    struct mir_share *share;           /* with the other workers; NULL = not used */
     char name[32], ifname[16];         /* of a network that was attached later */
     bool is_detached;
     int pcap_fd;

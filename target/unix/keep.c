@@ -10,7 +10,7 @@
  *   - frames that come meanwhile wait in the queue (500 of them), and the next worker reads them: a
  *     client that connects during a restart is answered late, not refused.
  *
- * Workers also get each other's inboxes, datagram sockets for frames that the host gave to the
+ * Workers also get each other's inboxes, packet sockets for frames that the host gave to the
  * wrong one (dev/net/share). Their two ends are kept here for the same reasons.
  */
 #include <stdio.h>
@@ -28,8 +28,8 @@ int mir__keep_open(struct mir__keep *keep, unsigned workers)
     keep->count = 0;
     for (unsigned i = 0; i < MIR__WORKERS_MAX; i++)
         keep->inboxes[i][0] = keep->inboxes[i][1] = -1;
-    for (unsigned i = 0; i < workers && workers > 1; i++) {
-        if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, keep->inboxes[i]) < 0)
+    for (unsigned i = 0; i < workers; i++) {
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, keep->inboxes[i]) < 0)
             return -MIR_EIO;
     }
     return 0;
@@ -106,24 +106,26 @@ void mir__keep_remove(struct mir__keep *keep, struct mir__kept *tap)
     *tap = keep->taps[keep->count];
 }
 
-static int send_peers(const struct mir__keep *keep, int fd, unsigned index)
+static int send_peers(const struct mir__keep *keep, int fd, unsigned index, int inbox)
 {
     int r = 0;
-    for (unsigned i = 0; i < keep->workers && keep->workers > 1 && r == 0; i++) {
+    for (unsigned i = 0; i < keep->workers && r == 0; i++) {
         struct mir__handover m = mir__handover_make(MIR__HANDOVER_PEER);
         m.index = (uint16_t)i;
-        r = mir__handover_send(fd, &m, keep->inboxes[i][i == index ? 0 : 1]);
+        int own = inbox >= 0 ? inbox : keep->inboxes[i][0];
+        r = mir__handover_send(fd, &m, i == index ? own : keep->inboxes[i][1]);
     }
     return r;
 }
 
-int mir__keep_send_all(const struct mir__keep *keep, int fd, unsigned index)
+int mir__keep_send_all(const struct mir__keep *keep, int fd, unsigned index, int inbox)
 {
     struct mir__handover go = mir__handover_make(MIR__HANDOVER_GO);
-    int r = send_peers(keep, fd, index);
+    int r = send_peers(keep, fd, index, inbox);
     for (uint32_t i = 0; i < keep->count && r == 0; i++) {
         struct mir__handover m = keep->taps[i].message;
         m.index = (uint16_t)index;
+        m.flags |= inbox >= 0 ? MIR__HANDOVER_PAUSED : 0;
         r = mir__handover_send(fd, &m, keep->taps[i].fds[index]);
     }
     return r == 0 ? mir__handover_send(fd, &go, -1) : r;

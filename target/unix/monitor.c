@@ -19,9 +19,10 @@
  *   - with a status of its own: that is the end of the appliance, and the others are asked to end.
  *
  * A replacement (`mirari upgrade`): the program is opened again by its name and started beside the
- * old worker; when it says HELLO, so that it can run and understands its command line, the old one
- * is asked to end, gets five seconds, and the new one is given the devices. What arrives meanwhile
- * waits in the queues of the taps. Workers are replaced one after the other.
+ * old worker. It gets the devices too, but does not read them; when it is READY, the old one is
+ * told to LEAVE: it keeps its connections and passes everything else to the new one, until no
+ * connection is left, ten seconds at most. Then it ends, and the new one is told to TAKE the
+ * devices. Workers are replaced one after the other.
  *
  * SIGINT, SIGTERM and SIGHUP ask the workers to end, a second one kills them. If the monitor is
  * killed, its workers are killed by the host and the taps vanish.
@@ -56,6 +57,7 @@
 #define HEALTHY_MS   30000u
 #define HELLO_MS     10000u
 #define END_MS       5000u
+#define LEAVE_MS     10000u
 #define TRIES_MAX    5u
 #define NEVER        UINT64_MAX
 #define REQUEST_MS   1000
@@ -77,6 +79,7 @@ struct worker {
     unsigned failures;   /* in a row */
     unsigned long restarts;
     bool is_replaced; /* `now` was asked to make room */
+    int inbox[2];     /* of `next`, while it is that; -1 */
 };
 
 struct monitor {
@@ -250,7 +253,8 @@ static void replace_next(struct monitor *m)
         return;
     }
     struct worker *w = &m->workers[m->replaced];
-    if (start(m, w, &w->next) < 0)
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, w->inbox) < 0 ||
+        start(m, w, &w->next) < 0)
         end_replacing(m, -MIR_EIO, "cannot start a process");
 }
 
@@ -267,39 +271,62 @@ static int reopen_program(struct monitor *m)
 
 static void on_hello(struct monitor *m, struct worker *w, struct process *process)
 {
+    int inbox = process == &w->next && w->now.pid != 0 ? w->inbox[0] : -1;
     process->has_hello = true;
     process->kill_ms = NEVER;
-    if (process == &w->next && w->now.pid != 0) {
-        w->is_replaced = true;
-        w->now.kill_ms = now_ms() + END_MS;
-        ask_end(&w->now);
-        return;
-    }
-    if (mir__keep_send_all(&m->keep, process->fd, index_of(m, w)) < 0)
+    if (mir__keep_send_all(&m->keep, process->fd, index_of(m, w), inbox) < 0)
         MIR_LOG(TARGET, ERROR, "worker %u does not take its devices", index_of(m, w));
 }
 
+static void on_replaced(struct monitor *m, struct worker *w)
+{
+    if (!m->is_replacing || index_of(m, w) != m->replaced || w->next.pid != 0)
+        return;
+    m->replaced++;
+    replace_next(m);
+}
+
+static void close_inbox(struct worker *w)
+{
+    for (unsigned end = 0; end < 2; end++) {
+        if (w->inbox[end] >= 0)
+            close(w->inbox[end]);
+        w->inbox[end] = -1;
+    }
+}
+
+/* The old worker is gone. */
 static void promote(struct monitor *m, struct worker *w)
 {
+    struct mir__handover take = mir__handover_make(MIR__HANDOVER_TAKE);
     w->now = w->next;
     w->next = (struct process){.fd = -1};
     w->is_replaced = false;
     w->due_ms = NEVER;
     w->failures = 0;
-    if (w->now.has_hello)
-        on_hello(m, w, &w->now);
+    if (w->now.has_hello &&
+        mir__handover_send(w->now.fd, &take, m->keep.inboxes[index_of(m, w)][0]) < 0)
+        MIR_LOG(TARGET, ERROR, "worker %u does not take over", index_of(m, w));
+    close_inbox(w);
+    if (w->now.is_ready)
+        on_replaced(m, w);
 }
 
 /* ---- messages of workers ----------------------------------------------------------------------
  */
 
-static void on_ready(struct monitor *m, struct worker *w)
+static void on_ready(struct monitor *m, struct worker *w, struct process *process)
 {
-    w->now.is_ready = true;
-    if (!m->is_replacing || index_of(m, w) != m->replaced)
+    struct mir__handover leave = mir__handover_make(MIR__HANDOVER_LEAVE);
+    process->is_ready = true;
+    if (process == &w->now) {
+        on_replaced(m, w);
         return;
-    m->replaced++;
-    replace_next(m);
+    }
+    w->is_replaced = true;
+    w->now.kill_ms = now_ms() + LEAVE_MS + END_MS;
+    if (mir__handover_send(w->now.fd, &leave, w->inbox[1]) < 0)
+        ask_end(&w->now);
 }
 
 static void on_message(struct monitor *m, struct worker *w, struct process *process)
@@ -321,8 +348,8 @@ static void on_message(struct monitor *m, struct worker *w, struct process *proc
     }
     if (message.kind == MIR__HANDOVER_HELLO && !process->has_hello)
         on_hello(m, w, process);
-    else if (message.kind == MIR__HANDOVER_READY && process == &w->now && !process->is_ready)
-        on_ready(m, w);
+    else if (message.kind == MIR__HANDOVER_READY && !process->is_ready)
+        on_ready(m, w, process);
     else if (message.kind == MIR__HANDOVER_DONE && message.status < 0)
         MIR_LOG(TARGET, WARN, "worker %u: %s", index_of(m, w), message.text);
 }
@@ -370,8 +397,13 @@ static void on_end_of_now(struct monitor *m, struct worker *w, int wait_status)
             m->status = status_of(wait_status);
         return;
     }
-    if (w->is_replaced) {
+    if (w->next.pid != 0) {
         promote(m, w);
+        return;
+    }
+    if (w->is_replaced) { /* the one that was to follow has crashed */
+        w->is_replaced = false;
+        w->due_ms = 0;
         return;
     }
     bool was_useless = !old.is_ready && (w->failures + 1 >= TRIES_MAX || !is_crash(wait_status));
@@ -397,7 +429,9 @@ static void on_end_of_next(struct monitor *m, struct worker *w, int wait_status)
     describe_end(wait_status, text);
     snprintf(all, sizeof all, "the new worker %u %s%s", index_of(m, w), text,
              w->is_replaced ? "" : "; the old one goes on");
-    w->is_replaced = false;
+    close_inbox(w);
+    if (w->is_replaced)
+        ask_end(&w->now);
     if (m->is_replacing)
         end_replacing(m, -MIR_EIO, all);
 }
@@ -500,7 +534,7 @@ static void list(const struct monitor *m, char *text, size_t size)
 
 static int replace(struct monitor *m, char error[MIR__ERROR_MAX])
 {
-    int r = m->is_replacing ? -MIR_EBUSY : m->is_stopping ? -MIR_ECANCELED : reopen_program(m);
+    int r = m->is_stopping ? -MIR_ECANCELED : reopen_program(m);
     if (r < 0) {
         snprintf(error, MIR__ERROR_MAX, "%.200s: %s", m->path, mir_strerror(r));
         return r;
@@ -518,6 +552,9 @@ static void serve(struct monitor *m, int fd)
     int r = mir__handover_receive(fd, MIR__HANDOVER_CONTROL, &request, &passed);
     if (r < 0) {
         snprintf(text, sizeof text, "not understood: %s", mir_strerror(r));
+    } else if (m->is_replacing && request.kind != MIR__HANDOVER_LIST) {
+        r = -MIR_EBUSY;
+        snprintf(text, sizeof text, "workers are being replaced; ask again when that is done");
     } else if (request.kind == MIR__HANDOVER_ATTACH) {
         r = attach(m, &request, text);
     } else if (request.kind == MIR__HANDOVER_DETACH) {
@@ -663,6 +700,26 @@ static int open_signals(struct monitor *m)
     return m->signal_fd >= 0 ? 0 : -MIR_EIO;
 }
 
+/* What several stacks of one address cannot have. */
+static bool is_shareable(const struct mir__app_options *o, char error[MIR__ERROR_MAX])
+{
+    for (uint32_t i = 0; i < o->net_count && o->workers > 1; i++) {
+        const struct mir__app_net *net = &o->net[i];
+        const char *what = !mir__app_net_is(net, "tap") ? "needs mode tap (--net tap)"
+                           : net->use_dhcp              ? "needs a fixed address (--ip ADDR/LEN)"
+                           : net->link_local4           ? "cannot have --link-local4"
+                           : net->ip6_temporary         ? "cannot have --ip6 temporary"
+                           : net->pcap != NULL          ? "cannot have --pcap"
+                                                        : NULL;
+        if (what != NULL) {
+            snprintf(error, MIR__ERROR_MAX, "--workers %u: the network %s %s", o->workers,
+                     net->name, what);
+            return false;
+        }
+    }
+    return true;
+}
+
 static int open_all(struct monitor *m, char error[MIR__ERROR_MAX])
 {
     struct mir__unix *u = m->u;
@@ -678,6 +735,8 @@ static int open_all(struct monitor *m, char error[MIR__ERROR_MAX])
                  strerror(errno));
         return -MIR_EIO;
     }
+    if (!is_shareable(&u->options, error))
+        return -MIR_EINVAL;
     u->keep = &m->keep;
     return mir__devices_open(u, error);
 }
@@ -694,7 +753,7 @@ int mir__monitor_run(struct mir__unix *u, char **argv)
         return r == -MIR_EINVAL ? MIR__EXIT_USAGE : MIR__EXIT_UNAVAILABLE;
     }
     for (unsigned i = 0; i < m->keep.workers; i++)
-        m->workers[i].now.fd = m->workers[i].next.fd = -1; /* due_ms 0: at once */
+        m->workers[i] = (struct worker){.now.fd = -1, .next.fd = -1, .inbox = {-1, -1}};
     do_due(m);
     while (!is_over(m))
         turn(m);

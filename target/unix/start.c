@@ -140,6 +140,10 @@ static int open_direct_stack(struct mir__unix *u)
         .loop = &u->loop, .pages = &u->pages, .bufs = &u->bufs, .rng = &u->rng};
     if (mir__unix_service.tune != NULL)
         mir__unix_service.tune(&config);
+    if (u->worker != NULL) {
+        config.port_share = (uint16_t)u->worker->index;
+        config.port_shares = (uint16_t)u->worker->count;
+    }
     int r = mir_net_open(&config, &u->net);
     if (r < 0)
         return r;

@@ -56,7 +56,7 @@ void mir__worker_begin(struct mir__unix *u)
     }
     (void)fcntl(MIR__WORKER_FD, F_SETFD, FD_CLOEXEC);
     (void)unsetenv(MIR__WORKER_ENV);
-    w->inbox = -1;
+    w->inbox = w->successor = -1;
     for (unsigned i = 0; i < MIR__WORKERS_MAX; i++)
         w->peers[i] = -1;
     u->worker = w;
@@ -101,6 +101,7 @@ static int take_device(struct mir__unix *u, const struct mir__handover *m, int f
     struct mir__taken *taken = &w->taken[w->taken_count++];
     memcpy(taken->name, m->name, sizeof taken->name);
     memcpy(taken->mac, m->mac, 6);
+    w->is_second = w->is_second || m->flags & MIR__HANDOVER_PAUSED;
     take_host(m, fd, &taken->host);
     if (find_net(u, m->name) >= 0)
         return 0;
@@ -151,6 +152,7 @@ int mir__worker_open_tap(struct mir__unix *u, struct mir__unix_net *net,
 {
     struct mir__worker *w = u->worker;
     struct mir_tap_config mine = *config;
+    mine.is_paused = w->is_second;
     for (uint32_t i = 0; i < w->taken_count; i++) {
         struct mir__taken *taken = &w->taken[i];
         if (strcmp(taken->name, net->options->name) != 0 || taken->host.fd < 0)
@@ -323,13 +325,25 @@ static int attach(struct mir__unix *u, const struct mir__handover *m, int fd,
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-static void ask_end(struct mir__unix *u, const char *why)
+void mir__worker_end(struct mir__unix *u, const char *why)
 {
     if (u->app.is_stopping)
         return;
     MIR_LOG(TARGET, INFO, "%s: asking the appliance to end", why);
     u->app.is_stopping = true;
     mir_wait_wake_all(&u->app.stop_asked);
+}
+
+/* The one before us has ended: its queues and its inbox are ours. */
+static void take_over(struct mir__unix *u, int inbox)
+{
+    u->worker->is_second = false;
+    for (uint32_t i = 0; i < u->options.net_count; i++) {
+        if (u->nets[i].tap != NULL)
+            mir_tap_resume(u->nets[i].tap);
+    }
+    if (mir__mesh_listen(u, inbox) < 0)
+        MIR_LOG(TARGET, ERROR, "the inbox of the worker before cannot be read");
 }
 
 static void answer(const struct mir__handover *question, int r, const char *text)
@@ -353,7 +367,13 @@ static void take_message(struct mir__unix *u, const struct mir__handover *m, int
         answer(m, detach(u, m->name, error), error);
         return;
     case MIR__HANDOVER_STOP:
-        ask_end(u, "the monitor");
+        mir__worker_end(u, "the monitor");
+        return;
+    case MIR__HANDOVER_LEAVE:
+        mir__mesh_leave(u, fd);
+        return;
+    case MIR__HANDOVER_TAKE:
+        take_over(u, fd);
         return;
     default:
         if (fd >= 0)
@@ -372,7 +392,7 @@ static void on_monitor(void *arg, unsigned events)
     if (r == -MIR_EAGAIN)
         return;
     u->poll.base.ops->remove(&u->poll.base, &u->worker->watch);
-    ask_end(u, r == -MIR_ECLOSED ? "the monitor is gone" : "the monitor makes no sense");
+    mir__worker_end(u, r == -MIR_ECLOSED ? "the monitor is gone" : "the monitor makes no sense");
 }
 
 int mir__worker_run(struct mir__unix *u)
@@ -380,6 +400,8 @@ int mir__worker_run(struct mir__unix *u)
     struct mir__worker *w = u->worker;
     w->watch = (struct mir_host_watch){
         .fd = MIR__WORKER_FD, .events = MIR_HOST_IN, .ready = on_monitor, .arg = u};
+    if (mir__mesh_listen(u, w->inbox) < 0)
+        return -MIR_EIO;
     tell(MIR__HANDOVER_READY);
     return u->poll.base.ops->add(&u->poll.base, &w->watch);
 }

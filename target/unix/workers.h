@@ -4,6 +4,7 @@
  *   monitor.c   the monitor's life: starts workers, restarts, replaces and ends them
  *   keep.c      the devices it holds, and requests of the tool about them
  *   worker.c    a worker's side: takes devices at its start and later
+ *   mesh.c      frames from worker to worker
  *   handover.c  what they say to each other
  */
 #ifndef TARGET_UNIX_WORKERS_H
@@ -23,13 +24,32 @@ struct mir__taken {
     struct mir_tap_host host; /* fd -1: in use */
 };
 
+struct mir__inbox {
+    struct mir_host_watch watch;
+    struct mir__unix *u;
+};
+
+/* One network's way to the peers. */
+struct mir__mesh_net {
+    struct mir__worker *worker;
+    uint32_t net;
+};
+
 struct mir__worker {
     unsigned index, count;
     struct mir_host_watch watch;
     struct mir__taken taken[MIR_APP_NETS_MAX]; /* at the start */
     uint32_t taken_count;
-    int inbox;                   /* frames that others have got for us; -1: alone */
+    bool is_second;              /* the taps are still read by the one that this replaces */
+    int inbox;                   /* of the start, not listened to yet */
     int peers[MIR__WORKERS_MAX]; /* their inboxes */
+    int successor;               /* that of the one that replaces us; -1: none */
+    struct mir__inbox inboxes[2];
+    uint32_t inbox_count;
+    struct mir__mesh_net mesh[MIR_APP_NETS_MAX];
+    struct mir_timer leave_timer;
+    mir_time_us leave_until_us;
+    uint64_t lost; /* frames between workers */
 };
 
 /** Are we a worker? Before other descriptors are opened; then u->worker is set, and the
@@ -48,6 +68,22 @@ int mir__worker_run(struct mir__unix *u) MIR_CHECK;
  *  index, or an error with a line in @error. */
 int mir__worker_describe(struct mir__unix *u, const struct mir__handover *message,
                          char error[MIR__ERROR_MAX]) MIR_CHECK;
+
+/** Ask the appliance to end, as by SIGTERM; once. */
+void mir__worker_end(struct mir__unix *u, const char *why);
+
+/* ---- mesh.c --------------------------------------------------------------------------------- */
+
+struct mir_share;
+
+/** A device around the tap of network @net that shares it with the other workers; @share is the
+ *  caller's memory. */
+struct mir_net_dev *mir__mesh_share(struct mir__unix *u, uint32_t net, struct mir_share *share,
+                                    struct mir_net_dev *inner);
+/** Read frames of the peers there; @fd is given. Returns 0, -MIR_ELIMIT or -MIR_EIO. */
+int mir__mesh_listen(struct mir__unix *u, int fd) MIR_CHECK;
+/** Take nothing new, pass it to @fd, which is given; end when no connection is left. */
+void mir__mesh_leave(struct mir__unix *u, int fd);
 
 /* ---- keep.c --------------------------------------------------------------------------------- */
 
@@ -72,8 +108,9 @@ int mir__keep_open_tap(struct mir__keep *keep, const struct mir__unix_net *net,
 struct mir__kept *mir__keep_find(struct mir__keep *keep, const char *name);
 /** Close the queues of a tap and forget it. */
 void mir__keep_remove(struct mir__keep *keep, struct mir__kept *tap);
-/** Everything that worker @index needs at its start, and that it was all. */
-int mir__keep_send_all(const struct mir__keep *keep, int fd, unsigned index) MIR_CHECK;
+/** Everything that worker @index needs at its start, and that it was all. @inbox is for one that
+ *  replaces another one, which goes on reading the taps for now; -1: none. */
+int mir__keep_send_all(const struct mir__keep *keep, int fd, unsigned index, int inbox) MIR_CHECK;
 /** Give everything back to the host. */
 void mir__keep_close(struct mir__keep *keep);
 

@@ -51,6 +51,8 @@ static void test_sides(void)
         {MIR__HANDOVER_REMOVE, MIR__HANDOVER_WORKER, 0},
         {MIR__HANDOVER_STOP, MIR__HANDOVER_WORKER, 0},
         {MIR__HANDOVER_PEER, MIR__HANDOVER_WORKER, 1},
+        {MIR__HANDOVER_LEAVE, MIR__HANDOVER_WORKER, 1},
+        {MIR__HANDOVER_TAKE, MIR__HANDOVER_WORKER, 1},
         {MIR__HANDOVER_HELLO, MIR__HANDOVER_MONITOR, 0},
         {MIR__HANDOVER_READY, MIR__HANDOVER_MONITOR, 0},
         {MIR__HANDOVER_DONE, MIR__HANDOVER_MONITOR, 0},
@@ -99,7 +101,7 @@ static void test_fields(void)
     m.mac[0] = 1;
     check_int(check_as(&m, 1, MIR__HANDOVER_WORKER), ==, -MIR_EPROTO);
     m = device();
-    m.flags = 4;
+    m.flags = 8;
     check_int(check_as(&m, 1, MIR__HANDOVER_WORKER), ==, -MIR_EPROTO);
     m = device();
     m.name[0] = '\0';

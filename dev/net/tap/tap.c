@@ -47,6 +47,7 @@ struct tap {
     struct mir__landing landing;
     bool is_started;
     bool is_full;
+    bool is_paused;       /* not read */
     bool is_gone;         /* the host's interface does not exist any more */
     bool is_eager;        /* what is sent leaves at once */
     bool joins;           /* datagrams to bundles */
@@ -61,6 +62,11 @@ static struct tap *of_dev(struct mir_net_dev *dev)
 }
 
 static void tap_flush(struct mir_net_dev *dev);
+
+static unsigned events_of(const struct tap *tap)
+{
+    return (tap->is_paused ? 0 : MIR_HOST_IN) | (tap->is_full ? MIR_HOST_OUT : 0);
+}
 
 /* ---- receive ------------------------------------------------------------------------------ */
 
@@ -164,11 +170,11 @@ static void on_ready(void *arg, unsigned events)
     struct tap *tap = arg;
     if (events & MIR_HOST_OUT && tap->is_full) {
         tap->is_full = false;
-        tap->poll->ops->set(tap->poll, &tap->watch, MIR_HOST_IN);
+        tap->poll->ops->set(tap->poll, &tap->watch, events_of(tap));
         if (tap->upper.tx_ready != NULL)
             tap->upper.tx_ready(tap->upper.arg);
     }
-    if (events & (MIR_HOST_IN | MIR_HOST_ERROR) && tap->is_started)
+    if (events & (MIR_HOST_IN | MIR_HOST_ERROR) && tap->is_started && !tap->is_paused)
         receive(tap);
 }
 
@@ -218,7 +224,7 @@ static int write_out(struct tap *tap, struct mir_buf *buf_given)
         tap->stats.tx_dropped += mir__bundle_count(buf_given);
         if (!tap->is_full) {
             tap->is_full = true;
-            tap->poll->ops->set(tap->poll, &tap->watch, MIR_HOST_IN | MIR_HOST_OUT);
+            tap->poll->ops->set(tap->poll, &tap->watch, events_of(tap));
         }
     } else {
         r = -MIR_EIO;
@@ -276,7 +282,7 @@ static int tap_start(struct mir_net_dev *dev, const struct mir_net_upper *upper)
     tap->upper = *upper;
     tap->is_started = true;
     tap->is_full = false;
-    tap->watch.events = MIR_HOST_IN;
+    tap->watch.events = events_of(tap);
     int r = tap->poll->ops->add(tap->poll, &tap->watch);
     if (r < 0) {
         tap->is_started = false;
@@ -353,6 +359,7 @@ int mir_tap_adopt(const struct mir_tap_config *config, const struct mir_tap_host
     mir_memcpy(tap->dev.info.mac, config->mac, 6);
     describe(&tap->dev.info, host);
     tap->joins = host->has_offloads && host->has_bundles;
+    tap->is_paused = config->is_paused;
     *dev = &tap->dev;
     return 0;
 }
@@ -367,6 +374,16 @@ int mir_tap_open(const struct mir_tap_config *config, struct mir_net_dev **dev, 
     if (r < 0)
         snprintf(error, MIR_TAP_ERROR_MAX, "tap: no memory");
     return r;
+}
+
+void mir_tap_resume(struct mir_net_dev *dev)
+{
+    struct tap *tap = of_dev(dev);
+    if (!tap->is_paused)
+        return;
+    tap->is_paused = false;
+    if (tap->is_started && !tap->is_gone)
+        tap->poll->ops->set(tap->poll, &tap->watch, events_of(tap));
 }
 
 void mir_tap_unplug(struct mir_net_dev *dev)
@@ -395,7 +412,8 @@ int mir_tap_replug(struct mir_net_dev *dev, const struct mir_tap_host *host)
     if (r == 0 && (info.mtu != dev->info.mtu || info.caps != dev->info.caps))
         r = -MIR_EINVAL;
     tap->watch.fd = r == 0 ? host->fd : tap->watch.fd;
-    tap->watch.events = MIR_HOST_IN;
+    tap->is_full = false;
+    tap->watch.events = events_of(tap);
     if (r == 0 && tap->is_started)
         r = tap->poll->ops->add(tap->poll, &tap->watch);
     if (r < 0) {
@@ -406,7 +424,6 @@ int mir_tap_replug(struct mir_net_dev *dev, const struct mir_tap_host *host)
     mir_memcpy(tap->ifname, host->ifname, sizeof tap->ifname);
     tap->joins = host->has_offloads && host->has_bundles;
     tap->is_gone = false;
-    tap->is_full = false;
     if (tap->is_started && tap->upper.link != NULL)
         tap->upper.link(tap->upper.arg, true);
     return 0;

@@ -20,6 +20,7 @@ struct mir_tap_config {
     uint8_t host_prefix_len;
     struct mir_net_prefix host6; /**< and this IPv6 address; any = none */
     bool is_plain;               /**< no offloads: one frame on the wire is one frame here */
+    bool is_paused;              /**< read by somebody else until mir_tap_resume() */
     bool has_queues;             /**< several processes share it, each with a queue of its own */
 };
 
@@ -68,6 +69,9 @@ int mir_tap_open_queue(const struct mir_tap_host *first, struct mir_tap_host *ho
  *  also on error. Of @config: poll, bufs, mac. Returns 0 or -MIR_ENOMEM. */
 int mir_tap_adopt(const struct mir_tap_config *config, const struct mir_tap_host *host,
                   struct mir_net_dev **dev) MIR_CHECK;
+
+/** Whoever else has read it has ended: read it from now on. */
+void mir_tap_resume(struct mir_net_dev *dev);
 
 /** The tap is taken away: its descriptor is closed, the link goes down, nothing is sent any more.
  */

@@ -48,6 +48,7 @@ int mir__tcp_choose_port(struct mir__tcp_state *host, struct mir__tcp_tuple *tup
         tuple->local_port = (uint16_t)(PORT_FIRST + (start + i) % PORT_COUNT);
         /* A connection to ourselves must not be one with itself. */
         if (tuple->local_port != tuple->remote_port &&
+            mir__net_may_choose(host->net, tuple->local_port) &&
             mir__tcp_table_find(&host->table, tuple) == NULL &&
             !mir__tcp_port_has_listener(host, tuple->local_port))
             return 0;

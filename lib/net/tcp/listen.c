@@ -85,7 +85,8 @@ static int choose_listen_port(struct mir__tcp_state *host, struct mir_endpoint *
     uint32_t start = mir_rng_below(host->rng, 16384);
     for (uint32_t i = 0; i < 16384; i++) {
         local->port = (uint16_t)(49152 + (start + i) % 16384);
-        if (!mir__tcp_port_has_listener(host, local->port))
+        if (mir__net_may_choose(host->net, local->port) &&
+            !mir__tcp_port_has_listener(host, local->port))
             return 0;
     }
     return -MIR_EADDRNOTAVAIL;

@@ -127,6 +127,13 @@ bool mir__tcp_is_crowded(struct mir_net *net)
     return mir__net_tcp(net)->table.count > CROWD;
 }
 
+bool mir_net_has_connection(struct mir_net *net, const struct mir_endpoint *local,
+                            const struct mir_endpoint *remote)
+{
+    struct mir__tcp_tuple tuple = {&local->ip, &remote->ip, local->port, remote->port};
+    return mir__tcp_table_find(&mir__net_tcp(net)->table, &tuple) != NULL;
+}
+
 uint32_t mir__tcp_ahead_bucket(struct mir_net *net, const struct mir_endpoint *here,
                                const struct mir_endpoint *there)
 {

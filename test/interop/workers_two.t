@@ -1,0 +1,161 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: ISC
+# Several workers on one tap (--workers 2): a connection stays with its worker, also one that was begun here and was silent
+# for longer than the host remembers it; neighbours, pings and large packets; a worker that is killed takes only its own
+# connections along; both are replaced while clients come.
+. "$(dirname "$0")/lib.sh"
+need curl wrk ping python3
+pattern=$B/host/test/bench/pattern
+[ -x "$pattern" ] || skip_all "$pattern is not built (make bench-bins)"
+net_open
+inside sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0
+monitor=$WORK/monitor
+workers() { pgrep -P "$APP_PID"; }
+page() { inside curl -g -s -m 30 -o /dev/null -w '%{http_code}' "http://$1/"; }
+
+# ---- what several workers cannot have ---------------------------------------------------------------
+website=$(app_binary website)
+[ -x "$website" ] || skip_all "$website is not built (make examples)"
+refused() { is_like "$(inside "$website" --workers 2 "${@:2}" 2>&1; echo " $?")" "--workers 2: .*$1.* 64\$" "refused: ${*:2}"; }
+refused 'needs mode tap' --net user
+refused 'fixed address' --net tap --ip dhcp
+refused 'cannot have --pcap' --net tap --pcap "$WORK/x.pcapng"
+refused 'temporary' --net tap --ip6 temporary
+
+# ---- a site --------------------------------------------------------------------------------------
+tap_start website --workers 2 --monitor "$monitor" --ip "$APP_IP6/64" --host-ip "$HOST_IP6/64" --ip6 static --log info || done_testing
+wait_until 20 tcp_answers "$APP_IP" 80
+is "$(workers | wc -l)" 2 'a monitor and two workers'
+pinged() { inside ping -q -c 1 -W 1 "$1" >/dev/null; }
+wait_until 20 pinged "$APP_IP6"
+# Which worker answers is chosen by the connection; each tells how many it has had.
+for i in $(seq 40); do stats | tr ',' '\n' | grep -m 1 '"tcp_passive_opens"'; done >"$WORK/seen"
+is "$(sort "$WORK/seen" | uniq -d | wc -l | awk '{print ($1 > 0)}')" 1 'both serve: their counters grow apart'
+inside wrk --timeout 30s -t 1 -c 64 -d 2s "http://$APP_IP/" >"$WORK/wrk"
+! grep -qE 'Socket errors|Non-2xx' "$WORK/wrk"
+ok $? 'wrk, 64 connections: no error' || sed 's/^/# /' "$WORK/wrk"
+for address in "$APP_IP" "[$APP_IP6]"; do
+    for size in 1 100000 20000000; do
+        inside curl -g -s -m 60 "http://$address/bytes/$size" | cmp - <("$pattern" $size)
+        ok $? "$address: $size bytes arrive unchanged"
+    done
+    "$pattern" 5000000 >"$WORK/up"
+    is_like "$(inside curl -g -s -m 60 --data-binary "@$WORK/up" "http://$address/upload")" "$("$pattern" sum <"$WORK/up" | cut -d ' ' -f 2)" \
+        "$address: 5 MB are received unchanged"
+done
+bad=0
+for i in $(seq 30); do
+    [ $((i % 10)) = 0 ] && ip -n "$NS" neigh flush all
+    [ "$(page "$APP_IP")$(page "[$APP_IP6]")" = 200200 ] || bad=$((bad + 1))
+done
+is $bad 0 'sixty connections, the neighbours forgotten three times'
+for address in "$APP_IP" "$APP_IP6"; do
+    is_like "$(inside ping -c 20 -i 0.02 -W 10 "$address" 2>&1)" ' 20 received, 0% packet loss' "$address: each ping is answered"
+    ! inside ping -c 5 -i 0.02 -W 2 "$address" 2>&1 | grep -q DUP
+    ok $? "$address: and once"
+    is_like "$(inside ping -q -c 5 -i 0.02 -W 10 -s 20000 "$address" 2>&1)" ' 5 received, 0% packet loss' "$address: in fragments, too"
+done
+
+# ---- one is killed --------------------------------------------------------------------------------
+# Slow downloads, spread over both: those of the worker that goes end, the others do not notice.
+for i in $(seq 12); do
+    inside curl -s -m 60 --limit-rate 3M "http://$APP_IP/bytes/12000000" -o "$WORK/slow.$i" &
+    PIDS+=($!)
+    slow[i]=$!
+done
+under_way() { [ "$(find "$WORK" -name 'slow.*' -size +50k | wc -l)" = 12 ]; }
+wait_until 20 under_way
+victim=$(workers | head -n 1)
+kill -9 "$victim"
+whole=0
+for i in $(seq 12); do
+    wait "${slow[i]}" && cmp -s "$WORK/slow.$i" <("$pattern" 12000000) && whole=$((whole + 1))
+done
+note "$whole of 12 downloads were those of the other worker"
+[ $whole -gt 0 ] && [ $whole -lt 12 ]
+ok $? 'a worker that is killed takes its own connections along, and no other'
+two_again() { [ "$(workers | wc -l)" = 2 ] && [ "$(page "$APP_IP")" = 200 ]; }
+wait_until 20 two_again
+ok $? 'and comes back'
+
+# ---- both are replaced -------------------------------------------------------------------------------
+: >"$WORK/wrong"
+for i in 1 2 3 4; do
+    (while [ ! -e "$WORK/enough" ]; do
+        code=$(page "$APP_IP")
+        [ "$code" = 200 ] || echo "$code" >>"$WORK/wrong"
+        echo >>"$WORK/asked"
+    done) &
+    PIDS+=($!)
+    clients[i]=$!
+done
+old=$(workers | sort)
+python3 - "$monitor" >"$WORK/answer" <<'PY'
+import socket, struct, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.settimeout(90)
+s.connect(sys.argv[1])
+s.send(struct.pack("=IHH", 0x4D495248, 1, 11).ljust(336, b"\0"))
+print(s.recv(1000)[-256:].split(b"\0")[0].decode())
+PY
+is "$(cat "$WORK/answer")" 'all workers are new' 'both are replaced'
+is "$(comm -12 <(echo "$old") <(workers | sort) | wc -l)" 0 'by other processes'
+touch "$WORK/enough"
+wait "${clients[@]}"
+is "$(cat "$WORK/wrong")" '' "$(wc -l <"$WORK/asked") clients that came meanwhile were all served"
+app_stop
+is "$APP_STATUS" 0 'they end with status 0'
+
+# ---- connections that begin here -----------------------------------------------------------------------
+# The relay accepts and connects. Nothing is said on the connections for longer than the host's memory of flows.
+peer_build
+peer_start --workers 2 --relay "7001=$HOST_IP:7000,7002=[$HOST_IP6]:7000" || done_testing
+inside python3 - "$APP_IP" "$APP_IP6" >"$WORK/relay" 2>&1 <<'PY'
+import socket, sys, time
+server = socket.create_server(("::", 7000), family=socket.AF_INET6, dualstack_ipv6=True)
+server.settimeout(20)
+pairs = []
+for i in range(32):
+    client = socket.create_connection((sys.argv[1 + i % 2], 7001 + i % 2), 20)
+    client.sendall(b"%04d" % i)
+    held, _ = server.accept()
+    held.settimeout(20)
+    assert held.recv(4) == b"%04d" % i
+    pairs.append((client, held))
+time.sleep(4)  # the time that is tested: the host forgets a flow after three seconds
+for i, (client, held) in enumerate(pairs):
+    held.sendall(b"from the server %d" % i)
+for i, (client, held) in enumerate(pairs):
+    assert client.recv(100) == b"from the server %d" % i, i
+for client, held in pairs:
+    data = bytes(range(256)) * 400
+    held.sendall(data)
+    got = b""
+    while len(got) < len(data):
+        got += client.recv(65536)
+    assert got == data
+print("good")
+PY
+is "$(cat "$WORK/relay")" good '32 connections of ours that were silent for four seconds go on'
+udp() {
+    inside python3 - "$APP_IP" <<'PY'
+import socket, sys
+server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+server.bind(("::", 7000))
+server.settimeout(10)
+good = 0
+for i in range(20):
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.settimeout(10)
+    client.sendto(b"%d" % i, (sys.argv[1], 7001))
+    data, sender = server.recvfrom(100)
+    server.sendto(b"back " + data, sender)
+    good += client.recv(100) == b"back %d" % i
+print(good)
+PY
+}
+is "$(udp)" 20 'datagrams there and back, each by a port of its own'
+app_stop
+is "$APP_STATUS" 0 'it ends with status 0'
+done_testing
