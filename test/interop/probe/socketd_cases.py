@@ -317,7 +317,7 @@ def options():
     s.close()
     peer.close()
     u = Sock(client, UDP)
-    fails(errno.EOPNOTSUPP, "an option of TCP on UDP", u.setopt, socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    fails(errno.ENOPROTOOPT, "an option of TCP on UDP", u.setopt, socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     fails(errno.EINVAL, "not a group", u.setopt, socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
           socket.inet_aton(HOST) + bytes(4))
     group = socket.inet_aton("239.1.2.3") + socket.inet_aton(OURS)
