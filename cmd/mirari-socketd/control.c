@@ -78,8 +78,7 @@ static int op_stop(struct sd_call *call)
 {
     if (call->control->uid != sd.uid && call->control->uid != 0)
         return -EPERM;
-    sd.app->is_stopping = true;
-    mir_wait_wake_all(&sd.app->stop_asked);
+    (void)mir_app_shutdown(sd.app, MIR_APP_END_CONTROL);
     return 0;
 }
 

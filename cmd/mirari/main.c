@@ -13,6 +13,7 @@
 #include <mirari/platform.h>
 
 #include "cmd/mirari/socket.h"
+#include "cmd/mirari/ctl.h"
 #include "cmd/mirari/tool.h"
 
 #ifndef MIR_VERSION
@@ -78,6 +79,8 @@ static const struct command commands[] = {
      "      --log LEVEL[,MODULE=LEVEL]            error warn info debug trace\n"
      "      --dns ADDR[,ADDR]                     name servers, instead of the network's\n"
      "      --memory MIB, --spin US, --no-sandbox\n"
+     "      --lease TIME, --grace TIME            its life, and what its end may take (30s)\n"
+     "      --control PATH|off, --control-ro PATH  its control channel; see ctl\n"
      "      --PARAMETER VALUE                     declared under args in the manifest\n"
      "  --                  what follows goes to the appliance as it is (-- --help)\n"},
     {"describe", cmd_describe, "[-C DIR] [-f FILE] [--json]", "tell what an appliance is",
@@ -156,6 +159,38 @@ static const struct command commands[] = {
      "      --allow-uid UID, --allow-any  who else may connect\n"
      "      --json          (ls, stat) for programs\n"
      "  -n, --rounds N      (bench) of each measurement (7)\n"},
+    {"top", cmd_top, "[NAME|PID] [-d SECONDS] [-n TIMES]", "watch running appliances",
+     "  -d, --delay SECONDS between two looks (1)\n"
+     "  -n, --count TIMES   looks, then end (0: until Ctrl-C)\n"},
+    {"netstat", cmd_netstat, "NAME|PID [-l] [-t] [-u] [-i]",
+     "list an appliance's listeners, connections and UDP sockets",
+     "  -l, --listening     without connections\n"
+     "  -t, --tcp, -u, --udp  of this protocol only\n"
+     "  -i, --info          and what TCP knows of each connection\n"},
+    {"addr", cmd_addr, "NAME|PID", "show an appliance's interfaces and addresses", ""},
+    {"route", cmd_route, "NAME|PID", "show an appliance's routes", ""},
+    {"arp", cmd_arp, "NAME|PID", "show an appliance's neighbours, IPv4 and IPv6", ""},
+    {"tcpdump", cmd_tcpdump, "NAME|PID [-w FILE] [-c COUNT] [-s SNAPLEN] [-i NET] [FILTER ...]",
+     "capture what passes an appliance's networks",
+     "  -w, --write FILE    a capture (pcapng); - is standard output\n"
+     "  -c, --count COUNT   frames, then end\n"
+     "  -s, --snaplen N     bytes of a frame at most\n"
+     "  -i, --net NET       this network only\n"
+     "  FILTER              as for tcpdump(8); needs libpcap\n"
+     "Without -w lines on a terminal, else a capture: | wireshark -k -i -\n"},
+    {"stats", cmd_stats, "NAME|PID [-a] [-p]", "show an appliance's counters",
+     "  -a, --all           those that are 0, too\n"
+     "  -p, --prometheus    in the text format of Prometheus\n"},
+    {"pages", cmd_pages, "NAME|PID", "show who holds an appliance's memory", ""},
+    {"log", cmd_log, "NAME|PID [LEVEL[,MODULE=LEVEL]...]",
+     "show or set the levels of an appliance's log", ""},
+    {"trace", cmd_trace, "NAME|PID [LEVEL[,MODULE=LEVEL]...]",
+     "show an appliance's log as it comes, with other levels (debug) meanwhile", ""},
+    {"shutdown", cmd_shutdown, "NAME|PID [-n]", "ask an appliance to end, over its control channel",
+     "  -n, --no-wait       do not wait until it has\n"},
+    {"ctl", cmd_ctl, "NAME|PID [METHOD [KEY=VALUE ...]]",
+     "call any method of an appliance's control channel; without METHOD list them",
+     "  NAME|PID            or, for all of these commands, the path of its control socket\n"},
     {"doctor", cmd_doctor, "", "check this machine, and say how to mend it", ""},
 };
 

@@ -40,7 +40,9 @@ static const char *const run_names[] = {"-C",        "-f",
                                         "--gdb",     "--qemu",
                                         "--print",   "--lease-file",
                                         "--arch",    "--kv",
-                                        "--workers", "--monitor"};
+                                        "--workers", "--monitor",
+                                        "--lease",   "--grace",
+                                        "--control", "--control-ro"};
 
 static int need_value(struct run *run, const char *name, int argc, char **argv, int *at)
 {
@@ -207,6 +209,25 @@ static bool check_spin(const char *value, struct why *why)
            fail(why, "\"%.64s\" is not a time; write microseconds from 0 to 1000000", value);
 }
 
+/* "90", "30m": both the appliance and we keep to it. */
+static bool check_time(struct run *run, const char *name, const char *value, struct why *why)
+{
+    static const char letters[] = "smhd";
+    static const int64_t seconds[] = {1, 60, 3600, 86400};
+    size_t len = strlen(value);
+    const char *unit = len > 0 ? strchr(letters, value[len - 1]) : NULL;
+    char *digits = need_text(value, unit != NULL ? len - 1 : len);
+    bool is_lease = strcmp(name, "--lease") == 0;
+    int64_t number = -1, each = unit != NULL ? seconds[unit - letters] : 1;
+    bool good = digits[0] >= '0' && digits[0] <= '9' && valid_int(digits, &number, why) &&
+                number <= 10 * 365 * 86400ll / each && (number > 0 || !is_lease);
+    free(digits);
+    if (!good)
+        return fail(why, "\"%.64s\" is not a time; write 90 (seconds), 30m, 2h or 7d", value);
+    *(is_lease ? &run->lease_ms : &run->grace_ms) = number * each * 1000;
+    return true;
+}
+
 /* One option of the appliance: into the manifest, or checked by itself. */
 static bool check_option(struct run *run, const char *name, char **value)
 {
@@ -247,6 +268,11 @@ static bool check_option(struct run *run, const char *name, char **value)
                fail(&why, "\"%.64s\" is not a number of processes; write 1 to 16", text);
     } else if (strcmp(name, "--monitor") == 0) {
         good = text[0] != '\0' || fail(&why, "the value is empty; write one");
+    } else if (strcmp(name, "--lease") == 0 || strcmp(name, "--grace") == 0) {
+        good = check_time(run, name, text, &why);
+    } else if (strcmp(name, "--control") == 0 || strcmp(name, "--control-ro") == 0) {
+        good = text[0] != '\0' || fail(&why, "the value is empty; write a path or off");
+        run->has_control = run->has_control || strcmp(name, "--control") == 0;
     } else if (strcmp(name, "--kv") == 0) {
         const char *equal = strchr(text, '=');
         good = (equal != NULL && equal != text && equal[1] != '\0') ||
@@ -385,6 +411,7 @@ static int prepare(struct run *run)
 int cmd_run(int argc, char **argv)
 {
     struct run *run = need(sizeof(*run));
+    run->grace_ms = 30000;
     int r = parse_arguments(run, argc, argv);
     if (r == 0)
         r = common_finish(&run->common);

@@ -276,6 +276,16 @@ static struct entry *load_entries(struct state *state, size_t *count)
     return entries;
 }
 
+void state_each(struct state *state,
+                void (*each)(void *arg, const char *folder, const char *name, const char *target),
+                void *arg)
+{
+    size_t count;
+    struct entry *entries = load_entries(state, &count);
+    for (size_t i = 0; i < count; i++)
+        each(arg, entries[i].folder, entries[i].name, entries[i].target);
+}
+
 /* Entries called NAME, or with that process id. */
 static size_t select_entries(struct entry *entries, size_t count, const char *who,
                              struct entry **chosen)

@@ -11,6 +11,7 @@
  *   run.c watch.c  start an appliance, forward signals, keep its log
  *   vm.c and others  the same for virtual machines, see vm.h
  *   zones.c      files of zones, checked when the appliance is made
+ *   ctl.c and others  what is asked of running appliances, see ctl.h
  *   state.c      the folder of running appliances: ps, stop, logs
  *   elf.c dwarf.c size.c   where the bytes of an image go
  *   socket.c     servers of sockets, see socket.h
@@ -327,6 +328,10 @@ void state_remove(struct state *state, const char *name, bool keep_log);
 /** The folder of the one appliance that @who (name or process id) means, opened; or -1 after a
  *  message. */
 int state_find(struct state *state, const char *who);
+/** Call @each for every running appliance. */
+void state_each(struct state *state,
+                void (*each)(void *arg, const char *folder, const char *name, const char *target),
+                void *arg);
 /** Start of a process in ticks since boot; 0 if there is none, or only its remains. */
 uint64_t process_start(pid_t pid);
 

@@ -171,8 +171,9 @@ static char *guest_line(const struct list *words)
 
 void vm_words(const struct run *run, struct list *words)
 {
-    static const char *const of_host[] = {"--net",    "--forward", "--host-ip",    "--mac",
-                                          "--memory", "--pcap",    "--no-sandbox", "--lease-file"};
+    static const char *const of_host[] = {
+        "--net",  "--forward",    "--host-ip",    "--mac",     "--memory",
+        "--pcap", "--no-sandbox", "--lease-file", "--control", "--control-ro"};
     const struct list *options = &run->options;
     for (size_t i = 0; i < options->count; i += 2) {
         const char *name = options->item[i], *value = options->item[i + 1];

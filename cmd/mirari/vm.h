@@ -35,6 +35,9 @@ struct run {
     struct vm *vm;           /**< NULL: a process */
     int listen_fd;           /**< becomes its descriptor 3; 0: none */
     const char *listen_path; /**< removed at its end; NULL: none */
+    bool has_control;        /**< its path was given, or it is off */
+    int64_t lease_ms;        /**< 0 = none */
+    int64_t grace_ms;        /**< what its end may take; 0 = as long as it likes */
 };
 
 /** The command of @argv, quoted for a shell; to be freed. */

@@ -67,7 +67,8 @@ struct watch {
     bool is_ask_due;       /**< a machine that is still starting is to be asked to end */
     struct timespec began; /**< when the child was started */
     int status;
-    int tell; /**< detached: a byte here says that something was printed */
+    bool is_lease_over; /**< it was asked to end because of it */
+    int tell;           /**< detached: a byte here says that something was printed */
 };
 
 static void rotate_log(struct watch *w)
@@ -256,6 +257,30 @@ static void read_typed(struct watch *w)
     (void)put; /* a full serial port loses what is typed */
 }
 
+/* The appliance ends itself when its lease is over; one that does not is asked a little later, and
+ * killed when the time it has for its end is over, too. Returns the milliseconds until there is
+ * something to do, -1: never. */
+#define LEASE_EXTRA_MS 5000
+static int keep_lease(struct watch *w)
+{
+    const struct run *run = w->run;
+    if (run->lease_ms == 0 || w->has_ended)
+        return -1;
+    int64_t ask_ms = run->lease_ms + LEASE_EXTRA_MS - ms_since(&w->began);
+    int64_t kill_ms = ask_ms + (run->grace_ms != 0 ? run->grace_ms : 30000) + LEASE_EXTRA_MS;
+    if (ask_ms <= 0 && !w->is_lease_over) {
+        w->is_lease_over = true;
+        forward_signal(w, SIGTERM);
+    }
+    if (kill_ms <= 0) {
+        complain("the lease of \"%s\" is over and it does not end; killing it", run->manifest.name);
+        kill(w->pid, SIGKILL);
+        return 1000;
+    }
+    int64_t wait_ms = w->is_lease_over ? kill_ms : ask_ms;
+    return wait_ms < 1000000 ? (int)wait_ms : 1000000;
+}
+
 enum { SIGNALS, OUTPUTS, SINKS = OUTPUTS + 2, CONTROL = SINKS + 2, TYPED, LISTENER, CLIENTS };
 enum { WATCHED = CLIENTS + CONSOLE_CLIENTS_MAX };
 
@@ -301,7 +326,8 @@ static void watch_until_end(struct watch *w)
         if (w->has_ended && is_drained)
             break;
         choose_watched(w, fds);
-        int ready = poll(fds, WATCHED, w->has_ended || w->is_ask_due ? 100 : -1);
+        int wait_ms = keep_lease(w);
+        int ready = poll(fds, WATCHED, w->has_ended || w->is_ask_due ? 100 : wait_ms);
         if (ready == 0 && w->has_ended && --patience == 0)
             break;
         read_signals(w);
@@ -351,6 +377,26 @@ static void hand_listener(int fd)
     unsetenv("LISTEN_PID");
 }
 
+/* The control channel is a socket in the appliance's folder, which bears the name of this process.
+ * Several processes of one appliance would need several. */
+static void add_control(struct run *run, const struct state *state)
+{
+    struct list argv = {0};
+    bool has_workers = false;
+    for (size_t i = 0; i < run->argv.count; i++)
+        has_workers = has_workers || strcmp(run->argv.item[i], "--workers") == 0;
+    if (run->has_control || has_workers)
+        return;
+    char *path =
+        need_format("--control=%s/%s-%d/control", state->base, run->manifest.name, (int)getpid());
+    list_add(&argv, run->argv.item[0]);
+    list_add(&argv, path);
+    for (size_t i = 1; i < run->argv.count; i++)
+        list_add(&argv, run->argv.item[i]);
+    run->argv = argv;
+    free(path);
+}
+
 static void child(struct watch *w, const struct ends *ends, pid_t parent, const sigset_t *mask)
 {
     struct run *run = w->run;
@@ -377,6 +423,7 @@ static void child(struct watch *w, const struct ends *ends, pid_t parent, const 
         if (run->listen_fd != 0)
             hand_listener(run->listen_fd);
         workers_listen(run, &w->state);
+        add_control(run, &w->state);
         execv(run->argv.item[0], run->argv.item);
     }
     dprintf(STDERR_FILENO, "mirari: cannot execute \"%s\": %s; %s\n", run->argv.item[0],

@@ -79,6 +79,64 @@ struct mir_manifest {
 /** Made by `mirari configure`. */
 extern const struct mir_manifest mir_manifest;
 
+/* ---- the end ------------------------------------------------------------------------------ */
+
+/** Why the appliance ends. */
+enum mir_app_end_cause {
+    MIR_APP_END_NONE,
+    MIR_APP_END_RETURNED, /**< mir_app_main() returned by itself */
+    MIR_APP_END_SIGNAL,
+    MIR_APP_END_CONTROL,
+    MIR_APP_END_POWER_BUTTON,
+    MIR_APP_END_CONSOLE, /**< Ctrl-C on the console of a machine */
+    MIR_APP_END_LEASE,
+};
+
+/** Exit status if the appliance, or a hook of its end, had to be left behind. */
+#define MIR_APP_EXIT_FORCED 75
+
+enum mir_app_hook_when {
+    MIR_APP_BEFORE_STOP, /**< before mir_app_main() hears of it: say goodbye, stop being asked */
+    MIR_APP_AFTER_STOP,  /**< when it has returned; networks and disks still work */
+};
+
+struct mir_app;
+struct mir_task;
+
+/** Something to do when the appliance ends. Caller's memory until it has run, so not on the stack
+ * of mir_app_main(). */
+struct mir_app_hook {
+    const char *name;                            /**< for the log; static text */
+    void (*run)(struct mir_app *app, void *arg); /**< in a task of its own: it may wait */
+    void *arg;
+    enum mir_app_hook_when when;
+    int order;            /**< lower ones first; of equals the one added last */
+    mir_time_us limit_us; /**< then it is left behind; 0 = 5 s */
+    /* private: */
+    struct mir_app *app;
+    struct mir_task *task;
+    struct mir_list link;
+};
+
+/** How far the end has come; mir_app_shutdown() and what follows. */
+struct mir_app_end {
+    enum mir_app_end_cause reason;
+    mir_time_us lease_until_us; /**< 0 = no lease */
+    /* private: */
+    uint8_t phase;
+    bool has_returned;
+    int status;
+    uint32_t late; /* what was left behind */
+    mir_time_us limit_us;
+    struct mir_list hooks[2];
+    struct mir_app_hook *running;
+    struct mir_timer limit, hook_limit, lease;
+    void (*finish)(struct mir_app *app, int status);
+    void (*guard)(struct mir_app *app, mir_time_us us);
+};
+
+struct mir_rpc_server;
+
 struct mir_app {
     const struct mir_manifest *manifest;
     struct mir_loop *loop;
@@ -100,6 +158,9 @@ struct mir_app {
     uint32_t kv_count;
     struct mir_wait stop_asked; /**< woken when somebody asks for a clean end */
     bool is_stopping;
+    struct mir_app_end end;
+    struct mir_rpc_server *control; /**< of the control channel: add methods of your own; NULL:
+                                         there is none */
 };
 
 /**
@@ -130,6 +191,37 @@ int mir_app_dns_open(struct mir_app *app, const struct mir_dns_config *config,
 void mir_app_print(struct mir_app *app, const char *fmt, ...) MIR_PRINTF(2, 3);
 /** Wait until the appliance is asked to end. Only in a task. */
 void mir_app_wait_stop(struct mir_app *app);
+/**
+ * mir_app_shutdown() - ask the appliance to end, as a signal does.
+ *
+ * Hooks run, is_stopping becomes true, mir_app_main() is waited for. All of it has a limit
+ * (--grace, 30 s); then the appliance ends whatever it is doing.
+ *
+ * Returns true, or false if it ends already.
+ * Source  none
+ */
+bool mir_app_shutdown(struct mir_app *app, enum mir_app_end_cause reason);
+/** Why it ends, in words; "" while it does not. */
+const char *mir_app_end_reason(const struct mir_app *app);
+/** Run @hook when the appliance ends. */
+void mir_app_add_hook(struct mir_app *app, struct mir_app_hook *hook);
+/** Do not; harmless if it was not added or has run. */
+void mir_app_remove_hook(struct mir_app_hook *hook);
+
+/** For targets: how an appliance ends here. */
+struct mir__app_end_config {
+    mir_time_us lease_us; /**< 0 = as long as it likes */
+    bool has_limit;
+    mir_time_us limit_us; /**< of the whole end, if has_limit; 0 = none */
+    void (*finish)(struct mir_app *app, int status); /**< leave the loop */
+    /** End the process in so many microseconds, whatever it is doing; replaces the time it had.
+     *  NULL: the target cannot. */
+    void (*guard)(struct mir_app *app, mir_time_us us);
+};
+/** Before the appliance begins; the loop is there. */
+void mir__app_end_init(struct mir_app *app, const struct mir__app_end_config *config);
+/** mir_app_main() returned @status. */
+void mir__app_returned(struct mir_app *app, int status);
 /** Start another task. Returns 0 or -MIR_ENOMEM. */
 int mir_app_spawn(struct mir_app *app, const char *name, void (*entry)(void *arg),
                   void *arg) MIR_CHECK;

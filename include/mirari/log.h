@@ -68,6 +68,21 @@ void mir__log(enum mir_log_module module, enum mir_log_level level, const char *
  */
 void mir_log_set_sink(mir_log_sink_fn sink, void *arg);
 
+/** Somebody who gets every line besides the sink. Caller's memory; it must not log itself. */
+struct mir_log_tap {
+    mir_log_sink_fn sink;
+    void *arg;
+    struct mir_log_tap *next; /* private */
+};
+/** Lines go to @tap, too, from now on. */
+void mir_log_add_tap(struct mir_log_tap *tap);
+/** No more; harmless if it was not added. */
+void mir_log_remove_tap(struct mir_log_tap *tap);
+
+/** Names as in --log; static texts. */
+const char *mir_log_module_name(enum mir_log_module module);
+const char *mir_log_level_name(enum mir_log_level level);
+
 /**
  * mir_log_set_levels() - set levels from a text "LEVEL[,module=LEVEL]...", as in --log.
  *

@@ -33,13 +33,16 @@
 #include <mirari/err.h>
 #include <mirari/format.h>
 #include <mirari/http.h>
+#include <mirari/json.h>
 #include <mirari/list.h>
 #include <mirari/log.h>
 #include <mirari/mdns.h>
 #include <mirari/net.h>
+#include <mirari/net_look.h>
 #include <mirari/page.h>
 #include <mirari/platform.h>
 #include <mirari/rng.h>
+#include <mirari/rpc.h>
 #include <mirari/run.h>
 
 #endif

@@ -69,6 +69,8 @@ struct mir_tcp;
 struct mir_tcp_listener;
 struct mir_udp;
 struct mir_udp_config;
+struct mir_net_walk;
+struct mir_net_flow;
 
 enum mir_tcp_events {
     MIR_TCP_CONNECTED = 1, /**< an active open succeeded */
@@ -220,6 +222,9 @@ struct mir_stack_ops {
     uint32_t (*dns_domains)(struct mir_stack *, const char **out, uint32_t max);
     /** May the network still tell a name server? NULL = no. */
     bool (*dns_may_come)(struct mir_stack *);
+    /** <mirari/net_look.h>. NULL = it cannot tell. */
+    uint32_t (*next_flows)(struct mir_stack *, struct mir_net_walk *walk, struct mir_net_flow *out,
+                           uint32_t max);
 };
 
 struct mir_stack {

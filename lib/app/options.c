@@ -339,6 +339,12 @@ static int set_memory(const struct source *source, const char *value)
     return 0;
 }
 
+/* --lease, --grace, --control, --control-ro */
+static int set_life(const struct source *source, const char *value)
+{
+    return mir__app_set_life(source->options, source->what, value);
+}
+
 static int set_dns(const struct source *source, const char *value)
 {
     source->options->dns_count = 0;
@@ -427,6 +433,14 @@ static const struct option option_table[] = {
      "NAME=PLACE|a folder, archive (tar) or disk as that store"},
     {"--workers", NULL, TAKES_VALUE, NULL, set_process, "N|processes, kept by a monitor (unix)"},
     {"--monitor", NULL, TAKES_VALUE, NULL, set_process, "PATH|where the monitor listens (unix)"},
+    {"--kv", NULL, TAKES_VALUE, NULL, set_kv, "NAME=DIR|a folder of the host as that store"},
+    {"--lease", NULL, TAKES_VALUE, NULL, set_life, "TIME|end by itself after 90 (s), 30m, 2h, 7d"},
+    {"--grace", NULL, TAKES_VALUE, NULL, set_life,
+     "TIME|what an end may take, hooks included (30s); 0: as long as it likes"},
+    {"--control", NULL, TAKES_VALUE, NULL, set_life,
+     "PATH|Unix socket of the control channel, or off"},
+    {"--control-ro", NULL, TAKES_VALUE, NULL, set_life,
+     "PATH|one more, for everybody, to look only"},
     {"--no-sandbox", NULL, TAKES_NOTHING, NULL, set_no_sandbox, "|for debuggers"},
     {"--help", "-h", TAKES_NOTHING, NULL, set_help, "|this text"},
     {"--version", NULL, TAKES_NOTHING, NULL, set_version, "|name and version"},
@@ -504,38 +518,6 @@ static int set_for_net(const struct source *source, const struct option *option,
 }
 
 /* ---- parameters of the manifest ----------------------------------------------------------- */
-
-static bool is_any_of(const char *value, const char *const *words, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (mir_str_equal(value, words[i]))
-            return true;
-    }
-    return false;
-}
-
-bool mir__app_param_value(enum mir_param_type type, const char *value, int64_t *number)
-{
-    static const char *const yes[] = {"true", "yes", "on", "1"};
-    static const char *const no[] = {"false", "no", "off", "0"};
-    uint64_t magnitude;
-    bool is_negative = value[0] == '-';
-    switch (type) {
-    case MIR_PARAM_STRING:
-        return true;
-    case MIR_PARAM_BOOL:
-        *number = is_any_of(value, yes, MIR_ARRAY_LEN(yes)) ? 1 : 0;
-        return *number == 1 || is_any_of(value, no, MIR_ARRAY_LEN(no));
-    case MIR_PARAM_INT:
-        if (is_negative)
-            value++;
-        if (mir_parse_u64(value, mir_str_len(value), INT64_MAX, &magnitude) < 0)
-            return false;
-        *number = is_negative ? -(int64_t)magnitude : (int64_t)magnitude;
-        return true;
-    }
-    return false;
-}
 
 static int set_param(const struct source *source, uint32_t index, const char *value)
 {

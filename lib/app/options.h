@@ -81,8 +81,13 @@ struct mir__app_options {
     uint32_t dns_count;
     struct mir__app_store store[MIR__APP_STORES_MAX];
     uint32_t store_count;
-    uint32_t workers;    /**< 0 = one process, without a monitor */
-    const char *monitor; /**< where the monitor listens, or NULL */
+    uint32_t workers;     /**< 0 = one process, without a monitor */
+    const char *monitor;  /**< where the monitor listens, or NULL */
+    mir_time_us lease_us; /**< 0 = none */
+    bool has_grace;
+    mir_time_us grace_us;
+    const char *control;    /**< path; "off"; NULL: default of the target */
+    const char *control_ro; /**< path, or NULL */
     bool no_sandbox;
     bool is_help;
     bool is_version;
@@ -117,6 +122,13 @@ const char *mir__app_missing_disk(const struct mir_manifest *manifest, uint32_t 
  * with a line in options->error. */
 int mir__app_set_process(struct mir__app_options *options, const char *name,
                          const char *text) MIR_CHECK;
+/** life.c: an option about the appliance's life and control channel, @name "--lease" and so on.
+ *  Returns 0, -MIR_EINVAL with a line in options->error. */
+int mir__app_set_life(struct mir__app_options *options, const char *name,
+                      const char *value) MIR_CHECK;
+
+/** "90", "90s", "30m", "2h", "7d" to microseconds, at most ten years. 0, -MIR_EINVAL. */
+int mir__app_parse_time(const char *text, mir_time_us *us) MIR_CHECK;
 
 /* addresses.c: one value of a network; false if the text makes no sense or the list is full. */
 bool mir__app_add_ip(struct mir__app_net *net, const char *text, size_t len);

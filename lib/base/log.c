@@ -28,6 +28,7 @@ uint8_t mir__log_levels[MIR_LOG_MODULE_COUNT] = {
 
 static mir_log_sink_fn log_sink;
 static void *log_sink_arg;
+static struct mir_log_tap *log_taps;
 
 void mir_log_set_sink(mir_log_sink_fn sink, void *arg)
 {
@@ -35,11 +36,36 @@ void mir_log_set_sink(mir_log_sink_fn sink, void *arg)
     log_sink_arg = arg;
 }
 
+void mir_log_add_tap(struct mir_log_tap *tap)
+{
+    tap->next = log_taps;
+    log_taps = tap;
+}
+
+void mir_log_remove_tap(struct mir_log_tap *tap)
+{
+    struct mir_log_tap **at = &log_taps;
+    while (*at != NULL && *at != tap)
+        at = &(*at)->next;
+    if (*at != NULL)
+        *at = tap->next;
+}
+
+const char *mir_log_module_name(enum mir_log_module module)
+{
+    return module_names[module];
+}
+
+const char *mir_log_level_name(enum mir_log_level level)
+{
+    return level_names[level];
+}
+
 void mir__log(enum mir_log_module module, enum mir_log_level level, const char *fmt, ...)
 {
     char line[400];
     va_list args;
-    if (log_sink == NULL)
+    if (log_sink == NULL && log_taps == NULL)
         return;
     va_start(args, fmt);
     size_t len = mir_vformat(line, sizeof line, fmt, args);
@@ -49,7 +75,10 @@ void mir__log(enum mir_log_module module, enum mir_log_level level, const char *
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
             line[i] = '?';
     }
-    log_sink(log_sink_arg, level, module_names[module], line, len);
+    if (log_sink != NULL)
+        log_sink(log_sink_arg, level, module_names[module], line, len);
+    for (struct mir_log_tap *tap = log_taps; tap != NULL; tap = tap->next)
+        tap->sink(tap->arg, level, module_names[module], line, len);
 }
 
 static int find_word(const char *word, size_t len, const char *const *names, int count)

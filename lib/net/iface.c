@@ -104,6 +104,8 @@ static void on_rx(void *arg, struct mir_buf *buf_given)
     net->is_in_batch = true;
     net->counters.eth_in++;
     net->counters.eth_in_bytes += mir_buf_total(buf_given);
+    if (MIR_UNLIKELY(net->has_taps))
+        mir__net_show(iface, false, buf_given);
     struct mir_buf *buf = make_headers_linear(net, buf_given);
     if (buf == NULL)
         return;
@@ -188,6 +190,8 @@ int mir__iface_tx(struct mir__iface *iface, struct mir_buf *buf_given)
             mir_loop_post(net->loop, &net->flush_work);
         net->is_tx_pending = true;
     }
+    if (MIR_UNLIKELY(net->has_taps))
+        mir__net_show(iface, true, buf);
     int r = mir_net_dev_tx(iface->dev, buf);
     if (MIR_UNLIKELY(r < 0))
         net->counters.tx_dropped++;

@@ -187,6 +187,7 @@ static const struct mir_stack_ops stack_ops = {
     .dns_servers = get_dns_servers,
     .dns_domains = get_dns_domains,
     .dns_may_come = dns_may_come,
+    .next_flows = mir__net_next_flows,
 };
 
 /* ---- open and close ------------------------------------------------------------------------- */
@@ -225,6 +226,7 @@ static void init_fields(struct mir_net *net, const struct mir_net_config *config
     net->icmp.filled_us = mir_loop_now(config->loop);
     net->flush_hook.run = on_step_end;
     net->flush_hook.arg = net;
+    mir_list_init(&net->taps);
     mir_wait_init(&net->stack.address_ready);
     mir_work_init(&net->flush_work, on_flush_work, net);
     mir__self_init(net);

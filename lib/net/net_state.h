@@ -360,6 +360,13 @@ void mir__icmp4_input(struct mir_net *net, const struct mir__ip_meta *meta,
 void mir__icmp4_tell_transport(struct mir_net *net, const uint8_t *ip, size_t len, int err,
                                uint16_t mtu);
 
+/* ---- look.c ------------------------------------------------------------------------------- */
+
+uint32_t mir__net_next_flows(struct mir_stack *stack, struct mir_net_walk *walk,
+                             struct mir_net_flow *out, uint32_t max);
+/** Show a frame to those who look; only if net->has_taps. */
+void mir__net_show(struct mir__iface *iface, bool is_out, const struct mir_buf *buf);
+
 /* ---- net.c -------------------------------------------------------------------------------- */
 
 struct mir_net {
@@ -380,6 +387,8 @@ struct mir_net {
     uint16_t port_share, port_shares; /* of ports that are chosen; 0, 0: all */
     bool is_in_batch;                 /* between a device's first rx and its rx_end */
     bool is_tx_pending;               /* some interface has_tx_pending */
+    bool has_taps;
+    struct mir_list taps; /* struct mir_net_tap */
     struct mir_step_hook flush_hook;
     struct mir_work flush_work;
     struct mir__neigh_table neigh;

@@ -132,7 +132,8 @@ int mir_rpc_fail(struct mir_rpc_call *call, int err, const char *fmt, ...)
 void mir_rpc_call_wake(struct mir_rpc_call *call)
 {
     struct mir__rpc_slot *slot = slot_of(call);
-    if (slot->state != MIR__RPC_RUNNING || slot->is_woken)
+    /* In begin() it is not running yet, but will be. */
+    if (slot->state == MIR__RPC_FAILED || slot->is_woken)
         return;
     slot->is_woken = true;
     mir_loop_post(call->session->server->loop, &call->session->work);

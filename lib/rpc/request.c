@@ -290,7 +290,8 @@ static void dispatch(struct mir_rpc_session *s, const struct mir_json *json, con
         return;
     }
     const char *why = refusal(s, method, id != NULL);
-    bool is_own = arg == s->server;
+    bool is_own =
+        method >= mir__rpc_own_methods && method < mir__rpc_own_methods + mir__rpc_own_method_count;
     if (why == NULL && slot == NULL && !is_own)
         why = "8 calls of this session are running; wait for one, or cancel it";
     if (why != NULL) {

@@ -90,3 +90,8 @@ size_t mir__pcapng_put_packet(uint8_t *out, const struct mir_buf *buf, uint32_t 
     len += put_option(out + len, OPT_EPB_FLAGS, flags, sizeof flags);
     return finish_block(out, BLOCK_PACKET, len);
 }
+
+void mir__pcapng_set_interface(uint8_t *block, uint32_t index)
+{
+    mir_put_le32(block + 8, index);
+}

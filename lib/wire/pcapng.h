@@ -29,5 +29,7 @@ size_t mir__pcapng_put_interface(uint8_t *out, const char *name, uint32_t snaple
  *  @captured_len bytes of @buf (borrowed). Returns its length. */
 size_t mir__pcapng_put_packet(uint8_t *out, const struct mir_buf *buf, uint32_t captured_len,
                               mir_time_us wall_us, enum mir__pcapng_direction direction);
+/** The packet block at @block is of the @index-th interface block, from 0, instead of the first. */
+void mir__pcapng_set_interface(uint8_t *block, uint32_t index);
 
 #endif

@@ -280,10 +280,8 @@ static void write_console(struct mir_console *console, const char *data, size_t 
 static void ask_to_stop(void *arg)
 {
     struct run *run = arg;
-    if (run->app.is_stopping)
+    if (!mir_app_shutdown(&run->app, MIR_APP_END_SIGNAL))
         return;
-    run->app.is_stopping = true;
-    mir_wait_wake_all(&run->app.stop_asked);
     mir_sim_wake(run->node);
     /* An appliance that does not listen is left behind. */
     run->stop_call.run = (void (*)(void *))mir_sim_stop;
@@ -294,7 +292,13 @@ static void ask_to_stop(void *arg)
 static void run_main(void *arg)
 {
     struct run *run = arg;
-    run->status = mir_app_main(&run->app);
+    mir__app_returned(&run->app, mir_app_main(&run->app));
+}
+
+static void leave(struct mir_app *app, int status)
+{
+    struct run *run = MIR_CONTAINER_OF(app, struct run, app);
+    run->status = status;
     run->has_ended = true;
     mir_sim_stop(run->sim);
 }
@@ -315,7 +319,10 @@ static void fill_app(struct run *run)
     app->param_values = run->options.param_values;
     app->dns = run->options.dns;
     app->dns_count = run->options.dns_count;
-    mir_wait_init(&app->stop_asked);
+    mir__app_end_init(app, &(struct mir__app_end_config){.lease_us = run->options.lease_us,
+                                                         .has_limit = run->options.has_grace,
+                                                         .limit_us = run->options.grace_us,
+                                                         .finish = leave});
 }
 
 static struct mir_net_prefix own6[MIR_APP_NETS_MAX], peer6[MIR__APP_ADDRESSES_MAX];

@@ -9,6 +9,7 @@
  *   sandbox.c    seccomp and Landlock
  *   crash.c      SIGSEGV and assertions (mir_platform_abort): what is printed before status 70
  *   log.c        log lines on stderr
+ *   control.c    the control channel on Unix sockets
  *   signals.c    SIGINT, SIGTERM, SIGHUP: the end
  *   workers.h    one process that keeps devices and others that are the appliance (--workers)
  */
@@ -21,6 +22,7 @@
 #include <sys/types.h>
 
 #include "lib/app/options.h"
+#include "lib/control/control.h"
 
 /* sysexits.h numbers, by which supervisors know a wrong command line and a crash. */
 #define MIR__EXIT_USAGE       64
@@ -95,13 +97,14 @@ int mir__privilege_drop(const struct mir__identity *identity, bool keep_bind,
 
 /** What the devices need of the host, by network mode. */
 enum mir__sandbox_needs {
-    MIR__SANDBOX_TAP = 1,      /* nothing beyond the base */
-    MIR__SANDBOX_USER = 2,     /* libslirp: sockets, memory */
-    MIR__SANDBOX_SOCKET = 4,   /* the host's stack: sockets */
-    MIR__SANDBOX_PACKET = 8,   /* sending and receiving on a socket that is open */
-    MIR__SANDBOX_LEASE = 16,   /* writing to the file of the lease */
-    MIR__SANDBOX_SERVICE = 32, /* serving clients on this host through a socket that listens */
-    MIR__SANDBOX_WORKER = 64,  /* messages of a monitor, and devices that come with them */
+    MIR__SANDBOX_TAP = 1,       /* nothing beyond the base */
+    MIR__SANDBOX_USER = 2,      /* libslirp: sockets, memory */
+    MIR__SANDBOX_SOCKET = 4,    /* the host's stack: sockets */
+    MIR__SANDBOX_PACKET = 8,    /* sending and receiving on a socket that is open */
+    MIR__SANDBOX_LEASE = 16,    /* writing to the file of the lease */
+    MIR__SANDBOX_SERVICE = 32,  /* serving clients on this host through a socket that listens */
+    MIR__SANDBOX_WORKER = 64,   /* messages of a monitor, and devices that come with them */
+    MIR__SANDBOX_CONTROL = 128, /* accepting on a socket that is open */
 };
 
 /** Confine the process. Returns 0, or a negative error with a line in @error. */
@@ -114,6 +117,8 @@ struct mir_share;
 
 /** From now on signals ask the appliance to end. Returns 0 or -MIR_EIO. Once in a process. */
 int mir__signals_open(struct mir__unix *u) MIR_CHECK;
+/** The guard of struct mir__app_end_config. Before the sandbox, and in it. */
+void mir__signals_guard(struct mir_app *app, mir_time_us us);
 
 /* ---- devices.c ---------------------------------------------------------------------------- */
 
@@ -188,6 +193,15 @@ void mir__lease_open(struct mir__unix *u);
 bool mir__lease_is_kept(const struct mir__unix *u);
 void mir__lease_task(void *u);
 void mir__lease_close(struct mir__unix *u);
+
+/* ---- control.c ---------------------------------------------------------------------------- */
+
+/** Open the sockets that the options name, before the sandbox. 0, or an error with a line. */
+int mir__control_open(struct mir__unix *u, char error[MIR__ERROR_MAX]) MIR_CHECK;
+/** Serve them from now on; the stack is there. */
+void mir__control_serve(struct mir__unix *u);
+/** Before the stack is closed. */
+void mir__control_close(struct mir__unix *u);
 
 /** Print what is connected and forwarded. */
 void mir__devices_announce(struct mir__unix *u);

@@ -9,6 +9,9 @@
  * the process on the spot. Within that second signals count as one, since a terminal's Ctrl-C and a
  * parent that passes it on come together.
  *
+ * The end of an appliance has a limit; a loop that is stuck does not see it. SIGALRM, set to a
+ * little more, ends the process then.
+ *
  * Installed when the devices are open; before, a signal does what it always does, so that a start
  * that hangs (a capture into a pipe without a reader) can be interrupted. SIGHUP stays ignored if
  * the parent ignores it: that is what nohup asks for.
@@ -18,6 +21,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -60,13 +64,28 @@ static void on_event(void *arg, unsigned events)
         return;
     int number = last_number;
     unseen_since_us = 0;
-    if (u->app.is_stopping) {
-        mir_loop_stop(&u->loop, 128 + number);
-        return;
-    }
     MIR_LOG(TARGET, INFO, "signal %d: asking the appliance to end", number);
-    u->app.is_stopping = true;
-    mir_wait_wake_all(&u->app.stop_asked);
+    if (!mir_app_shutdown(&u->app, MIR_APP_END_SIGNAL))
+        mir_loop_stop(&u->loop, 128 + number);
+}
+
+/* The time is over and the loop did not notice: it is stuck. */
+static void on_alarm(int number)
+{
+    static const char text[] = "the end takes too long and the loop is stuck: ending\n";
+    (void)number;
+    ssize_t put = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)put;
+    _exit(MIR_APP_EXIT_FORCED);
+}
+
+void mir__signals_guard(struct mir_app *app, mir_time_us us)
+{
+    struct itimerval timer = {.it_value = {.tv_sec = (time_t)(us / MIR_US_PER_S),
+                                           .tv_usec = (suseconds_t)(us % MIR_US_PER_S)}};
+    (void)app;
+    if (setitimer(ITIMER_REAL, &timer, NULL) < 0)
+        MIR_LOG(TARGET, WARN, "no guard of the end: a task that never waits can hold it up");
 }
 
 static bool is_ignored(int number)
@@ -89,6 +108,8 @@ int mir__signals_open(struct mir__unix *u)
     for (size_t i = 0; i < MIR_ARRAY_LEN(numbers); i++)
         sigaddset(&set, numbers[i]);
     action.sa_mask = set;
+    if (signal(SIGALRM, on_alarm) == SIG_ERR)
+        return -MIR_EIO;
     for (size_t i = 0; i < MIR_ARRAY_LEN(numbers); i++) {
         if (numbers[i] == SIGHUP && is_ignored(SIGHUP))
             continue;

@@ -179,7 +179,12 @@ static void open_stack(struct mir__unix *u)
 static void run_main(void *arg)
 {
     struct mir__unix *u = arg;
-    mir_loop_stop(&u->loop, mir_app_main(&u->app));
+    mir__app_returned(&u->app, mir_app_main(&u->app));
+}
+
+static void leave(struct mir_app *app, int status)
+{
+    mir_loop_stop(app->loop, status);
 }
 
 /* An address by DHCP comes later than the other lines. */
@@ -203,7 +208,11 @@ static void prepare_app(struct mir__unix *u)
     app->console = &the_console.console;
     app->stacks = mir__stacks_source();
     app->param_values = u->options.param_values;
-    mir_wait_init(&app->stop_asked);
+    mir__app_end_init(app, &(struct mir__app_end_config){.lease_us = u->options.lease_us,
+                                                         .has_limit = u->options.has_grace,
+                                                         .limit_us = u->options.grace_us,
+                                                         .finish = leave,
+                                                         .guard = mir__signals_guard});
 }
 
 /* ---- the end -----------------------------------------------------------------------------------
@@ -293,6 +302,7 @@ static void print_statistics(struct mir__unix *u)
 
 static void close_all(struct mir__unix *u)
 {
+    mir__control_close(u);
     if (u->net != NULL)
         mir_net_close(u->net);
     else if (u->app.stack != NULL)
@@ -414,6 +424,11 @@ int main(int argc, char **argv)
         mir__devices_close(u);
         refuse(r == -MIR_EINVAL ? MIR__EXIT_USAGE : MIR__EXIT_UNAVAILABLE, error);
     }
+    r = mir__control_open(u, error);
+    if (r < 0) {
+        mir__devices_close(u);
+        refuse(MIR__EXIT_UNAVAILABLE, error);
+    }
     mir__names_find(u);
     mir__lease_open(u);
     fflush(stdout);
@@ -422,6 +437,7 @@ int main(int argc, char **argv)
     prepare_service(u);
     confine(u);
     open_stack(u);
+    mir__control_serve(u);
     mir__devices_announce(u);
     if (u->worker != NULL && mir__worker_run(u) < 0)
         refuse(MIR__EXIT_UNAVAILABLE, "the worker cannot listen to its monitor");

@@ -327,11 +327,8 @@ static int attach(struct mir__unix *u, const struct mir__handover *m, int fd,
 
 void mir__worker_end(struct mir__unix *u, const char *why)
 {
-    if (u->app.is_stopping)
-        return;
-    MIR_LOG(TARGET, INFO, "%s: asking the appliance to end", why);
-    u->app.is_stopping = true;
-    mir_wait_wake_all(&u->app.stop_asked);
+    if (mir_app_shutdown(&u->app, MIR_APP_END_SIGNAL))
+        MIR_LOG(TARGET, INFO, "%s: asking the appliance to end", why);
 }
 
 /* The one before us has ended: its queues and its inbox are ours. */

@@ -220,6 +220,11 @@ static void open_devices(struct mir__virt *v)
         open_networks(v);
 }
 
+static void leave(struct mir_app *app, int status)
+{
+    mir_loop_stop(app->loop, status);
+}
+
 static void prepare_app(struct mir__virt *v)
 {
     struct mir_app *app = &v->app;
@@ -233,7 +238,10 @@ static void prepare_app(struct mir__virt *v)
     app->param_values = v->options.param_values;
     app->dns = v->options.dns;
     app->dns_count = v->options.dns_count;
-    mir_wait_init(&app->stop_asked);
+    mir__app_end_init(app, &(struct mir__app_end_config){.lease_us = v->options.lease_us,
+                                                         .has_limit = v->options.has_grace,
+                                                         .limit_us = v->options.grace_us,
+                                                         .finish = leave});
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -247,7 +255,7 @@ static void run_main(void *arg)
         mir_loop_stop(&v->loop, MIR__EXIT_UNAVAILABLE);
         return;
     }
-    mir_loop_stop(&v->loop, mir_app_main(&v->app));
+    mir__app_returned(&v->app, mir_app_main(&v->app));
 }
 
 static mir_time_us read_clock(void *arg)

@@ -27,8 +27,8 @@ static void ask(struct mir__virt *v, unsigned by)
     asked |= by;
     MIR_LOG(TARGET, INFO, "%s: asking the appliance to end",
             by == BY_BUTTON ? "power button" : "Ctrl-C");
-    v->app.is_stopping = true;
-    mir_wait_wake_all(&v->app.stop_asked);
+    (void)mir_app_shutdown(&v->app,
+                           by == BY_BUTTON ? MIR_APP_END_POWER_BUTTON : MIR_APP_END_CONSOLE);
 }
 
 static bool look_at_button(void *arg, bool is_interrupted)

@@ -67,6 +67,25 @@ static void on_end(struct mir_rpc_call *call)
         waiting = NULL;
 }
 
+static int turns_more(struct mir_rpc_call *call)
+{
+    uint64_t *left = call->state;
+    struct mir_json_out *out = mir_rpc_item_begin(call);
+    mir_json_put_u64(out, *left);
+    check_int(mir_rpc_item_end(call), ==, 0);
+    if (--*left == 0)
+        return 0;
+    mir_rpc_call_wake(call);
+    return -MIR_EAGAIN;
+}
+
+/* Takes its turns one after another without anybody's help. */
+static int turns_begin(struct mir_rpc_call *call)
+{
+    *(uint64_t *)call->state = 5;
+    return turns_more(call);
+}
+
 static int wait_begin(struct mir_rpc_call *call)
 {
     waiting = call;
@@ -128,9 +147,12 @@ static const struct mir_rpc_method methods[] = {
      .begin = large_begin,
      .params = count_params,
      .param_count = 2},
+    {.name = "turns", .help = "turns", .begin = turns_begin, .more = turns_more},
     {.name = "fail", .help = "fail", .begin = fail_begin},
 };
-static struct mir_rpc_methods set = {.methods = methods, .count = MIR_ARRAY_LEN(methods)};
+/* Somebody whose structure begins with the server may be the argument. */
+static struct mir_rpc_methods set = {
+    .methods = methods, .count = MIR_ARRAY_LEN(methods), .arg = &server};
 
 /* ---- a peer --------------------------------------------------------------------------------- */
 
@@ -296,6 +318,11 @@ static void test_flow(struct mir_rpc_session *s)
         items++;
     check_int(items, ==, 2000);
     check(has(text, "\"done\""));
+    tap_case("a call that wakes itself, in begin too, goes on by itself");
+    put(s, REQ("1", "turns", "{}"));
+    for (unsigned i = 0; i < 5; i++)
+        check(has(get(s), "rpc.item"));
+    check(has(get(s), "\"result\":null"));
     tap_case("other calls of the session are served meanwhile");
     put(s, REQ("6", "wait", "{}"));
     check(has(ask(s, REQ("7", "echo", "{\"text\":\"x\"}")), "\"id\":7"));

@@ -136,6 +136,11 @@ void mir__host_tcp_free(struct mir__host_tcp *tcp);
 int mir__host_set_option(struct mir_tcp *head, enum mir_tcp_option option, uint32_t value);
 void mir__host_info(const struct mir_tcp *head, struct mir_tcp_info *info);
 
+/* ---- look.c ------------------------------------------------------------------------------- */
+
+uint32_t mir__host_next_flows(struct mir_stack *head, struct mir_net_walk *walk,
+                              struct mir_net_flow *out, uint32_t max);
+
 /* ---- listen.c ----------------------------------------------------------------------------- */
 
 int mir__host_listen(struct mir_stack *stack, const struct mir_tcp_listen_config *config,

@@ -138,6 +138,7 @@ static const struct mir_stack_ops stack_ops = {
     .udp_open = mir__host_udp_open,
     .stats = get_stats,
     .address = get_address,
+    .next_flows = mir__host_next_flows,
 };
 
 static struct mir__host_stack *checked(struct mir_stack *head)

@@ -87,6 +87,10 @@ struct mir__tcp_tuple {
     uint16_t remote_port;
 };
 
+/** The first node of bucket @bucket < table->buckets, or NULL. */
+const struct mir__tcp_node *mir__tcp_table_bucket(const struct mir__tcp_table *table,
+                                                  uint32_t bucket);
+
 /* ---- connection ----------------------------------------------------------------------------- */
 
 struct mir__tcp_pcb;

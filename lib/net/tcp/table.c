@@ -117,6 +117,13 @@ struct mir__tcp_node *mir__tcp_table_find(const struct mir__tcp_table *table,
     return NULL;
 }
 
+const struct mir__tcp_node *mir__tcp_table_bucket(const struct mir__tcp_table *table,
+                                                  uint32_t bucket)
+{
+    MIR_ASSERT_OP(bucket, <, table->buckets);
+    return *slot_of(table, bucket);
+}
+
 /* ---- ahead of a segment (lib/net/ahead.c) --------------------------------------------------- */
 
 #define CROWD      4096u

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: ISC */
+/* What an appliance knows, as tables: netstat, addr, route, arp, stats, pages, log; and shutdown.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/mirari/ctl.h"
+
+static const char *number(uint64_t value)
+{
+    return need_format("%llu", (unsigned long long)value);
+}
+
+/* "1.5 MiB" */
+static const char *size_text(uint64_t bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    size_t unit = 0;
+    double value = (double)bytes;
+    for (; value >= 1024 && unit + 1 < LEN(units); unit++)
+        value /= 1024;
+    return unit == 0 ? need_format("%llu B", (unsigned long long)bytes)
+                     : need_format("%.1f %s", value, units[unit]);
+}
+
+struct rows {
+    struct table *table;
+    void (*row)(struct ctl *ctl, uint32_t object, struct table *table);
+};
+
+static bool take_rows(struct ctl *ctl, uint32_t item, void *arg)
+{
+    struct rows *rows = arg;
+    if (!mir_json_is(&ctl->json, item, MIR_JSON_ARRAY))
+        return true;
+    uint32_t at = item + 1;
+    for (uint32_t i = 0; i < ctl->json.nodes[item].count; i++, at = ctl->json.nodes[at].next)
+        rows->row(ctl, at, rows->table);
+    return true;
+}
+
+static int call_rows(struct ctl *ctl, const char *method, const char *params, struct table *table,
+                     void (*row)(struct ctl *ctl, uint32_t object, struct table *table))
+{
+    struct rows rows = {table, row};
+    return ctl_call(ctl, method, params, take_rows, &rows);
+}
+
+/* A command that is one call whose items are arrays of rows. */
+static int show_rows(int argc, char **argv, const char *method, struct table *table,
+                     void (*row)(struct ctl *ctl, uint32_t object, struct table *table))
+{
+    struct ctl_args args;
+    struct ctl ctl;
+    int r = ctl_arguments(&args, argc, argv, "", NULL, false);
+    if (r == 0)
+        r = ctl_open(&ctl, argv[0], args.who);
+    if (r != 0)
+        return r;
+    r = call_rows(&ctl, method, NULL, table, row);
+    ctl_close(&ctl);
+    if (r == 0)
+        table_show(table);
+    return r;
+}
+
+/* ---- netstat --------------------------------------------------------------------------------- */
+
+static void row_flow(struct ctl *ctl, uint32_t flow, struct table *table)
+{
+    bool is_udp = strcmp(ctl_text(ctl, flow, "proto"), "udp") == 0;
+    bool is_listener = strcmp(ctl_text(ctl, flow, "kind"), "listener") == 0;
+    table_add(table, ctl_text(ctl, flow, "proto"));
+    table_add(table, number(ctl_number(ctl, flow, is_listener ? "waiting" : "recv_q")));
+    table_add(table, number(ctl_number(ctl, flow, is_listener ? "backlog" : "send_q")));
+    table_add(table, ctl_text(ctl, flow, "local"));
+    table_add(table, is_listener ? "*" : ctl_text(ctl, flow, "remote"));
+    table_add(table, is_udp ? "" : ctl_text(ctl, flow, "state"));
+}
+
+static void row_flow_info(struct ctl *ctl, uint32_t flow, struct table *table)
+{
+    uint32_t info = mir_json_find(&ctl->json, flow, "info");
+    row_flow(ctl, flow, table);
+    if (info == MIR_JSON_NONE) {
+        table_add(table, "");
+        return;
+    }
+    uint64_t srtt_us = ctl_number(ctl, info, "srtt_us"),
+             var_us = ctl_number(ctl, info, "rttvar_us");
+    char *text = need_format(
+        "%s rtt:%llu.%03llu/%llu.%03llu ms cwnd:%llu mss:%llu sent:%llu acked:%llu received:%llu "
+        "flight:%llu retrans:%llu lost:%llu delivery:%llu/s%s%s%s%s",
+        ctl_text(ctl, info, "congestion"), (unsigned long long)(srtt_us / 1000),
+        (unsigned long long)(srtt_us % 1000), (unsigned long long)(var_us / 1000),
+        (unsigned long long)(var_us % 1000),
+        (unsigned long long)ctl_number(ctl, info, "cwnd_bytes"),
+        (unsigned long long)ctl_number(ctl, info, "mss"),
+        (unsigned long long)ctl_number(ctl, info, "bytes_sent"),
+        (unsigned long long)ctl_number(ctl, info, "bytes_acked"),
+        (unsigned long long)ctl_number(ctl, info, "bytes_received"),
+        (unsigned long long)ctl_number(ctl, info, "flight_bytes"),
+        (unsigned long long)ctl_number(ctl, info, "retransmits"),
+        (unsigned long long)ctl_number(ctl, info, "lost_bytes"),
+        (unsigned long long)ctl_number(ctl, info, "delivery_rate_bytes"),
+        ctl_flag(ctl, info, "sack") ? " sack" : "", ctl_flag(ctl, info, "timestamps") ? " ts" : "",
+        ctl_flag(ctl, info, "ecn") ? " ecn" : "",
+        ctl_flag(ctl, info, "in_recovery") ? " RECOVERY" : "");
+    table_add(table, text);
+    free(text);
+}
+
+int cmd_netstat(int argc, char **argv)
+{
+    static const char *const titles[] = {"PROTO",  ">RECV-Q", ">SEND-Q", "LOCAL",
+                                         "REMOTE", "STATE",   "INFO"};
+    static const char *const names[] = {"l=listening", "t=tcp", "u=udp", "i=info", NULL};
+    struct table table = {.titles = titles};
+    struct ctl_args args;
+    struct ctl ctl;
+    int r = ctl_arguments(&args, argc, argv, "ltui", names, false);
+    if (r == 0)
+        r = ctl_open(&ctl, argv[0], args.who);
+    if (r != 0)
+        return r;
+    bool is_tcp = args.has['t'] || !args.has['u'], is_udp = args.has['u'] || !args.has['t'];
+    char *params =
+        need_format("{\"listeners\":%s,\"connections\":%s,\"udp\":%s,\"info\":%s}",
+                    is_tcp ? "true" : "false", is_tcp && !args.has['l'] ? "true" : "false",
+                    is_udp ? "true" : "false", args.has['i'] ? "true" : "false");
+    table.columns = args.has['i'] ? 7 : 6;
+    r = call_rows(&ctl, "netstat", params, &table, args.has['i'] ? row_flow_info : row_flow);
+    free(params);
+    ctl_close(&ctl);
+    if (r == 0)
+        table_show(&table);
+    return r;
+}
+
+/* ---- addr, route, arp ------------------------------------------------------------------------ */
+
+static void row_link(struct ctl *ctl, uint32_t link, struct table *table)
+{
+    table_add(table, ctl_text(ctl, link, "net"));
+    table_add(table, ctl_text(ctl, link, "kind"));
+    table_add(table, ctl_text(ctl, link, "mac"));
+    table_add(table, number(ctl_number(ctl, link, "mtu")));
+    table_add(table, ctl_flag(ctl, link, "up") ? "up" : "down");
+    table_add(table,
+              need_format("%llu frames, %s", (unsigned long long)ctl_number(ctl, link, "rx_frames"),
+                          size_text(ctl_number(ctl, link, "rx_bytes"))));
+    table_add(table,
+              need_format("%llu frames, %s", (unsigned long long)ctl_number(ctl, link, "tx_frames"),
+                          size_text(ctl_number(ctl, link, "tx_bytes"))));
+    table_add(table,
+              number(ctl_number(ctl, link, "rx_dropped") + ctl_number(ctl, link, "rx_errors") +
+                     ctl_number(ctl, link, "tx_dropped") + ctl_number(ctl, link, "tx_errors")));
+}
+
+static void row_address(struct ctl *ctl, uint32_t address, struct table *table)
+{
+    table_add(table, ctl_text(ctl, address, "net"));
+    table_add(table, need_format("%s/%llu", ctl_text(ctl, address, "ip"),
+                                 (unsigned long long)ctl_number(ctl, address, "prefix")));
+    table_add(table, ctl_text(ctl, address, "state"));
+    table_add(table, ctl_text(ctl, address, "origin"));
+    table_add(table, ctl_has(ctl, address, "valid_left_s")
+                         ? need_format("%llu s",
+                                       (unsigned long long)ctl_number(ctl, address, "valid_left_s"))
+                         : "for ever");
+}
+
+int cmd_addr(int argc, char **argv)
+{
+    static const char *const link_titles[] = {"NET",  "KIND", "MAC", ">MTU",
+                                              "LINK", "IN",   "OUT", ">DROPPED"};
+    static const char *const titles[] = {"NET", "ADDRESS", "STATE", "ORIGIN", "VALID"};
+    struct table links = {.titles = link_titles, .columns = LEN(link_titles)};
+    struct table addresses = {.titles = titles, .columns = LEN(titles)};
+    struct ctl_args args;
+    struct ctl ctl;
+    int r = ctl_arguments(&args, argc, argv, "", NULL, false);
+    if (r == 0)
+        r = ctl_open(&ctl, argv[0], args.who);
+    if (r != 0)
+        return r;
+    r = call_rows(&ctl, "link", NULL, &links, row_link);
+    if (r == 0)
+        r = call_rows(&ctl, "addr", NULL, &addresses, row_address);
+    ctl_close(&ctl);
+    if (r != 0)
+        return r;
+    table_show(&links);
+    printf("\n");
+    table_show(&addresses);
+    return 0;
+}
+
+static void row_route(struct ctl *ctl, uint32_t route, struct table *table)
+{
+    const char *prefix = ctl_text(ctl, route, "prefix");
+    uint64_t len = ctl_number(ctl, route, "prefix_len");
+    table_add(table, len == 0 ? strchr(prefix, ':') != NULL ? "default (IPv6)" : "default"
+                              : need_format("%s/%llu", prefix, (unsigned long long)len));
+    table_add(table,
+              ctl_has(ctl, route, "gateway") ? ctl_text(ctl, route, "gateway") : "on the link");
+    table_add(table, ctl_text(ctl, route, "net"));
+    table_add(table, number(ctl_number(ctl, route, "metric")));
+    table_add(table, ctl_text(ctl, route, "origin"));
+}
+
+int cmd_route(int argc, char **argv)
+{
+    static const char *const titles[] = {"DESTINATION", "GATEWAY", "NET", ">METRIC", "ORIGIN"};
+    struct table table = {.titles = titles, .columns = LEN(titles)};
+    return show_rows(argc, argv, "route", &table, row_route);
+}
+
+static void row_neighbour(struct ctl *ctl, uint32_t neighbour, struct table *table)
+{
+    const char *mac = ctl_text(ctl, neighbour, "mac");
+    table_add(table, ctl_text(ctl, neighbour, "ip"));
+    table_add(table, strcmp(mac, "00:00:00:00:00:00") == 0 ? "-" : mac);
+    table_add(table, ctl_text(ctl, neighbour, "net"));
+    table_add(table, need_format("%s%s", ctl_text(ctl, neighbour, "state"),
+                                 ctl_flag(ctl, neighbour, "router") ? " router" : ""));
+}
+
+int cmd_arp(int argc, char **argv)
+{
+    static const char *const titles[] = {"NEIGHBOUR", "MAC", "NET", "STATE"};
+    struct table table = {.titles = titles, .columns = LEN(titles)};
+    return show_rows(argc, argv, "neigh", &table, row_neighbour);
+}
+
+/* ---- stats, pages, log ----------------------------------------------------------------------- */
+
+static void show_members(const struct ctl *ctl, bool with_zeros)
+{
+    uint32_t object = ctl->result, at = object + 1;
+    if (!mir_json_is(&ctl->json, object, MIR_JSON_OBJECT))
+        return;
+    for (uint32_t i = 0; i < ctl->json.nodes[object].count; i++) {
+        const struct mir_json_node *name = &ctl->json.nodes[at], *value = name + 1;
+        at = value->next;
+        if (!with_zeros && value->len == 1 && ctl->json.text[value->at] == '0')
+            continue;
+        printf("%-30.*s %.*s\n", (int)name->len, ctl->json.text + name->at, (int)value->len,
+               ctl->json.text + value->at);
+    }
+}
+
+/* A text that is to be shown as it is: for programs. */
+static int show_result_text(const struct ctl *ctl)
+{
+    if (!mir_json_is(&ctl->json, ctl->result, MIR_JSON_STRING))
+        return EXIT_FAIL;
+    size_t size = ctl->json.nodes[ctl->result].len + 1;
+    char *text = need(size);
+    if (mir_json_text(&ctl->json, ctl->result, text, size) == 0)
+        fputs(text, stdout);
+    free(text);
+    return 0;
+}
+
+int cmd_stats(int argc, char **argv)
+{
+    static const char *const names[] = {"p=prometheus", "a=all", NULL};
+    struct ctl_args args;
+    struct ctl ctl;
+    int r = ctl_arguments(&args, argc, argv, "pa", names, false);
+    if (r == 0)
+        r = ctl_open(&ctl, argv[0], args.who);
+    if (r != 0)
+        return r;
+    r = ctl_call(&ctl, args.has['p'] ? "metrics" : "stats", NULL, NULL, NULL);
+    if (r == 0 && args.has['p'])
+        r = show_result_text(&ctl);
+    else if (r == 0)
+        show_members(&ctl, args.has['a']);
+    ctl_close(&ctl);
+    return r;
+}
+
+int cmd_pages(int argc, char **argv)
+{
+    static const char *const titles[] = {"HOLDER", ">BYTES", ">IN USE", ">PEAK",
+                                         ">LIMIT", ">EACH",  ">REFUSED"};
+    struct table table = {.titles = titles, .columns = LEN(titles)};
+    struct ctl_args args;
+    struct ctl ctl;
+    int r = ctl_arguments(&args, argc, argv, "", NULL, false);
+    if (r == 0)
+        r = ctl_open(&ctl, argv[0], args.who);
+    if (r == 0)
+        r = ctl_call(&ctl, "pages", NULL, NULL, NULL);
+    if (r != 0)
+        return r;
+    uint32_t pools = mir_json_find(&ctl.json, ctl.result, "pools"), at = pools + 1;
+    for (uint32_t i = 0; i < ctl.json.nodes[pools].count; i++, at = ctl.json.nodes[at].next) {
+        static const char *const columns[] = {"bytes", "used",         "peak",
+                                              "limit", "object_bytes", "failures"};
+        table_add(&table, ctl_text(&ctl, at, "name"));
+        for (size_t k = 0; k < LEN(columns); k++)
+            table_add(&table, number(ctl_number(&ctl, at, columns[k])));
+    }
+    table_show(&table);
+    printf("\nused %s (other page runs %s, of them control channel %s), free %s, peak %s, "
+           "refused %llu\n",
+           size_text(ctl_number(&ctl, ctl.result, "used_bytes")),
+           size_text(ctl_number(&ctl, ctl.result, "other_bytes")),
+           size_text(ctl_number(&ctl, ctl.result, "control_bytes")),
+           size_text(ctl_number(&ctl, ctl.result, "free_bytes")),
+           size_text(ctl_number(&ctl, ctl.result, "peak_bytes")),
+           (unsigned long long)ctl_number(&ctl, ctl.result, "failures"));
+    ctl_close(&ctl);
+    return 0;
+}
+
+int cmd_log(int argc, char **argv)
+{
+    struct ctl_args args;
+    struct ctl ctl;
+    struct str params = {0};
+    int r = ctl_arguments(&args, argc, argv, "", NULL, true);
+    if (r == 0 && args.rest.count > 1)
+        r = usage_error("log", args.rest.item[1], NULL, 0);
+    if (r == 0)
+        r = ctl_open(&ctl, argv[0], args.who);
+    if (r != 0)
+        return r;
+    if (args.rest.count == 1) {
+        str_text(&params, "{\"set\":");
+        str_json(&params, args.rest.item[0]);
+        str_text(&params, "}");
+    }
+    r = ctl_call(&ctl, params.len > 0 ? "log.set" : "log.levels", params.data, NULL, NULL);
+    if (r == 0)
+        show_members(&ctl, true);
+    ctl_close(&ctl);
+    return r;
+}
+
+/* ---- shutdown -------------------------------------------------------------------------------- */
+
+int cmd_shutdown(int argc, char **argv)
+{
+    static const char *const names[] = {"n=no-wait", NULL};
+    struct ctl_args args;
+    struct ctl ctl;
+    int r = ctl_arguments(&args, argc, argv, "n", names, false);
+    if (r == 0)
+        r = ctl_open(&ctl, argv[0], args.who);
+    if (r == 0)
+        r = ctl_call(&ctl, "shutdown", NULL, NULL, NULL);
+    if (r != 0)
+        return r;
+    bool is_first = ctl_flag(&ctl, ctl.result, "asked");
+    if (!is_first)
+        complain("shutdown: \"%s\" ends already (%s)", args.who,
+                 ctl_text(&ctl, ctl.result, "ends"));
+    /* The channel closes with the appliance. */
+    while (!args.has['n'] && ctl_receive(&ctl))
+        continue;
+    printf(args.has['n'] ? "asked %s to end\n" : "%s has ended\n", args.who);
+    ctl_close(&ctl);
+    return 0;
+}

@@ -1,0 +1,170 @@
+#!/bin/bash
+# SPDX-License-Identifier: ISC
+# The control channel of a process: the commands, the protocol as others speak it, clients that mean
+# no good, roles, hooks and leases.
+. "$(dirname "$0")/lib.sh"
+cd "$box" || exit 1
+here=$root/test/cli
+
+mkdir app
+cat >app/app.conf <<'END'
+name = app
+memory = 16
+net net0 { mode = user; ip = 10.0.2.15/24; gateway = 10.0.2.2 }
+args busy { type = bool; default = false }
+args hang { type = bool; default = false }
+END
+cat >app/main.c <<'END'
+#include <mirari/mirari.h>
+
+static void say(struct mir_app *app, void *arg)
+{
+    mir_app_print(app, "hook %s\n", (const char *)arg);
+}
+
+static void hang(struct mir_app *app, void *arg)
+{
+    say(app, arg);
+    for (;;)
+        if (mir_app_bool(app, "busy"))
+            __asm__ volatile("");
+        else if (mir_task_sleep(app->loop, MIR_TIME_NEVER) < 0)
+            return;
+}
+
+static int ticks_begin(struct mir_rpc_call *call)
+{
+    mir_json_put_u64(mir_rpc_result(call), mir_rpc_u64(call, "n", 1) * 2);
+    return 0;
+}
+
+static const struct mir_rpc_param params[] = {
+    {.name = "n", .type = MIR_JSON_NUMBER, .max = 1000, .help = "a number"}};
+static const struct mir_rpc_method methods[] = {
+    {.name = "twice", .help = "twice as much", .begin = ticks_begin, .params = params, .param_count = 1}};
+static struct mir_rpc_methods set = {.methods = methods, .count = 1};
+static struct mir_app_hook first = {.name = "first", .run = say, .arg = "first"};
+static struct mir_app_hook last = {.name = "last", .arg = "last", .when = MIR_APP_AFTER_STOP};
+
+static void on_accept(struct mir_tcp_listener *listener, struct mir_tcp *tcp, void *arg)
+{
+    (void)listener, (void)arg;
+    mir_tcp_close(tcp);
+}
+
+int mir_app_main(struct mir_app *app)
+{
+    struct mir_tcp_listener *listener;
+    struct mir_tcp_listen_config config = {.local = {.port = 80}, .on_accept = on_accept};
+    if (mir_tcp_listen(app->stack, &config, &listener) < 0)
+        return 1;
+    last.run = mir_app_bool(app, "hang") ? hang : say;
+    mir_app_add_hook(app, &first);
+    mir_app_add_hook(app, &last);
+    if (app->control != NULL)
+        mir_rpc_server_add(app->control, &set);
+    mir_app_print(app, "ready\n");
+    mir_app_wait_stop(app);
+    mir_app_print(app, "asked: %s\n", mir_app_end_reason(app));
+    mir_tcp_unlisten(listener);
+    return 5;
+}
+END
+is_ok 'builds' "$mirari" build -q -C app
+start() { run "$mirari" run -d -q -C app --no-build "$@"; wait_for "$mirari" ctl app describe; }
+socket() { echo "$box"/runtime/mirari/app-*/control; }
+
+start
+check 'an appliance has a channel' test -S "$(socket)"
+check 'that only its user can open' test "$(stat -c %a "$(socket)")" = 600
+says '^shutdown +full +ask the appliance' 'ctl lists methods' "$mirari" ctl app
+has '^twice +read-only +\[n\] +twice as much' 'those of the application, too'
+says '^42$' 'ctl calls one' "$mirari" ctl app twice n=21
+says '"name":"app",.*"target":"unix","stack":"direct"' 'describe' "$mirari" ctl app describe
+exits 64 'a parameter that does not exist' "$mirari" ctl app twice m=1
+has 'no parameter "m"; this method has: n' 'is refused with what there is'
+exits 64 'a parameter of the wrong type' "$mirari" ctl app twice n=x
+exits 1 'a method that does not exist' "$mirari" ctl app describ
+has 'did you mean "describe"' 'and the nearest'
+exits 1 'an appliance that does not run' "$mirari" netstat ap
+says '^tcp +0 +256 +\[::\]:80 +\* +LISTEN' 'netstat' "$mirari" netstat app
+says '^net0 +10.0.2.15/24 +preferred +manual' 'addr' "$mirari" addr app
+says '^default +10.0.2.2 +net0 +0 +manual' 'route' "$mirari" route app
+is_ok 'arp' "$mirari" arp app
+says '^memory_free_bytes +[0-9]+' 'stats' "$mirari" stats app
+says '^tcp listeners +4096 +1 +1 ' 'pages' "$mirari" pages app
+is_ok 'log with levels' "$mirari" log app tcp=debug,net=info
+says '^tcp +debug$' 'that hold' "$mirari" log app
+exits 1 'log with one that is none' "$mirari" log app tcp=loud
+has '"loud" is neither a level' 'says why'
+says '^app +unix +0:0' 'top' "$mirari" top -n 1
+run "$mirari" stats app --prometheus
+has '^mirari_memory_used_bytes [0-9]+$' 'Prometheus: a gauge'
+has '^mirari_dev_rx_frames_total\{net="net0"\} [0-9]+$' 'Prometheus: a counter of a network'
+printf '%s\n' "$out" | python3 "$here/control_client.py" metrics - >metrics.log 2>&1
+report $? 'Prometheus: the text is well-formed'
+run python3 "$here/control_client.py" "$(socket)"
+while read -r line; do
+    case $line in
+    'ok '*) report 0 "client: ${line#ok }" ;;
+    'not ok '*) report 1 "client: ${line#not ok }" ;;
+    esac
+done <<<"$out"
+report "$status" 'client: to its end'
+
+if command -v tcpdump >/dev/null && ldconfig -p | grep -q libpcap; then
+    is_ok 'tcpdump with a filter' timeout --preserve-status -s INT 1 "$mirari" tcpdump app -w none.pcapng tcp port 9
+    says 'link-type EN10MB' 'is a capture, of nothing' tcpdump -n -r none.pcapng
+    exits 1 'a filter that is none' "$mirari" tcpdump app -w x.pcapng tcp prot 80
+    has 'filter "tcp prot 80": ' 'libpcap says why'
+else
+    echo '# SKIP tcpdump and libpcap are not installed'
+fi
+exits 1 'a network that does not exist' "$mirari" tcpdump app -w x.pcapng -i net7
+
+# What an idle channel costs: nothing runs for it.
+pid=$("$mirari" ps -q)
+before=$(cut -d ' ' -f 14,15 "/proc/$pid/stat")
+sleep 1
+[ "$before" = "$(cut -d ' ' -f 14,15 "/proc/$pid/stat")" ]; report $? 'an idle appliance takes no time'
+
+is_ok 'shutdown' "$mirari" shutdown app
+has '^app has ended$' 'waits for the end'
+check 'and nothing is left' test -z "$(ls "$box/runtime/mirari" | grep app-)"
+
+# The end: order, status, hooks that hang, leases.
+run "$mirari" run -q -C app --no-build --lease 1 </dev/null
+[ "$status" = 5 ]; report $? 'a lease ends the appliance, with its own status'
+[ "$(grep -E '^(hook|asked)' <<<"$out" | tr '\n' ' ')" = 'hook first asked: lease hook last ' ]
+report $? 'in order'
+begin=$SECONDS
+run "$mirari" run -q -C app --no-build --lease 1 --grace 2 --hang true
+[ "$status" = 5 ] || [ "$status" = 75 ]; report $? 'a hook that waits for ever does not stop the end'
+has 'hook last' 'though it was run'
+run "$mirari" run -q -C app --no-build --lease 1 --grace 1 --hang true --busy true
+[ "$status" = 75 ]; report $? 'nor does one that never waits'
+has 'the loop is stuck' 'and it is said'
+[ $((SECONDS - begin)) -lt 20 ]; report $? 'within its time'
+exits 64 'a lease that is no time' "$mirari" run -C app --lease soon
+has '"soon" is not a time; write 90' 'says what is one'
+
+# Without a channel; a channel elsewhere, and one to look only.
+run "$mirari" run -d -q -C app --no-build --control off
+exits 1 'without a channel' "$mirari" netstat app
+has 'has no control channel: it was started with --control off' 'ctl says why'
+run "$mirari" stop app
+run "$mirari" run -d -q -C app --no-build --control "$box/full" --control-ro "$box/look"
+wait_for "$mirari" ctl "$box/full" describe
+says '"target":"unix"' 'a channel elsewhere' "$mirari" ctl "$box/full" describe
+check 'one for everybody' test "$(stat -c %a "$box/look")" = 666
+says '^tcp ' 'looks' "$mirari" netstat "$box/look"
+exits 1 'and does not touch' "$mirari" shutdown "$box/look"
+has 'this channel is read-only' 'and says so'
+if [ "$(id -u)" = 0 ]; then
+    run setpriv --reuid 65534 --regid 65534 --clear-groups python3 "$here/control_client.py" role "$box/look"
+    [ "$status" = 0 ] || chmod 711 "$box" # a folder closed to others is none to look into
+fi
+run "$mirari" stop app
+is_ok 'a socket left over is replaced' bash -c "'$mirari' run -d -q -C app --no-build --control '$box/full'"
+run "$mirari" stop app
+done_testing
