@@ -287,6 +287,10 @@ int mir__control_open(struct mir__unix *u, char error[MIR__ERROR_MAX])
     struct unix_control *c = &the_control;
     c->u = u;
     c->owner = owner_of(u);
+    if (u->worker != NULL && (u->options.control != NULL || u->options.control_ro != NULL)) {
+        MIR_LOG(TARGET, WARN, "--control: an appliance of several processes has no such channel");
+        return 0;
+    }
     int r = open_one(c, MIR_RPC_FULL, "--control", u->options.control, error);
     if (r == 0)
         r = open_one(c, MIR_RPC_READ_ONLY, "--control-ro", u->options.control_ro, error);
