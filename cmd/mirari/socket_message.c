@@ -473,11 +473,17 @@ void handle_recvfrom(struct sup *sup, struct call *call)
     }
     size_t put = (size_t)received.len < room ? (size_t)received.len : room;
     size_t name_len = give_source(call->sock, &received, &name);
-    if (peer_write(call, call->arg[1], sup->data, put) != 0 && put > 0)
-        r = -EFAULT;
+    if (put > 0)
+        r = peer_write(call, call->arg[1], sup->data, put);
     if (r == 0)
         r = addr_write(call, call->arg[4], call->arg[5], &name, name_len);
     call_return(sup, call, r != 0 ? r : result_of(&received, room, flags));
+}
+
+/* The flags argument of recvmsg and recvmmsg. */
+static int call_flags(const struct call *call)
+{
+    return (int)call->arg[call->nr == SYS_recvmmsg ? 3 : 2];
 }
 
 struct control_out {
@@ -546,37 +552,70 @@ static void add_wanted(struct control_out *out, const struct served *sock,
         add_control(out, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof(tos));
 }
 
-/* Write a datagram where a message header says. Returns 0 or -EFAULT. */
+/** What goes into the program's memory, in one system call. */
+struct writes {
+    struct iovec from[8], to[IOV_MAX_SERVED + 8];
+    size_t from_count, to_count, total;
+};
+
+static void add_write(struct writes *w, uint64_t at, const void *data, size_t len)
+{
+    if (len == 0)
+        return;
+    w->from[w->from_count++] = (struct iovec){.iov_base = (void *)(uintptr_t)data, .iov_len = len};
+    w->to[w->to_count++] = (struct iovec){.iov_base = (void *)(uintptr_t)at, .iov_len = len};
+    w->total += len;
+}
+
+/* The payload goes to as many parts as it fills. */
+static void add_payload(struct writes *w, const struct header *header, const void *data, size_t len)
+{
+    if (len == 0)
+        return;
+    w->from[w->from_count++] = (struct iovec){.iov_base = (void *)(uintptr_t)data, .iov_len = len};
+    w->total += len;
+    for (size_t i = 0; len > 0; i++) {
+        struct iovec part = header->part[i];
+        part.iov_len = part.iov_len < len ? part.iov_len : len;
+        len -= part.iov_len;
+        w->to[w->to_count++] = part;
+    }
+}
+
+/* Write a datagram where the message header at @at says, and @result at @result_at unless that is
+ * 0. Returns 0 or -EFAULT. */
 static int give_message(struct sup *sup, const struct call *call, uint64_t at,
-                        const struct header *header, const struct received *received)
+                        const struct header *header, const struct received *received,
+                        uint64_t result_at)
 {
     const struct msghdr *user = &header->user;
     const struct served *sock = call->sock;
     struct control_out out = {.room = user->msg_control != NULL ? user->msg_controllen : 0};
+    struct writes w = {.total = 0};
     struct sockaddr_storage name;
     size_t put = (size_t)received->len < header->len ? (size_t)received->len : header->len;
     uint32_t name_len = (uint32_t)give_source(sock, received, &name);
+    uint32_t result = (uint32_t)result_of(received, header->len, call_flags(call));
     if (out.room > sizeof(out.buffer))
         out.room = sizeof(out.buffer);
     if (sock->kind == SERVED_UDP && sock->wants != 0)
         add_wanted(&out, sock, &received->dgram);
-    struct {
-        size_t control_len;
-        int flags;
-    } tail = {out.len, ((size_t)received->len > header->len ? MSG_TRUNC : 0) |
-                           (out.is_cut ? MSG_CTRUNC : 0)};
-    size_t name_put = user->msg_namelen < name_len ? user->msg_namelen : name_len;
-    if (peer_write_parts(call, header->part, user->msg_iovlen, sup->data, put) != (ssize_t)put ||
-        (user->msg_name != NULL &&
-         (peer_write(call, (uint64_t)(uintptr_t)user->msg_name, &name, name_put) != 0 ||
-          peer_write(call, at + offsetof(struct msghdr, msg_namelen), &name_len,
-                     sizeof(name_len)) != 0)) ||
-        (out.len > 0 && peer_write(call, (uint64_t)(uintptr_t)user->msg_control, out.buffer.bytes,
-                                   out.len) != 0) ||
-        peer_write(call, at + offsetof(struct msghdr, msg_controllen), &tail,
-                   sizeof(tail.control_len) + sizeof(tail.flags)) != 0)
-        return -EFAULT;
-    return 0;
+    int flags =
+        ((size_t)received->len > header->len ? MSG_TRUNC : 0) | (out.is_cut ? MSG_CTRUNC : 0);
+    add_payload(&w, header, sup->data, put);
+    if (user->msg_name != NULL) {
+        add_write(&w, (uint64_t)(uintptr_t)user->msg_name, &name,
+                  user->msg_namelen < name_len ? user->msg_namelen : name_len);
+        add_write(&w, at + offsetof(struct msghdr, msg_namelen), &name_len, sizeof(name_len));
+    }
+    add_write(&w, (uint64_t)(uintptr_t)user->msg_control, out.buffer.bytes, out.len);
+    add_write(&w, at + offsetof(struct msghdr, msg_controllen), &out.len, sizeof(out.len));
+    add_write(&w, at + offsetof(struct msghdr, msg_flags), &flags, sizeof(flags));
+    if (result_at != 0)
+        add_write(&w, result_at, &result, sizeof(result));
+    return peer_write_all(call, w.to, w.to_count, w.from, w.from_count) == (ssize_t)w.total
+               ? 0
+               : -EFAULT;
 }
 
 void handle_recvmsg(struct sup *sup, struct call *call)
@@ -595,7 +634,7 @@ void handle_recvmsg(struct sup *sup, struct call *call)
         not_received(sup, call, r, flags);
         return;
     }
-    r = give_message(sup, call, call->arg[1], &header, &received);
+    r = give_message(sup, call, call->arg[1], &header, &received, 0);
     call_return(sup, call, r != 0 ? r : result_of(&received, header.len, flags));
 }
 
@@ -617,10 +656,8 @@ void handle_recvmmsg(struct sup *sup, struct call *call)
         if (r == 0)
             r = receive(sup, call, flags, &received);
         if (r == 0)
-            r = give_message(sup, call, at, &header, &received);
-        uint32_t len = r == 0 ? (uint32_t)result_of(&received, header.len, flags) : 0;
-        if (r == 0)
-            r = peer_write(call, at + offsetof(struct mmsghdr, msg_len), &len, sizeof(len));
+            r = give_message(sup, call, at, &header, &received,
+                             at + offsetof(struct mmsghdr, msg_len));
         if (r != 0)
             break;
         done++;

@@ -234,6 +234,9 @@ ssize_t peer_read_parts(const struct call *call, const struct iovec *part, size_
                         size_t len);
 ssize_t peer_write_parts(const struct call *call, const struct iovec *part, size_t count,
                          const void *data, size_t len);
+/** All of @from to @to, which have as many bytes together. */
+ssize_t peer_write_all(const struct call *call, const struct iovec *to, size_t to_count,
+                       const struct iovec *from, size_t from_count);
 
 /* ---- socket_control.c ---------------------------------------------------------------------- */
 

@@ -160,3 +160,10 @@ ssize_t peer_write_parts(const struct call *call, const struct iovec *part, size
     ssize_t put = process_vm_writev(call->tid, &local, 1, part, count, 0);
     return put >= 0 ? put : -EFAULT;
 }
+
+ssize_t peer_write_all(const struct call *call, const struct iovec *to, size_t to_count,
+                       const struct iovec *from, size_t from_count)
+{
+    ssize_t put = process_vm_writev(call->tid, from, from_count, to, to_count, 0);
+    return put >= 0 ? put : -EFAULT;
+}
