@@ -11,6 +11,7 @@
 #include "cmd/mirari-socketd/socketd.h"
 
 #include "lib/net/internal.h"
+#include "lib/net/udp_state.h"
 
 /* ---- names ------------------------------------------------------------------------------------
  */
@@ -139,7 +140,15 @@ static int start_tcp(struct sd_socket *s, const struct mir_endpoint *remote)
     s->state = SOCK_S_CONNECTING;
     s->so_error = 0;
     sd_stream_attach(s, tcp);
+    if (mir_tcp_set_option(tcp, MIR_TCP_UNREACHABLE_ENDS, 1) < 0)
+        MIR_LOG(APP, DEBUG, "unreachable hosts are found out by waiting");
     return 0;
+}
+
+static bool is_broadcast(const struct mir_ip *ip)
+{
+    struct mir_ip all = mir_ip_from_v4(0xffffffff);
+    return mir_ip_equal(ip, &all);
 }
 
 static int connect_tcp(struct sd_call *call, const struct mir_endpoint *remote)
@@ -156,6 +165,8 @@ static int connect_tcp(struct sd_call *call, const struct mir_endpoint *remote)
     default:
         return -EISCONN;
     }
+    if (mir__udp_is_group(&remote->ip) || is_broadcast(&remote->ip))
+        return -ENETUNREACH;
     int r = start_tcp(s, remote);
     if (r < 0)
         return r;
@@ -185,6 +196,8 @@ int sd_op_connect(struct sd_call *call)
     }
     if (s->kind == SD_TCP)
         return connect_tcp(call, &remote);
+    if (is_broadcast(&remote.ip) && !s->options.number[SD_N_BROADCAST])
+        return -EACCES;
     int r = sd_dgram_connect(s, &remote);
     return r < 0 ? r : sd_reply_names(call, 0);
 }

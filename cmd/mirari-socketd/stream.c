@@ -332,6 +332,7 @@ static bool is_still(const struct sd_socket *s, uint64_t handle, const struct mi
 static void connected(struct sd_socket *s)
 {
     struct sock_names names;
+    s->state = SOCK_S_CONNECTED; /* with a name of the peer */
     sd_names(s, &names);
     sd_wake(s, 0, &names, sizeof names);
     sd_stream_start(s);

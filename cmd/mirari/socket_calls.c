@@ -489,8 +489,10 @@ static void handle_name(struct sup *sup, struct call *call)
         give_link_name(sup, call);
         return;
     }
-    bool is_known = sock->handle == 0 || (sock->kind == SERVED_TCP && sock->has_names &&
-                                          (!is_peer || sock->state != SERVED_CONNECTING));
+    bool may_lack = is_peer && (sock->state == SERVED_CONNECTING ||
+                                (sock->state == SERVED_CONNECTED &&
+                                 sock->names.peer.family == AF_UNSPEC)); /* since it began */
+    bool is_known = sock->handle == 0 || (sock->kind == SERVED_TCP && sock->has_names && !may_lack);
     if (is_known)
         give_name(sup, call);
     else

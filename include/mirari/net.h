@@ -118,6 +118,10 @@ enum mir_tcp_option {
     MIR_TCP_TOS,               /**< type of service or traffic class of what we send: DSCP (RFC
                                     2474), in the upper six bits; the lower two are ECN's. Default
                                     0 */
+    MIR_TCP_UNREACHABLE_ENDS,  /**< 0/1: ICMP's "unreachable" ends an attempt to connect, as most
+                                    programs expect (RFC 5461 section 4.1), instead of being told
+                                    only if nothing else answers. Default 0; the host's stack does
+                                    as it likes */
 };
 #define MIR_TCP_LINGER_OFF UINT32_MAX
 

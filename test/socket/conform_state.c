@@ -231,7 +231,7 @@ static void u_refused(int family, struct ends *e)
     if (connect(e->fd, AT(to)) < 0 || send(e->fd, "x", 1, 0) != 1) {
         give_up("connect");
     }
-    await(e->fd, POLLERR);
+    stays(e->fd, POLLERR);
 }
 
 static void u_shut_wr(int family, struct ends *e)

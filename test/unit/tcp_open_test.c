@@ -2,6 +2,9 @@
 /* Connections come to be: active, passive, both at once; options; refusals; backlog and cookies. */
 #include <string.h>
 
+#include <mirari/bytes.h>
+
+#include "lib/net/internal.h"
 #include "test/harness/tcp_script.h"
 
 static struct tcp_script s;
@@ -279,6 +282,38 @@ static void test_simultaneous(void)
     check_int(script_events(&s), ==, MIR_TCP_FAILED);
     check_int(mir_tcp_error(s.tcp), ==, -MIR_ECONNREFUSED);
     script_close(&s);
+}
+
+static void be_told_unreachable(bool ends)
+{
+    struct mir_ip own = mir_ip_from_v4(TESTBED_IP), peer = mir_ip_from_v4(TESTBED_PEER_IP);
+    uint8_t quoted[8];
+    script_open(&s, NULL);
+    script_start_connect(&s);
+    check_int(mir_tcp_set_option(s.tcp, MIR_TCP_UNREACHABLE_ENDS, ends), ==, 0);
+    mir_put_be16(quoted, s.hdr.src_port);
+    mir_put_be16(quoted + 2, s.hdr.dst_port);
+    mir_put_be32(quoted + 4, s.hdr.seq + 1); /* not what is in flight */
+    mir__tcp_icmp_error(s.bed.net, &own, &peer, quoted, -MIR_EHOSTUNREACH, 0);
+    check_int(script_events(&s), ==, 0);
+    mir_put_be32(quoted + 4, s.hdr.seq);
+    mir__tcp_icmp_error(s.bed.net, &own, &peer, quoted, -MIR_EHOSTUNREACH, 0);
+    script_wait(&s, 1000);
+    check_int(script_events(&s), ==, ends ? MIR_TCP_FAILED : 0);
+    check_int(mir_tcp_error(s.tcp), ==, ends ? -MIR_EHOSTUNREACH : 0);
+    if (!ends) {
+        in(&s, "SA", 0, 1, 0);
+        out(&s, "A", 1, 1, 0);
+    }
+    script_close(&s);
+}
+
+static void test_unreachable(void)
+{
+    tap_case("SYN_SENT: ICMP's unreachable is soft (RFC 9293 3.9.2.2)");
+    be_told_unreachable(false);
+    tap_case("SYN_SENT: it ends the attempt where that is asked for (RFC 5461 4.1)");
+    be_told_unreachable(true);
 }
 
 static void test_syn_sent(void)
@@ -736,6 +771,7 @@ int main(void)
     test_syn_retransmission();
     test_simultaneous();
     test_syn_sent();
+    test_unreachable();
     test_no_listener();
     test_half_open();
     test_cookies(false);

@@ -77,6 +77,8 @@ int mir__host_set_option(struct mir_tcp *head, enum mir_tcp_option option, uint3
         return set_int(fd, IPPROTO_TCP, TCP_MAXSEG, value);
     case MIR_TCP_TOS:
         return set_tos(fd, value);
+    case MIR_TCP_UNREACHABLE_ENDS:
+        return value > 1 ? -MIR_ERANGE : 0;
     }
     return -MIR_ENOTSUP;
 }

@@ -541,7 +541,7 @@ void mir__tcp_icmp_error(struct mir_net *net, const struct mir_ip *local,
     if (err == -MIR_ETOOBIG) {
         if (is_synchronized(pcb))
             mir__tcp_path_mtu_told(pcb, mtu);
-    } else if (err == -MIR_ECONNREFUSED && !is_synchronized(pcb)) {
+    } else if (!is_synchronized(pcb) && (err == -MIR_ECONNREFUSED || pcb->unreachable_ends)) {
         MIR__TCP_COUNT(host, connect_failed);
         mir__tcp_finish(pcb, err);
     } else {

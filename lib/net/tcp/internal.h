@@ -192,6 +192,7 @@ struct mir__tcp_pcb {
     bool is_fast_open : 1;      /* SYN_RECEIVED, but the application has it already (fastopen.c) */
     bool had_syn_data : 1;      /* a SYN brought data, and it was taken */
     bool waits_for_address : 1; /* its own is being tested; the SYN follows */
+    bool unreachable_ends : 1;  /* ICMP ends an attempt to connect */
     bool wants_fast_open : 1;   /* our SYN shall bring data, or ask for the cookie */
 
     /* Sending (RFC 9293 section 3.3.1). snd_max is the highest snd_nxt ever was. */

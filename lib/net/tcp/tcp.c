@@ -522,6 +522,11 @@ static int tcp_set_option(struct mir_tcp *tcp, enum mir_tcp_option option, uint3
             return -MIR_ERANGE;
         pcb->user_timeout_ms = value;
         return 0;
+    case MIR_TCP_UNREACHABLE_ENDS:
+        if (value > 1)
+            return -MIR_ERANGE;
+        pcb->unreachable_ends = value != 0;
+        return 0;
     case MIR_TCP_LINGER_MS:
         pcb->linger_ms = value;
         return 0;
