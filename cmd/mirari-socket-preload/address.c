@@ -13,6 +13,8 @@ int pre_addr_in(const struct pre_sock *s, const struct sockaddr *addr, socklen_t
 {
     struct sockaddr_storage copy;
     memset(out, 0, sizeof(*out));
+    if (pre_is_bad(addr) && len != 0)
+        return -EFAULT;
     if (len > sizeof(copy) || len < sizeof(copy.ss_family))
         return -EINVAL;
     memset(&copy, 0, sizeof(copy));

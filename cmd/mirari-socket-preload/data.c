@@ -49,19 +49,40 @@ static inline ssize_t looked_at(ssize_t result, int fd)
 /* ---- streams that are not connected, odd flags
  * ---------------------------------------------------- */
 
-static bool is_connected(struct pre_sock *s, int fd)
+/* Returns 0 if @s is connected, ENOTCONN, EAGAIN while it is on its way, or why that failed. */
+static int not_connected(struct pre_sock *s, int fd)
 {
     if (atomic_load(&s->state) == PRE_CONNECTING) {
         struct pollfd look = {.fd = fd, .events = POLLOUT};
-        if (pre_progress(s, fd) < 0 && !(pre_real.fcntl(fd, F_GETFL) & O_NONBLOCK)) {
+        int reason = pre_progress(s, fd);
+        if (reason < 0 && !(pre_real.fcntl(fd, F_GETFL) & O_NONBLOCK)) {
             (void)poll(&look, 1, -1); /* a blocking socket waits for its connection */
-            (void)pre_progress(s, fd);
+            reason = pre_progress(s, fd);
         }
-        return true; /* A itself says EAGAIN, or how it ended */
+        return reason < 0 ? EAGAIN : reason;
     }
     if (atomic_load(&s->state) != PRE_CONNECTED)
         pre_update(s, fd);
-    return atomic_load(&s->state) == PRE_CONNECTED;
+    return atomic_load(&s->state) == PRE_CONNECTED ? 0 : ENOTCONN;
+}
+
+/* The kernel says EPIPE for all ends of a pair; TCP tells of a reset first, without a signal. */
+static ssize_t pipe_end(int fd, bool is_silent)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+    if (pre_real.getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == ECONNRESET) {
+        pre_reset_reason(fd);
+        return -1;
+    }
+    if (!is_silent)
+        (void)raise(SIGPIPE);
+    return pre_fail(EPIPE);
+}
+
+static inline ssize_t sent(ssize_t result, int fd, bool is_silent)
+{
+    return unlikely(result < 0 && errno == EPIPE) ? pipe_end(fd, is_silent) : result;
 }
 
 /* TCP only: received bytes are thrown away. */
@@ -86,19 +107,18 @@ static ssize_t stream_send(struct pre_sock *s, int fd, const struct msghdr *msg,
     struct msghdr plain = {.msg_iov = msg->msg_iov, .msg_iovlen = msg->msg_iovlen};
     if (pre_has(s, PRE_HOST))
         return pre_real.sendmsg(fd, msg, flags);
+    if ((flags & MSG_FASTOPEN) && atomic_load(&s->state) == PRE_NEW &&
+        connect(fd, msg->msg_name, msg->msg_namelen) < 0)
+        return -1;
+    int r = not_connected(s, fd);
+    if (r == ENOTCONN)
+        return pipe_end(fd, (flags & MSG_NOSIGNAL) != 0);
+    if (r != 0) /* A has room for some bytes even so */
+        return pre_fail(r);
     if (flags & MSG_OOB)
         return pre_fail(EOPNOTSUPP);
-    if ((flags & MSG_FASTOPEN) && atomic_load(&s->state) == PRE_NEW) {
-        if (connect(fd, msg->msg_name, msg->msg_namelen) < 0)
-            return -1;
-    } else if (!is_connected(s, fd)) {
-        if (!(flags & MSG_NOSIGNAL))
-            (void)raise(SIGPIPE);
-        return pre_fail(EPIPE);
-    }
-    if (atomic_load(&s->state) == PRE_CONNECTING)
-        return pre_fail(EAGAIN); /* A has room for some bytes even so */
-    return looked_at(pre_real.sendmsg(fd, &plain, flags & ~MSG_FASTOPEN), fd);
+    return sent(pre_real.sendmsg(fd, &plain, (flags & ~MSG_FASTOPEN) | MSG_NOSIGNAL), fd,
+                (flags & MSG_NOSIGNAL) != 0);
 }
 
 static ssize_t stream_recv(struct pre_sock *s, int fd, struct msghdr *msg, int flags)
@@ -107,10 +127,13 @@ static ssize_t stream_recv(struct pre_sock *s, int fd, struct msghdr *msg, int f
         return pre_real.recvmsg(fd, msg, flags);
     if (flags & MSG_ERRQUEUE)
         return pre_fail(EAGAIN);
+    int r = not_connected(s, fd);
+    if (r == ENOTCONN && pre_has(s, PRE_STALE))
+        return 0; /* the end of an attempt that failed, and was told */
+    if (r != 0)
+        return pre_fail(r);
     if (flags & MSG_OOB)
         return pre_fail(EINVAL);
-    if (!is_connected(s, fd))
-        return pre_fail(ENOTCONN);
     msg->msg_namelen = 0;
     if ((flags & MSG_TRUNC) && msg->msg_iovlen == 1)
         return looked_at(discard(fd, msg->msg_iov[0].iov_len, flags), fd);
@@ -156,9 +179,11 @@ static bool is_really_ours(int fd)
 SLOW ssize_t slow_writev(int fd, const struct iovec *iov, int count)
 {
     struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)count};
-    if (!(pre_entry(fd) & PRE_DATA) || count < 0 || !is_really_ours(fd))
-        return looked_at(pre_real.writev(fd, iov, count), fd);
-    return slow_send(fd, &msg, 0);
+    if (count < 0 || !is_really_ours(fd))
+        return pre_real.writev(fd, iov, count);
+    if (pre_entry(fd) & PRE_DATA)
+        return slow_send(fd, &msg, 0);
+    return sent(pre_real.sendmsg(fd, &msg, MSG_NOSIGNAL), fd, false);
 }
 
 SLOW ssize_t slow_readv(int fd, const struct iovec *iov, int count)
@@ -171,8 +196,11 @@ SLOW ssize_t slow_readv(int fd, const struct iovec *iov, int count)
 
 SLOW ssize_t slow_write(int fd, const void *data, size_t len)
 {
-    if (likely(!(pre_entry(fd) & PRE_DATA)))
-        return looked_at(pre_real.write(fd, data, len), fd);
+    if (likely(!(pre_entry(fd) & PRE_DATA))) {
+        ssize_t put = pre_real.send(fd, data, len, MSG_NOSIGNAL);
+        if (likely(put >= 0 || errno != ENOTSOCK)) /* a file that took the number of a socket */
+            return sent(put, fd, false);
+    }
     return slow_writev(fd, &(struct iovec){(void *)(uintptr_t)data, len}, 1);
 }
 
@@ -192,7 +220,8 @@ SLOW ssize_t slow_sendto(int fd, const void *data, size_t len, int flags, const 
                          socklen_t to_len)
 {
     if (is_plain(fd, flags)) /* a connection needs no address */
-        return looked_at(pre_real.send(fd, data, len, flags), fd);
+        return sent(pre_real.send(fd, data, len, flags | MSG_NOSIGNAL), fd,
+                    (flags & MSG_NOSIGNAL) != 0);
     struct iovec iov = {(void *)(uintptr_t)data, len};
     struct msghdr msg = {.msg_iov = &iov,
                          .msg_iovlen = 1,
@@ -221,7 +250,8 @@ SLOW ssize_t slow_recvfrom(int fd, void *data, size_t len, int flags, struct soc
 SLOW ssize_t slow_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
     if (is_plain(fd, flags) && msg->msg_name == NULL)
-        return looked_at(pre_real.sendmsg(fd, msg, flags), fd);
+        return sent(pre_real.sendmsg(fd, msg, flags | MSG_NOSIGNAL), fd,
+                    (flags & MSG_NOSIGNAL) != 0);
     return slow_send(fd, msg, flags);
 }
 

@@ -110,7 +110,7 @@ static int set_native(struct pre_sock *s, int fd, int name, const void *value, s
 static int set_ours(struct pre_sock *s, int fd, int level, int name, const void *value,
                     socklen_t len)
 {
-    if (value == NULL && len != 0)
+    if (pre_is_bad(value) && len != 0)
         return -EFAULT;
     if (is_native(level, name))
         return set_native(s, fd, name, value, len);
@@ -157,8 +157,10 @@ HOOK int setsockopt(int fd, int level, int name, const void *value, socklen_t le
 
 static int give(void *to, socklen_t *room, const void *value, socklen_t len)
 {
-    if (to == NULL || room == NULL)
+    if (pre_is_bad(room) || (pre_is_bad(to) && *room != 0))
         return -EFAULT;
+    if ((int)*room < 0)
+        return -EINVAL;
     socklen_t n = *room < len ? *room : len;
     memcpy(to, value, n);
     *room = n;
@@ -177,8 +179,10 @@ static int ask_option(struct pre_sock *s, int fd, int level, int name, void *to,
         struct sock_option head;
         uint8_t value[SOCK_OPTION_MAX];
     } answer;
-    if (to == NULL || room == NULL)
+    if (pre_is_bad(room) || (pre_is_bad(to) && *room != 0))
         return -EFAULT;
+    if ((int)*room < 0)
+        return -EINVAL;
     head.len = *room < SOCK_OPTION_MAX ? *room : SOCK_OPTION_MAX;
     memset(&answer.head, 0, sizeof(answer.head));
     int r = pre_op_simple(s, fd, SOCK_GETOPT, &head, sizeof(head), &answer, sizeof(answer));
@@ -198,6 +202,8 @@ static int pending_error(struct pre_sock *s, int fd)
         int reason = pre_progress(s, fd);
         return reason < 0 ? 0 : reason;
     }
+    if (pre_has(s, PRE_STALE)) /* it has been told */
+        return 0;
     if (atomic_load(&s->handle) == 0 && atomic_load(&s->b_fd) >= 0)
         return 0;
     if (s->is_udp)

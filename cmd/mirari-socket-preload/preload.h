@@ -302,7 +302,8 @@ int pre_make(int domain, int type, int protocol);
 /* ---- addresses (address.c) --------------------------------------------------------------------
  */
 
-/** Parse what the program gave. Returns 0, -EINVAL, -EAFNOSUPPORT. */
+/** Parse what the program gave. Returns 0, -EINVAL, -EAFNOSUPPORT,
+ *  -EFAULT. */
 int pre_addr_in(const struct pre_sock *s, const struct sockaddr *addr, socklen_t len,
                 struct sock_addr *out);
 /** Give an address to the program, in the form of the socket's family. */
@@ -322,6 +323,12 @@ void pre_reset_reason(int fd);
 int pre_progress(struct pre_sock *s, int fd);
 /** ioctl of ours. Returns true when @result is the answer. (iface.c) */
 bool pre_ioctl(struct pre_sock *s, int fd, unsigned long op, void *arg, int *result);
+
+/** Addresses that cannot be: the kernel would say EFAULT. Others that are wrong end the program. */
+static inline bool pre_is_bad(const void *address)
+{
+    return (uintptr_t)address < 4096;
+}
 
 static inline int pre_fail(int error)
 {

@@ -82,7 +82,8 @@ HOOK int bind(int fd, __CONST_SOCKADDR_ARG addr_arg, socklen_t len)
     struct pre_sock *s = likely(pre_entry(fd) == 0) ? NULL : pre_get(fd);
     if (s == NULL)
         return pre_real.bind(fd, addr, len);
-    int r = pre_addr_in(s, addr, len, &local);
+    bool is_short = s->domain == AF_INET6 && len < offsetof(struct sockaddr_in6, sin6_scope_id);
+    int r = is_short ? -EINVAL : pre_addr_in(s, addr, len, &local);
     if (r == 0)
         r = pre_switch(s, fd, sock_rules_decide(&pre_rules, s->is_udp, SOCK_RULE_BIND, addr, len));
     if (r == 0 && pre_has(s, PRE_HOST))
@@ -142,6 +143,9 @@ int pre_progress(struct pre_sock *s, int fd)
         memset(&in, 0, sizeof(in));
         int r = pre_op_simple(s, fd, SOCK_GETOPT, &out.head, sizeof(out.head), &in, sizeof(in));
         result = r == 0 && in.value[0] != 0 ? in.value[0] : r == -ENETDOWN ? ENETDOWN : ECONNRESET;
+        int native;
+        socklen_t len = sizeof(native);
+        (void)pre_real.getsockopt(fd, SOL_SOCKET, SO_ERROR, &native, &len); /* told only once */
         atomic_store(&s->state, PRE_NEW);
         pre_flag(s, PRE_STALE, true);
     } else if (pre_has(s, PRE_UNFILLED)) {
@@ -197,24 +201,32 @@ static int connect_tcp(struct pre_sock *s, int fd, const struct sock_addr *peer)
     return r;
 }
 
-static int connect_ours(struct pre_sock *s, int fd, const struct sock_addr *peer)
+/* A socket that is on its way says so before anybody looks at the address. 0: it is not. */
+static int busy_with(struct pre_sock *s, int fd, bool *is_done)
 {
-    int reason;
-    if (s->is_udp)
-        return connect_udp(s, fd, peer);
+    *is_done = false;
+    if (s->is_udp || pre_has(s, PRE_HOST))
+        return 0;
     pre_update(s, fd);
     switch (atomic_load(&s->state)) {
     case PRE_LISTENING:
     case PRE_CONNECTED:
         return -EISCONN;
     case PRE_CONNECTING:
-        reason = pre_progress(s, fd);
+        *is_done = true;
+        int reason = pre_progress(s, fd);
         return reason < 0 ? -EALREADY : -reason;
     default:
-        break;
-    }
-    if (peer->family == AF_UNSPEC)
         return 0;
+    }
+}
+
+static int connect_ours(struct pre_sock *s, int fd, const struct sock_addr *peer)
+{
+    if (s->is_udp)
+        return connect_udp(s, fd, peer);
+    if (peer->family == AF_UNSPEC) /* a new pair, and the old connection ends */
+        return atomic_load(&s->state) == PRE_NEW ? 0 : pre_renew(s, fd);
     if (peer->family != s->domain)
         return -EAFNOSUPPORT;
     int r = pre_has(s, PRE_STALE) ? pre_renew(s, fd) : 0;
@@ -228,7 +240,14 @@ HOOK int connect(int fd, __CONST_SOCKADDR_ARG addr_arg, socklen_t len)
     struct pre_sock *s = likely(pre_entry(fd) == 0) ? NULL : pre_get(fd);
     if (s == NULL)
         return pre_real.connect(fd, addr, len);
+    bool is_done = false;
     int r = pre_addr_in(s, addr, len, &peer);
+    if (r != -EFAULT && (r != 0 || peer.family != AF_UNSPEC)) {
+        int busy = busy_with(s, fd, &is_done);
+        r = busy != 0 || is_done ? busy : r;
+    }
+    if (is_done)
+        return done(s, r);
     bool is_fresh = atomic_load(&s->state) == PRE_NEW && peer.family != AF_UNSPEC;
     /* A datagram socket with a name of ours stays: programs reply from it. */
     if (r == 0 && is_fresh && !(s->is_udp && pre_has(s, PRE_BOUND)))
@@ -314,7 +333,9 @@ HOOK int accept4(int fd, __SOCKADDR_ARG addr_arg, socklen_t *restrict len, int f
     }
     struct sock_accept news;
     int r = 0;
-    if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
+    if (addr != NULL && (pre_is_bad(addr) || pre_is_bad(len)))
+        r = -EFAULT;
+    else if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
         r = -EINVAL;
     else if (s->is_udp)
         r = -EOPNOTSUPP;
@@ -379,9 +400,9 @@ HOOK int getsockname(int fd, __SOCKADDR_ARG addr_arg, socklen_t *restrict len)
             return r;
         *len = room;
     }
-    if (addr == NULL || len == NULL)
-        return done(s, -EFAULT);
-    int r = ask_names(s, fd);
+    int r = pre_is_bad(addr) || pre_is_bad(len) ? -EFAULT : ask_names(s, fd);
+    if (r == 0 && (int)*len < 0)
+        r = -EINVAL;
     if (r == 0)
         pre_addr_out(s->domain, &s->names.local, addr, len);
     return done(s, r);
@@ -410,11 +431,24 @@ HOOK int getpeername(int fd, __SOCKADDR_ARG addr_arg, socklen_t *restrict len)
         r = ask_names(s, fd);
     if (r == 0 && s->names.peer.family == AF_UNSPEC)
         r = -ENOTCONN;
-    if (r == 0 && (addr == NULL || len == NULL))
+    if (r == 0 && (pre_is_bad(addr) || pre_is_bad(len)))
         r = -EFAULT;
+    if (r == 0 && (int)*len < 0)
+        r = -EINVAL;
     if (r == 0)
         pre_addr_out(s->domain, &s->names.peer, addr, len);
     return done(s, r);
+}
+
+/* Both sides have said that they end, or one broke off: nothing is connected any more. */
+static bool has_ended(struct pre_sock *s, int fd)
+{
+    struct pollfd look = {.fd = fd};
+    struct sock_names names = {.peer = {0}};
+    if (poll(&look, 1, 0) <= 0 || !(look.revents & (POLLHUP | POLLERR)))
+        return false;
+    int r = pre_op_simple(s, fd, SOCK_NAME, NULL, 0, &names, sizeof(names));
+    return r != 0 || names.peer.family == AF_UNSPEC;
 }
 
 HOOK int shutdown(int fd, int how)
@@ -433,7 +467,7 @@ HOOK int shutdown(int fd, int how)
         (void)pre_progress(s, fd);
     pre_update(s, fd);
     uint32_t state = atomic_load(&s->state);
-    if (state == PRE_NEW) {
+    if (state == PRE_NEW || (state == PRE_CONNECTED && !s->is_udp && has_ended(s, fd))) {
         r = -ENOTCONN;
     } else if (state == PRE_CONNECTED && !s->is_udp) {
         r = pre_real.shutdown(fd, how) < 0 ? -errno : 0;

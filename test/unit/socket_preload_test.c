@@ -190,6 +190,53 @@ static void test_connect(void)
     close(listener);
 }
 
+static void test_disconnect(void)
+{
+    int pair[2], port, listener = listen_any(&port);
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    char c;
+    tap_case("a connection is dissolved, and the descriptor is used again");
+    connected(pair);
+    check_int(connect(pair[0], &none, sizeof(none)), ==, 0);
+    check_int(read(pair[1], &c, 1), <=, 0);
+    check_int(send(pair[0], "x", 1, MSG_NOSIGNAL), ==, -1);
+    check_int(errno, ==, EPIPE);
+    check_int(dial(pair[0], "10.9.0.1", port), ==, 0);
+    close(pair[0]);
+    close(pair[1]);
+    close(listener);
+}
+
+static int pipes;
+
+static void on_pipe(int number)
+{
+    (void)number;
+    pipes++;
+}
+
+static void test_broken(void)
+{
+    int pair[2];
+    tap_case("a reset is told to who writes, once, then comes the signal");
+    signal(SIGPIPE, on_pipe);
+    connected(pair);
+    check_int(write(pair[0], "!\x6e", 2), ==, 2);
+    poll(&(struct pollfd){.fd = pair[0]}, 1, 2000);
+    check_int(write(pair[0], "x", 1), ==, -1);
+    check_int(errno, ==, ETIMEDOUT);
+    check_int(pipes, ==, 0);
+    char x = 0;
+    check_int(writev(pair[0], &(struct iovec){&x, 1}, 1), ==, -1);
+    check_int(errno, ==, EPIPE);
+    check_int(pipes, ==, 1);
+    check_int(send(pair[0], "x", 1, MSG_NOSIGNAL), ==, -1);
+    check_int(pipes, ==, 1);
+    close(pair[0]);
+    close(pair[1]);
+    signal(SIGPIPE, SIG_DFL);
+}
+
 static void test_connect_nonblocking(void)
 {
     int port, listener = listen_any(&port);
@@ -845,6 +892,8 @@ static int run_all(void)
     test_fresh();
     test_connect();
     test_connect_nonblocking();
+    test_disconnect();
+    test_broken();
     test_connect_interrupted();
     test_reset();
     test_dgram();
