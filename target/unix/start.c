@@ -29,6 +29,7 @@
 #include "dev/console/host/console.h"
 #include "dev/entropy/host/entropy.h"
 #include "dev/net/host/host.h"
+#include "lib/app/drain.h"
 #include "lib/wire/csum.h"
 #include "target/unix/service.h"
 #include "target/unix/workers.h"
@@ -218,86 +219,13 @@ static void prepare_app(struct mir__unix *u)
 /* ---- the end -----------------------------------------------------------------------------------
  */
 
-#define DRAIN_US      MIR_US_PER_S
-#define DRAIN_STEP_US (2 * MIR_US_PER_MS)
-
-struct drain {
-    struct mir__unix *u;
-    struct mir_timer timer;
-    mir_time_us end_us;
-    uint64_t connections, closing, listeners;
-};
-
-static void take_count(void *arg, const char *name, uint64_t value)
-{
-    struct drain *drain = arg;
-    if (strcmp(name, "tcp_connections") == 0)
-        drain->connections = value;
-    else if (strcmp(name, "tcp_closing") == 0)
-        drain->closing = value;
-    else if (strcmp(name, "tcp_listeners") == 0)
-        drain->listeners = value;
-}
-
-/* Only what the application has closed: it is gone and must not be called any more. */
-static bool is_draining(struct drain *drain)
-{
-    struct mir_stack *stack = drain->u->app.stack;
-    stack->ops->stats(stack, take_count, drain);
-    return drain->closing > 0 && drain->closing == drain->connections && drain->listeners == 0 &&
-           mir_loop_now(&drain->u->loop) < drain->end_us;
-}
-
-static void look_drained(void *arg)
-{
-    struct drain *drain = arg;
-    if (is_draining(drain))
-        mir_timer_set(&drain->u->loop, &drain->timer,
-                      mir_loop_now(&drain->u->loop) + DRAIN_STEP_US);
-    else
-        mir_loop_stop(&drain->u->loop, drain->u->status);
-}
-
-/* Closed connections may have bytes to send yet: they get a second for it. */
-static void drain_connections(struct mir__unix *u, const struct mir_loop_driver *driver)
-{
-    struct drain drain = {.u = u, .end_us = mir_loop_now(&u->loop) + DRAIN_US};
-    if (u->app.stack == NULL || !is_draining(&drain))
-        return;
-    mir_timer_init(&drain.timer, look_drained, &drain);
-    mir_timer_set(&u->loop, &drain.timer, mir_loop_now(&u->loop) + DRAIN_STEP_US);
-    u->status = mir_loop_run(&u->loop, driver);
-    mir_timer_cancel(&drain.timer);
-}
-
-static void add_stats(struct mir_net_dev_stats *sum, const struct mir_net_dev *dev)
-{
-    struct mir_net_dev_stats stats;
-    mir_net_dev_stats(dev, &stats);
-    sum->rx_frames += stats.rx_frames;
-    sum->rx_bytes += stats.rx_bytes;
-    sum->rx_dropped += stats.rx_dropped + stats.rx_errors + stats.tx_dropped + stats.tx_errors;
-    sum->tx_frames += stats.tx_frames;
-    sum->tx_bytes += stats.tx_bytes;
-}
-
 static void print_statistics(struct mir__unix *u)
 {
-    struct mir_net_dev_stats sum = {0};
-    unsigned long long peak_kib = u->pages.peak_bytes >> 10;
+    struct mir_net_dev *devs[MIR_APP_NETS_MAX];
     mir_time_us ran_us = u->app.clock->monotonic(u->app.clock) - u->started_us;
-    for (uint32_t i = 0; i < u->options.net_count; i++) {
-        if (u->nets[i].dev != NULL)
-            add_stats(&sum, u->nets[i].dev);
-    }
-    mir_app_print(&u->app,
-                  "ended: %llu.%03llu s, in %llu frames %llu bytes, out %llu frames %llu bytes, "
-                  "dropped %llu, memory peak %llu KiB\n",
-                  (unsigned long long)(ran_us / MIR_US_PER_S),
-                  (unsigned long long)(ran_us / MIR_US_PER_MS % 1000),
-                  (unsigned long long)sum.rx_frames, (unsigned long long)sum.rx_bytes,
-                  (unsigned long long)sum.tx_frames, (unsigned long long)sum.tx_bytes,
-                  (unsigned long long)sum.rx_dropped, peak_kib);
+    for (uint32_t i = 0; i < u->options.net_count; i++)
+        devs[i] = u->nets[i].dev;
+    mir__app_print_end(&u->app, ran_us, devs, u->options.net_count);
 }
 
 static void close_all(struct mir__unix *u)
@@ -332,7 +260,7 @@ static void run(struct mir__unix *u)
     if (r < 0)
         refuse(MIR__EXIT_UNAVAILABLE, "no memory for the first task");
     u->status = mir_loop_run(&u->loop, &driver);
-    drain_connections(u, &driver);
+    u->status = mir__app_drain(&u->app, &driver, u->status);
 }
 
 struct mir_host_poll *mir__unix_poll(void)

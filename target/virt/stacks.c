@@ -15,10 +15,10 @@
  * report recognises. Free stacks are kept last in, first out. One that comes back keeps its
  * uppermost pages; what it had below goes to the reserve. Pages never go back to the page pool.
  */
+#include "lib/run/stack_space.h"
 #include "target/virt/internal.h"
 
 #define PAGE        ((size_t)MIR_PAGE_SIZE)
-#define GUARD       PAGE
 #define KEPT        (2 * PAGE)
 #define SMALL_SIZE  ((size_t)64 << 10)
 #define SMALL_COUNT 1024u
@@ -28,14 +28,6 @@
 #define READY_PART  64u /* of the pool, if that is less */
 #define READY_RUN   4u
 
-struct stack_class {
-    uint8_t *base; /* of the first guard */
-    size_t size;
-    uint32_t count;
-    uint32_t free_count;
-    uint16_t *free; /* [count] indices */
-};
-
 /* A page of the reserve holds its own link. */
 struct ready_page {
     struct ready_page *next;
@@ -43,7 +35,7 @@ struct ready_page {
 
 static uint16_t small_free[SMALL_COUNT];
 static uint16_t large_free[LARGE_COUNT];
-static struct stack_class classes[] = {
+static struct mir__stack_class classes[] = {
     {.size = SMALL_SIZE, .count = SMALL_COUNT, .free = small_free},
     {.size = LARGE_SIZE, .count = LARGE_COUNT, .free = large_free},
 };
@@ -115,15 +107,13 @@ static void *stack_acquire(void *arg, size_t size, size_t *usable)
 {
     (void)arg;
     for (size_t i = 0; i < MIR_ARRAY_LEN(classes); i++) {
-        struct stack_class *c = &classes[i];
-        if (size > c->size || c->free_count == 0)
+        uint8_t *base = size <= classes[i].size ? mir__stack_class_next(&classes[i]) : NULL;
+        if (base == NULL)
             continue;
-        uint32_t index = c->free[c->free_count - 1];
-        uint8_t *base = c->base + index * (GUARD + c->size) + GUARD;
-        if (!make_present(base, c->size))
+        if (!make_present(base, classes[i].size))
             return NULL;
-        c->free_count--;
-        *usable = c->size;
+        mir__stack_class_take(&classes[i]);
+        *usable = classes[i].size;
         return base;
     }
     return NULL;
@@ -132,37 +122,26 @@ static void *stack_acquire(void *arg, size_t size, size_t *usable)
 static void stack_release(void *arg, void *base, size_t usable)
 {
     (void)arg;
-    for (size_t i = 0; i < MIR_ARRAY_LEN(classes); i++) {
-        struct stack_class *c = &classes[i];
-        if (usable != c->size)
-            continue;
-        size_t offset = (size_t)((uint8_t *)base - c->base) - GUARD;
-        MIR_ASSERT_OP(offset % (GUARD + c->size), ==, 0);
-        MIR_ASSERT_OP(c->free_count, <, c->count);
-        for (size_t at = 0; at < c->size - KEPT; at += PAGE) {
-            void *page = mir__arch_unmap_page((uint8_t *)base + at);
-            if (page != NULL)
-                put_ready(page);
-        }
-        c->free[c->free_count++] = (uint16_t)(offset / (GUARD + c->size));
-        return;
+    struct mir__stack_class *c =
+        mir__stack_class_of(classes, MIR_ARRAY_LEN(classes), (uintptr_t)base);
+    MIR_ASSERT(c != NULL);
+    mir__stack_class_give(c, base);
+    for (size_t at = 0; at < usable - KEPT; at += PAGE) {
+        void *page = mir__arch_unmap_page((uint8_t *)base + at);
+        if (page != NULL)
+            put_ready(page);
     }
-    mir__assert_fail(__FILE__, __LINE__, "stack comes from here", usable, 0);
 }
 
 void mir__stacks_open(struct mir_page_pool *pages)
 {
     size_t total = 0;
     for (size_t i = 0; i < MIR_ARRAY_LEN(classes); i++)
-        total += classes[i].count * (GUARD + classes[i].size);
+        total += mir__stack_class_bytes(&classes[i]);
     uint8_t *space = mir__arch_stack_space(total);
     for (size_t i = 0; i < MIR_ARRAY_LEN(classes); i++) {
-        struct stack_class *c = &classes[i];
-        c->base = space;
-        c->free_count = c->count;
-        for (uint32_t index = 0; index < c->count; index++)
-            c->free[index] = (uint16_t)(c->count - 1 - index);
-        space += c->count * (GUARD + c->size);
+        mir__stack_class_init(&classes[i], space);
+        space += mir__stack_class_bytes(&classes[i]);
     }
     pool = pages;
     ready_wanted =
@@ -179,30 +158,18 @@ const struct mir_stack_source *mir__stacks_source(void)
 
 /* ---- addresses ------------------------------------------------------------------------------- */
 
-static const struct stack_class *class_of(uintptr_t address)
-{
-    for (size_t i = 0; i < MIR_ARRAY_LEN(classes); i++) {
-        const struct stack_class *c = &classes[i];
-        uintptr_t base = (uintptr_t)c->base;
-        if (base != 0 && address >= base && address - base < c->count * (GUARD + c->size))
-            return c;
-    }
-    return NULL;
-}
-
 bool mir__stacks_is_guard(uintptr_t address)
 {
-    const struct stack_class *c = class_of(address);
-    return c != NULL && (address - (uintptr_t)c->base) % (GUARD + c->size) < GUARD;
+    const struct mir__stack_class *c =
+        mir__stack_class_of(classes, MIR_ARRAY_LEN(classes), address);
+    return c != NULL && mir__stack_class_is_guard(c, address);
 }
 
 uintptr_t mir__stacks_top(uintptr_t address)
 {
-    const struct stack_class *c = class_of(address);
-    if (c == NULL)
-        return 0;
-    uintptr_t step = GUARD + c->size, base = (uintptr_t)c->base;
-    return base + ((address - base) / step + 1) * step;
+    const struct mir__stack_class *c =
+        mir__stack_class_of(classes, MIR_ARRAY_LEN(classes), address);
+    return c != NULL ? mir__stack_class_top(c, address) : 0;
 }
 
 bool mir__stacks_grow(uintptr_t address)

@@ -18,6 +18,7 @@
  */
 #include <mirari/format.h>
 
+#include "lib/app/drain.h"
 #include "lib/wire/csum.h"
 #include "target/virt/internal.h"
 
@@ -264,93 +265,22 @@ static mir_time_us read_clock(void *arg)
     return mir__arch_monotonic_us();
 }
 
-#define DRAIN_US      MIR_US_PER_S
-#define DRAIN_STEP_US (2 * MIR_US_PER_MS)
-
-struct drain {
-    struct mir__virt *v;
-    struct mir_timer timer;
-    mir_time_us end_us;
-    uint64_t connections, closing, listeners;
-};
-
-static void take_count(void *arg, const char *name, uint64_t value)
-{
-    struct drain *drain = arg;
-    if (mir_str_equal(name, "tcp_connections"))
-        drain->connections = value;
-    else if (mir_str_equal(name, "tcp_closing"))
-        drain->closing = value;
-    else if (mir_str_equal(name, "tcp_listeners"))
-        drain->listeners = value;
-}
-
-/* Only what the application has closed: it is gone and must not be called any more. */
-static bool is_draining(struct drain *drain)
-{
-    struct mir_stack *stack = drain->v->app.stack;
-    stack->ops->stats(stack, take_count, drain);
-    return drain->closing > 0 && drain->closing == drain->connections && drain->listeners == 0 &&
-           mir_loop_now(&drain->v->loop) < drain->end_us;
-}
-
-static void look_drained(void *arg)
-{
-    struct drain *drain = arg;
-    if (is_draining(drain))
-        mir_timer_set(&drain->v->loop, &drain->timer,
-                      mir_loop_now(&drain->v->loop) + DRAIN_STEP_US);
-    else
-        mir_loop_stop(&drain->v->loop, drain->v->status);
-}
-
-/* Closed connections may have bytes to send yet: they get a second for it. */
-static void drain_connections(struct mir__virt *v, const struct mir_loop_driver *driver)
-{
-    struct drain drain = {.v = v, .end_us = mir_loop_now(&v->loop) + DRAIN_US};
-    if (v->app.stack == NULL || !is_draining(&drain))
-        return;
-    mir_timer_init(&drain.timer, look_drained, &drain);
-    mir_timer_set(&v->loop, &drain.timer, mir_loop_now(&v->loop) + DRAIN_STEP_US);
-    v->status = mir_loop_run(&v->loop, driver);
-    mir_timer_cancel(&drain.timer);
-}
-
 static void run(struct mir__virt *v)
 {
     struct mir_loop_driver driver = {.now = read_clock, .wait = mir__poll_wait, .arg = &v->poll};
     if (mir_task_spawn(&v->loop, v->app.stacks, "main", MAIN_STACK_BYTES, run_main, v, NULL) < 0)
         refuse(MIR__EXIT_UNAVAILABLE, "no memory for the first task");
     v->status = mir_loop_run(&v->loop, &driver);
-    drain_connections(v, &driver);
-}
-
-static void add_stats(struct mir_net_dev_stats *sum, const struct mir_net_dev *dev)
-{
-    struct mir_net_dev_stats stats;
-    mir_net_dev_stats(dev, &stats);
-    sum->rx_frames += stats.rx_frames;
-    sum->rx_bytes += stats.rx_bytes;
-    sum->rx_dropped += stats.rx_dropped + stats.rx_errors + stats.tx_dropped + stats.tx_errors;
-    sum->tx_frames += stats.tx_frames;
-    sum->tx_bytes += stats.tx_bytes;
+    v->status = mir__app_drain(&v->app, &driver, v->status);
 }
 
 static void print_statistics(struct mir__virt *v)
 {
-    struct mir_net_dev_stats sum = {0};
-    unsigned long long peak_kib = v->pages.peak_bytes >> 10;
+    struct mir_net_dev *devs[MIR_APP_NETS_MAX];
     mir_time_us ran_us = mir__arch_monotonic_us() - v->started_us;
-    for (uint32_t i = 0; i < v->options.net_count; i++) {
-        if (v->nets[i].dev != NULL)
-            add_stats(&sum, v->nets[i].dev);
-    }
-    print("ended: %llu.%03llu s, in %llu frames %llu bytes, out %llu frames %llu bytes, "
-          "dropped %llu, memory peak %llu KiB\n",
-          (unsigned long long)(ran_us / MIR_US_PER_S),
-          (unsigned long long)(ran_us / MIR_US_PER_MS % 1000), (unsigned long long)sum.rx_frames,
-          (unsigned long long)sum.rx_bytes, (unsigned long long)sum.tx_frames,
-          (unsigned long long)sum.tx_bytes, (unsigned long long)sum.rx_dropped, peak_kib);
+    for (uint32_t i = 0; i < v->options.net_count; i++)
+        devs[i] = v->nets[i].dev;
+    mir__app_print_end(&v->app, ran_us, devs, v->options.net_count);
 }
 
 static void close_all(struct mir__virt *v)
