@@ -76,12 +76,23 @@ static uint16_t find_want(const struct served *sock, int level, int name)
 /* ---- getsockopt -------------------------------------------------------------------------------
  */
 
+/* As much as there is room for, and that is the length which the program reads. Options of IP are
+ * one byte, as in old times, for who has no room for more. */
 static void give_value(struct sup *sup, struct call *call, const void *value, size_t len)
 {
-    if (!call_is_valid(sup, call))
+    int32_t room;
+    if (peer_read(call, call->arg[4], &room, sizeof(room)) != 0)
+        call_return(sup, call, -EFAULT);
+    else if (room < 0)
+        call_return(sup, call, -EINVAL);
+    else if (!call_is_valid(sup, call))
         call_return(sup, call, -EINTR);
+    else if ((int)call->arg[1] == IPPROTO_IP && room > 0 && room < 4)
+        call_return(sup, call, addr_write(call, call->arg[3], call->arg[4], value, 1));
     else
-        call_return(sup, call, addr_write(call, call->arg[3], call->arg[4], value, len));
+        call_return(sup, call,
+                    addr_write(call, call->arg[3], call->arg[4], value,
+                               (size_t)room < len ? (size_t)room : len));
 }
 
 static void give_int(struct sup *sup, struct call *call, int value)
@@ -278,6 +289,8 @@ void handle_setsockopt(struct sup *sup, struct call *call)
         r = -EINTR;
     const struct plain *plain = find_plain(sock, level, name);
     uint16_t want = find_want(sock, level, name);
+    if (r == 0 && want != 0 && level == SOL_SOCKET && len < (int64_t)sizeof(int))
+        r = -EINVAL;
     if (r == 0 && want != 0) {
         sock->wants = body.value[0] != 0 ? sock->wants | want : sock->wants & (uint16_t)~want;
         call_return(sup, call, 0);
