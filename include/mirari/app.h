@@ -131,6 +131,7 @@ struct mir_app_end {
     struct mir_list hooks[2];
     struct mir_app_hook *running;
     struct mir_timer limit, hook_limit, lease;
+    bool (*start_hook)(struct mir_app *app, enum mir_app_hook_when when); /* NULL: no hooks */
     void (*finish)(struct mir_app *app, int status);
     void (*guard)(struct mir_app *app, mir_time_us us);
 };
@@ -220,6 +221,8 @@ struct mir__app_end_config {
 };
 /** Before the appliance begins; the loop is there. */
 void mir__app_end_init(struct mir_app *app, const struct mir__app_end_config *config);
+/** hooks.c: a hook has ended. */
+void mir__app_end_go_on(struct mir_app *app);
 /** mir_app_main() returned @status. */
 void mir__app_returned(struct mir_app *app, int status);
 /** Start another task. Returns 0 or -MIR_ENOMEM. */

@@ -19,18 +19,14 @@
 #include <mirari/app.h>
 
 #define LIMIT_DEFAULT_US (30 * MIR_US_PER_S)
-#define HOOK_DEFAULT_US  (5 * MIR_US_PER_S)
 #define GUARD_EXTRA_US   (2 * MIR_US_PER_S)
 
 enum phase { RUNS, BEFORE, STOPPING, AFTER, ENDED };
 
-static void go_on(struct mir_app *app);
-
-const char *mir_app_end_reason(const struct mir_app *app)
+/* Hooks are code that an appliance without them does not have (hooks.c). */
+static bool start_hook(struct mir_app *app, enum mir_app_hook_when when)
 {
-    static const char *const texts[] = {
-        "", "returned", "signal", "control channel", "power button", "console", "lease"};
-    return texts[app->end.reason];
+    return app->end.start_hook != NULL && app->end.start_hook(app, when);
 }
 
 static void finish(struct mir_app *app)
@@ -51,81 +47,14 @@ static void on_limit(void *arg)
     struct mir_app *app = arg;
     struct mir_app_end *end = &app->end;
     end->late++;
-    if (end->running != NULL)
-        MIR_LOG(TARGET, ERROR, "the end takes too long: hook %s is left behind",
-                end->running->name);
-    else
-        MIR_LOG(TARGET, ERROR, "the end takes too long: the appliance is left behind");
+    MIR_LOG(TARGET, ERROR, "the end takes too long: %s is left behind",
+            end->running != NULL ? end->running->name : "the appliance");
     finish(app);
-}
-
-/* ---- hooks ----------------------------------------------------------------------------------- */
-
-static void run_hook(void *arg)
-{
-    struct mir_app_hook *hook = arg;
-    struct mir_app *app = hook->app;
-    hook->run(app, hook->arg);
-    if (app->end.running != hook)
-        return; /* it was left behind */
-    app->end.running = NULL;
-    mir_timer_cancel(&app->end.hook_limit);
-    go_on(app);
-}
-
-static void on_hook_limit(void *arg)
-{
-    struct mir_app *app = arg;
-    struct mir_app_hook *hook = app->end.running;
-    MIR_LOG(TARGET, ERROR, "shutdown hook %s takes too long and is left behind", hook->name);
-    app->end.late++;
-    app->end.running = NULL;
-    mir_task_cancel(hook->task);
-    go_on(app);
-}
-
-/* The next hook of a phase; false: there is none. */
-static bool start_hook(struct mir_app *app, enum mir_app_hook_when when)
-{
-    struct mir_app_end *end = &app->end;
-    struct mir_list *node;
-    while ((node = mir_list_pop_front(&end->hooks[when])) != NULL) {
-        struct mir_app_hook *hook = MIR_CONTAINER_OF(node, struct mir_app_hook, link);
-        MIR_LOG(TARGET, INFO, "shutdown hook %s", hook->name);
-        if (mir_task_spawn(app->loop, app->stacks, hook->name, 0, run_hook, hook, &hook->task) <
-            0) {
-            MIR_LOG(TARGET, ERROR, "shutdown hook %s does not run: no stack", hook->name);
-            end->late++;
-            continue;
-        }
-        end->running = hook;
-        mir_timer_set(app->loop, &end->hook_limit,
-                      mir_loop_now(app->loop) +
-                          (hook->limit_us != 0 ? hook->limit_us : HOOK_DEFAULT_US));
-        return true;
-    }
-    return false;
-}
-
-void mir_app_add_hook(struct mir_app *app, struct mir_app_hook *hook)
-{
-    struct mir_list *at = app->end.hooks[hook->when].next;
-    MIR_ASSERT(hook->run != NULL && hook->name != NULL);
-    hook->app = app;
-    while (at != &app->end.hooks[hook->when] &&
-           MIR_CONTAINER_OF(at, struct mir_app_hook, link)->order < hook->order)
-        at = at->next;
-    mir_list_push_back(at, &hook->link);
-}
-
-void mir_app_remove_hook(struct mir_app_hook *hook)
-{
-    mir_list_remove(&hook->link);
 }
 
 /* ---- phases ---------------------------------------------------------------------------------- */
 
-static void go_on(struct mir_app *app)
+void mir__app_end_go_on(struct mir_app *app)
 {
     struct mir_app_end *end = &app->end;
     if (end->phase == BEFORE && !start_hook(app, MIR_APP_BEFORE_STOP)) {
@@ -150,7 +79,7 @@ bool mir_app_shutdown(struct mir_app *app, enum mir_app_end_cause reason)
         mir_timer_set(app->loop, &end->limit, mir_loop_now(app->loop) + end->limit_us);
     if (end->limit_us != 0 && end->guard != NULL)
         end->guard(app, end->limit_us + GUARD_EXTRA_US);
-    go_on(app);
+    mir__app_end_go_on(app);
     return true;
 }
 
@@ -159,13 +88,13 @@ void mir__app_returned(struct mir_app *app, int status)
     app->end.has_returned = true;
     app->end.status = status;
     if (!mir_app_shutdown(app, MIR_APP_END_RETURNED))
-        go_on(app);
+        mir__app_end_go_on(app);
 }
 
 static void on_lease(void *arg)
 {
     struct mir_app *app = arg;
-    MIR_LOG(TARGET, WARN, "the lease is over: asking the appliance to end");
+    MIR_LOG(TARGET, WARN, "the lease is over");
     (void)mir_app_shutdown(app, MIR_APP_END_LEASE);
 }
 
@@ -178,7 +107,6 @@ void mir__app_end_init(struct mir_app *app, const struct mir__app_end_config *co
     mir_list_init(&end->hooks[1]);
     mir_wait_init(&app->stop_asked);
     mir_timer_init(&end->limit, on_limit, app);
-    mir_timer_init(&end->hook_limit, on_hook_limit, app);
     mir_timer_init(&end->lease, on_lease, app);
     if (config->lease_us == 0)
         return;

@@ -27,31 +27,18 @@ int mir__app_parse_time(const char *text, mir_time_us *us)
     return 0;
 }
 
-static int refuse(struct mir__app_options *options, const char *name, const char *value,
-                  const char *expected)
-{
-    mir_format(options->error, MIR__APP_ERROR_MAX, "%s: \"%.80s\" is not %s", name, value,
-               expected);
-    return -MIR_EINVAL;
-}
-
 int mir__app_set_life(struct mir__app_options *options, const char *name, const char *value)
 {
     mir_time_us us;
-    if (mir_str_equal(name, "--control") || mir_str_equal(name, "--control-ro")) {
-        bool is_ro = name[9] != '\0';
-        if (value[0] == '\0' || (is_ro && mir_str_equal(value, "off")))
-            return refuse(options, name, value, "the path of a socket");
-        *(is_ro ? &options->control_ro : &options->control) = value;
-        return 0;
+    if (name[2] == 'c') { /* --control, --control-ro */
+        *(name[9] != '\0' ? &options->control_ro : &options->control) = value;
+        return value[0] != '\0' ? 0 : -MIR_EINVAL;
     }
     if (mir__app_parse_time(value, &us) < 0)
-        return refuse(options, name, value, "a time such as 90, 90s, 30m, 2h or 7d");
-    if (mir_str_equal(name, "--lease")) {
-        if (us == 0)
-            return refuse(options, name, value, "a time from 1 s on");
+        return -MIR_EINVAL;
+    if (name[2] == 'l') { /* --lease */
         options->lease_us = us;
-        return 0;
+        return us != 0 ? 0 : -MIR_EINVAL;
     }
     options->has_grace = true;
     options->grace_us = us;

@@ -342,7 +342,9 @@ static int set_memory(const struct source *source, const char *value)
 /* --lease, --grace, --control, --control-ro */
 static int set_life(const struct source *source, const char *value)
 {
-    return mir__app_set_life(source->options, source->what, value);
+    if (mir__app_set_life(source->options, source->what, value) == 0)
+        return 0;
+    return refuse(source, text_of(value), "a time such as 90, 30m or 2h, or a path");
 }
 
 static int set_dns(const struct source *source, const char *value)
@@ -434,13 +436,10 @@ static const struct option option_table[] = {
     {"--workers", NULL, TAKES_VALUE, NULL, set_process, "N|processes, kept by a monitor (unix)"},
     {"--monitor", NULL, TAKES_VALUE, NULL, set_process, "PATH|where the monitor listens (unix)"},
     {"--kv", NULL, TAKES_VALUE, NULL, set_kv, "NAME=DIR|a folder of the host as that store"},
-    {"--lease", NULL, TAKES_VALUE, NULL, set_life, "TIME|end by itself after 90 (s), 30m, 2h, 7d"},
-    {"--grace", NULL, TAKES_VALUE, NULL, set_life,
-     "TIME|what an end may take, hooks included (30s); 0: as long as it likes"},
-    {"--control", NULL, TAKES_VALUE, NULL, set_life,
-     "PATH|Unix socket of the control channel, or off"},
-    {"--control-ro", NULL, TAKES_VALUE, NULL, set_life,
-     "PATH|one more, for everybody, to look only"},
+    {"--lease", NULL, TAKES_VALUE, NULL, set_life, "TIME|end by itself after 90 (s), 30m, 2h"},
+    {"--grace", NULL, TAKES_VALUE, NULL, set_life, "TIME|what an end may take (30s)"},
+    {"--control", NULL, TAKES_VALUE, NULL, set_life, "PATH|control channel, or off"},
+    {"--control-ro", NULL, TAKES_VALUE, NULL, set_life, "PATH|another, to look only"},
     {"--no-sandbox", NULL, TAKES_NOTHING, NULL, set_no_sandbox, "|for debuggers"},
     {"--help", "-h", TAKES_NOTHING, NULL, set_help, "|this text"},
     {"--version", NULL, TAKES_NOTHING, NULL, set_version, "|name and version"},

@@ -123,7 +123,7 @@ const char *mir__app_missing_disk(const struct mir_manifest *manifest, uint32_t 
 int mir__app_set_process(struct mir__app_options *options, const char *name,
                          const char *text) MIR_CHECK;
 /** life.c: an option about the appliance's life and control channel, @name "--lease" and so on.
- *  Returns 0, -MIR_EINVAL with a line in options->error. */
+ *  Returns 0, -MIR_EINVAL. */
 int mir__app_set_life(struct mir__app_options *options, const char *name,
                       const char *value) MIR_CHECK;
 
