@@ -148,7 +148,7 @@ void handle_bind(struct sup *sup, struct call *call)
     if (r != 0)
         call_return(sup, call, r);
     else
-        control_request(sup, call, SOCK_BIND, 0, &addr, sizeof(addr), bind_answered);
+        control_request(sup, call, SOCK_BIND, 0, (struct body){&addr, sizeof(addr)}, bind_answered);
 }
 
 static void listen_answered(struct sup *sup, struct call *call,
@@ -172,7 +172,8 @@ void handle_listen(struct sup *sup, struct call *call)
     else if (sock->state == SERVED_CONNECTING || sock->state == SERVED_CONNECTED)
         call_return(sup, call, -EINVAL);
     else
-        control_request(sup, call, SOCK_LISTEN, 0, &body, sizeof(body), listen_answered);
+        control_request(sup, call, SOCK_LISTEN, 0, (struct body){&body, sizeof(body)},
+                        listen_answered);
 }
 
 /* ---- connect ----------------------------------------------------------------------------------
@@ -213,7 +214,8 @@ static void connect_again(struct sup *sup, struct call *call)
     struct pollfd look = {.fd = call->a, .events = POLLOUT};
     (void)poll(&look, 1, 0);
     if (look.revents & (POLLHUP | POLLERR)) {
-        control_request(sup, call, SOCK_GETOPT, 0, &body, sizeof(body), failure_answered);
+        control_request(sup, call, SOCK_GETOPT, 0, (struct body){&body, sizeof(body)},
+                        failure_answered);
     } else if (look.revents & POLLOUT) {
         call->sock->state = SERVED_CONNECTED;
         call_return(sup, call, 0);
@@ -269,7 +271,8 @@ static void begin_connect(struct sup *sup, struct call *call, const struct sock_
         sock->state = SERVED_CONNECTING;
         call_limit(sup, call, SO_SNDTIMEO, -EINPROGRESS);
     }
-    control_request(sup, call, SOCK_CONNECT, flags, &body, sizeof(body), connect_answered);
+    control_request(sup, call, SOCK_CONNECT, flags, (struct body){&body, sizeof(body)},
+                    connect_answered);
 }
 
 void handle_connect(struct sup *sup, struct call *call)
@@ -496,7 +499,7 @@ static void handle_name(struct sup *sup, struct call *call)
     if (is_known)
         give_name(sup, call);
     else
-        control_request(sup, call, SOCK_NAME, 0, NULL, 0, name_answered);
+        control_request(sup, call, SOCK_NAME, 0, (struct body){NULL, 0}, name_answered);
 }
 
 void handle_getsockname(struct sup *sup, struct call *call)

@@ -97,7 +97,7 @@ static void lose_server(struct sup *sup)
 
 static bool find_server(struct sup *sup)
 {
-    struct sock_welcome welcome;
+    struct sock_welcome welcome = {.server = 0};
     if (sup->control >= 0)
         return true;
     if (sup->is_private)
@@ -169,12 +169,15 @@ static size_t adopt_parts(struct sup *sup, struct call *call, struct sock_adopt 
 }
 
 void control_request(struct sup *sup, struct call *call, uint16_t op, uint16_t flags,
-                     const void *body, size_t len, call_answered *answered)
+                     struct body body, call_answered *answered)
 {
     struct served *sock = call->sock;
     struct sock_adopt adopt;
-    struct sock_request head = {
-        .magic = SOCK_MAGIC, .op = op, .flags = flags, .id = call->serial, .len = (uint32_t)len};
+    struct sock_request head = {.magic = SOCK_MAGIC,
+                                .op = op,
+                                .flags = flags,
+                                .id = call->serial,
+                                .len = (uint32_t)body.len};
     struct iovec part[4] = {{.iov_base = &head, .iov_len = sizeof(head)}};
     size_t count = 1;
     int attached = -1;
@@ -194,7 +197,7 @@ void control_request(struct sup *sup, struct call *call, uint16_t op, uint16_t f
     } else if (sock != NULL) {
         head.handle = sock->handle;
     }
-    part[count++] = (struct iovec){.iov_base = (void *)(uintptr_t)body, .iov_len = len};
+    part[count++] = (struct iovec){.iov_base = (void *)(uintptr_t)body.data, .iov_len = body.len};
     int r = send_message(sup, part, count, attached);
     if (r != 0) {
         call_return(sup, call, r);

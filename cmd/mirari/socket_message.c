@@ -47,6 +47,7 @@ static int read_header(const struct call *call, uint64_t at, struct header *head
     header->len = 0;
     if (count > IOV_MAX_SERVED)
         return -EMSGSIZE;
+    memset(header->part, 0, sizeof(header->part));
     if (count > 0 && peer_read(call, (uint64_t)(uintptr_t)header->user.msg_iov, header->part,
                                count * sizeof(header->part[0])) != 0)
         return -EFAULT;
@@ -104,8 +105,8 @@ static void send_datagram(struct sup *sup, struct call *call, const struct sock_
     /* Head and payload in one piece. */
     memmove(sup->data + sizeof(*dgram), sup->data, dgram->len);
     memcpy(sup->data, dgram, sizeof(*dgram));
-    control_request(sup, call, SOCK_SENDTO, 0, sup->data, sizeof(*dgram) + dgram->len,
-                    sent_answered);
+    control_request(sup, call, SOCK_SENDTO, 0,
+                    (struct body){sup->data, sizeof(*dgram) + dgram->len}, sent_answered);
 }
 
 /* An address on a connection means nothing. Without blocking here, whatever the program wants. */
@@ -335,7 +336,8 @@ static int send_one_of(struct sup *sup, struct call *call, uint64_t at, bool is_
     call->note[0] = dgram.len;
     memmove(sup->data + sizeof(dgram), sup->data, dgram.len);
     memcpy(sup->data, &dgram, sizeof(dgram));
-    control_request(sup, call, SOCK_SENDTO, 0, sup->data, sizeof(dgram) + dgram.len, first_sent);
+    control_request(sup, call, SOCK_SENDTO, 0, (struct body){sup->data, sizeof(dgram) + dgram.len},
+                    first_sent);
     return 0;
 }
 
@@ -574,7 +576,7 @@ static void add_payload(struct writes *w, const struct header *header, const voi
         return;
     w->from[w->from_count++] = (struct iovec){.iov_base = (void *)(uintptr_t)data, .iov_len = len};
     w->total += len;
-    for (size_t i = 0; len > 0; i++) {
+    for (size_t i = 0; i < header->user.msg_iovlen && len > 0; i++) {
         struct iovec part = header->part[i];
         part.iov_len = part.iov_len < len ? part.iov_len : len;
         len -= part.iov_len;

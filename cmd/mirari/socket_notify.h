@@ -244,10 +244,15 @@ ssize_t peer_write_all(const struct call *call, const struct iovec *to, size_t t
 int control_connect(const char *path);
 /** Say who we are; waits up to @wait_ms for its welcome. Returns 0 or -errno. */
 int control_greet(int fd, struct sock_welcome *welcome, int wait_ms);
-/** Ask about @sock (NULL: none); @answered is called with the answer. On failure the call has been
+/** What a request has behind its head. */
+struct body {
+    const void *data;
+    size_t len;
+};
+/** Ask about the call's socket; @answered is called with the answer. On failure the call has been
  *  answered with an error. May leave the call waiting for the socket to become known. */
 void control_request(struct sup *sup, struct call *call, uint16_t op, uint16_t flags,
-                     const void *body, size_t len, call_answered *answered);
+                     struct body body, call_answered *answered);
 /** Tell without an answer. Returns 0 or -errno. */
 int control_tell(struct sup *sup, uint16_t op, uint64_t handle, const struct iovec *part,
                  size_t count);

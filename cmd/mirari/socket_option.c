@@ -139,7 +139,7 @@ static void get_error(struct sup *sup, struct call *call)
         return;
     }
     call->note[0] = (uint64_t)error;
-    control_request(sup, call, SOCK_GETOPT, 0, &body, sizeof(body), error_answered);
+    control_request(sup, call, SOCK_GETOPT, 0, (struct body){&body, sizeof(body)}, error_answered);
 }
 
 /* What is known here. False: it is not. */
@@ -211,7 +211,7 @@ void handle_getsockopt(struct sup *sup, struct call *call)
                                .name = name,
                                .len = (uint32_t)room < SOCK_OPTION_MAX ? (uint32_t)room
                                                                        : SOCK_OPTION_MAX};
-    control_request(sup, call, SOCK_GETOPT, 0, &body, sizeof(body), get_answered);
+    control_request(sup, call, SOCK_GETOPT, 0, (struct body){&body, sizeof(body)}, get_answered);
 }
 
 /* ---- setsockopt -------------------------------------------------------------------------------
@@ -302,7 +302,7 @@ void handle_setsockopt(struct sup *sup, struct call *call)
         call_return(sup, call, r);
     } else {
         body.head.len = (uint32_t)len;
-        control_request(sup, call, SOCK_SETOPT, 0, &body, sizeof(body.head) + (size_t)len,
-                        set_answered);
+        control_request(sup, call, SOCK_SETOPT, 0,
+                        (struct body){&body, sizeof(body.head) + (size_t)len}, set_answered);
     }
 }

@@ -377,6 +377,7 @@ static int make_ours(struct sup *sup, struct call *call, int fd, const struct se
 {
     struct stat st;
     int b = -1;
+    *a = -1;
     int r = sock_pair(like->type, SOCK_CLOEXEC, a, &b);
     if (r != 0)
         return r;
