@@ -146,7 +146,7 @@ is "$(page)" 200 'three hundred requests that make no sense change nothing'
 is "$(ls "/proc/$APP_PID/fd" | wc -l)" "$descriptors" 'and leave no descriptor open'
 app_stop
 is "$APP_STATUS" 0 'SIGTERM ends all of it'
-! grep -E 'Sanitizer|runtime error|assertion' "$APP_OUT"
+! grep -E 'ERROR: (Address|Leak)Sanitizer|runtime error|assertion' "$APP_OUT"
 ok $? 'nobody complained'
 is "$(pgrep -f "$monitor" | wc -l)" 0 'no process is left'
 [ ! -e "$monitor" ]
@@ -154,14 +154,29 @@ ok $? 'nor the socket'
 
 # ---- killed at any moment of its start ---------------------------------------------------------------
 tap_start website --workers 1 --monitor "$monitor" || done_testing
-for turn in 1 2 3 4 5 6; do
+for turn in 1 2 3 4; do
     old=$(workers)
     kill -9 "$old"
     wait_until 30 worker_is_new "$old"
     pause "0.00$((RANDOM % 10))"
 done
 wait_until 30 served
-ok $? 'killed while it starts, six times: the next one serves'
+ok $? 'killed while it starts, four times: the next one serves'
+for turn in 1 2 3 4 5 6; do
+    ask 11 >"$WORK/answer.$turn" 2>&1 &
+    answer=$!
+    pause "0.0$((RANDOM % 10))"
+    # shellcheck disable=SC2046 # one or two of them
+    kill -9 $(workers | shuf -n $((1 + turn % 2)))
+    wait "$answer"
+    wait_until 30 served || note "turn $turn: $(cat "$WORK/answer.$turn")"
+done
+served
+ok $? 'killed while it is replaced, the old one, the new one or both, six times: somebody serves'
+alone() { [ "$(workers | wc -l)" = 1 ]; }
+wait_until 20 alone
+ok $? 'and one is left'
+is "$(ask 11)" '0 all workers are new' 'which can be replaced'
 kill -0 "$APP_PID"
 ok $? 'the monitor goes on'
 app_stop

@@ -108,7 +108,7 @@ is "$APP_STATUS" 0 'they end with status 0'
 
 # ---- connections that begin here -----------------------------------------------------------------------
 # The relay accepts and connects. Nothing is said on the connections for longer than the host's memory of flows.
-peer_build
+peer_build asan
 peer_start --workers 2 --relay "7001=$HOST_IP:7000,7002=[$HOST_IP6]:7000" || done_testing
 inside python3 - "$APP_IP" "$APP_IP6" >"$WORK/relay" 2>&1 <<'PY'
 import socket, sys, time
@@ -158,4 +158,6 @@ PY
 is "$(udp)" 20 'datagrams there and back, each by a port of its own'
 app_stop
 is "$APP_STATUS" 0 'it ends with status 0'
+! grep -E 'ERROR: (Address|Leak)Sanitizer|runtime error|assertion' "$APP_OUT"
+ok $? 'no sanitizer complained'
 done_testing
