@@ -154,12 +154,12 @@ static void on_udp_error(struct mir_udp *udp, const struct mir_udp_error *error,
     if (s->remote.port == 0)
         return;
     s->so_error = sd_errno(error->err);
-    if (s->framed) {
-        struct sock_dgram head = {.flags = SOCK_D_ERROR, .error = s->so_error};
-        struct iovec iov = {&head, sizeof head};
-        sd_addr(s->domain, &error->to, 0, &head.peer);
-        (void)send_to_b(s, &iov, 1, -1);
-    }
+    struct sock_dgram head = {.flags = SOCK_D_ERROR, .error = s->so_error};
+    struct iovec iov = {&head, s->framed ? sizeof head : 0};
+    sd_addr(s->domain, &error->to, 0, &head.peer);
+    int card = s->framed ? -1 : card_of(&head);
+    if (s->framed || card >= 0)
+        (void)send_to_b(s, &iov, 1, card);
 }
 
 /* ---- from the program -------------------------------------------------------------------------

@@ -56,7 +56,8 @@
  * descriptor attached: a sealed memfd that holds the struct sock_dgram, for whoever wants the
  * source address (read it with pread, it is shared; who receives without room for descriptors lets
  * the kernel drop it). An addressed send is SENDTO, or a framed message. A datagram that the
- * program does not take is dropped and counted when the pair is full.
+ * program does not take is dropped and counted when the pair is full. A pending error is a datagram
+ * without payload and with SOCK_D_ERROR in its head, so that poll wakes up.
  *
  * WHO IS IT. The inode of A (fstat: st_ino) survives dup, fork, exec and passing; the handle
  * authorises operations. A client that has A but lost the handle asks with IDENTIFY.

@@ -296,6 +296,15 @@ def datagrams():
     equal((more[0] & 8, more[5]), (8, errno.ECONNREFUSED), "nobody there: the error comes as a message")
     equal(s.getopt(socket.SOL_SOCKET, socket.SO_ERROR), errno.ECONNREFUSED, "and by SO_ERROR")
     s.close()
+    s = Sock(client, UDP, framed=False)
+    s.connect(HOST, port)
+    s.a.send(b"x")
+    message, rights, _, _ = s.a.recvmsg(100, socket.CMSG_SPACE(4))
+    fd = struct.unpack("=i", rights[0][2])[0]
+    more = DGRAM.unpack(os.pread(fd, 64, 0))
+    equal((message, more[0] & 8, more[5]), (b"", 8, errno.ECONNREFUSED), "plain: in the descriptor")
+    os.close(fd)
+    s.close()
 
 
 def options():
