@@ -225,8 +225,10 @@ static int adopt(struct pre_sock *s, struct pre_ask *ask, int b, struct pre_mask
 int pre_op(struct pre_sock *s, int fd, struct pre_ask *ask)
 {
     ask->handle = atomic_load(&s->handle);
-    if (ask->handle != 0)
-        return pre_ask(ask);
+    if (ask->handle != 0) {
+        int r = pre_ask(ask);
+        return r == -EBADF ? -ENOTCONN : r; /* both sides have ended: it is forgotten there */
+    }
     struct pre_mask mask;
     pre_lock(s, &mask);
     ask->handle = atomic_load(&s->handle);

@@ -147,9 +147,15 @@ static ssize_t stream_recv(struct pre_sock *s, int fd, struct msghdr *msg, int f
 
 #define SLOW __attribute__((noinline)) static
 
+/* Can @msg be looked at? If not, the kernel says what is wrong with it. */
+static bool has_pieces(const struct msghdr *msg)
+{
+    return !pre_is_bad(msg) && (msg->msg_iovlen == 0 || !pre_is_bad(msg->msg_iov));
+}
+
 SLOW ssize_t slow_send(int fd, const struct msghdr *msg, int flags)
 {
-    struct pre_sock *s = pre_get(fd);
+    struct pre_sock *s = has_pieces(msg) ? pre_get(fd) : NULL;
     if (s == NULL)
         return pre_real.sendmsg(fd, msg, flags);
     ssize_t r = s->is_udp ? pre_dgram_send(s, fd, msg, flags) : stream_send(s, fd, msg, flags);
@@ -159,7 +165,7 @@ SLOW ssize_t slow_send(int fd, const struct msghdr *msg, int flags)
 
 SLOW ssize_t slow_recv(int fd, struct msghdr *msg, int flags)
 {
-    struct pre_sock *s = pre_get(fd);
+    struct pre_sock *s = has_pieces(msg) ? pre_get(fd) : NULL;
     if (s == NULL)
         return pre_real.recvmsg(fd, msg, flags);
     ssize_t r = s->is_udp ? pre_dgram_recv(s, fd, msg, flags) : stream_recv(s, fd, msg, flags);
@@ -249,7 +255,7 @@ SLOW ssize_t slow_recvfrom(int fd, void *data, size_t len, int flags, struct soc
 
 SLOW ssize_t slow_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-    if (is_plain(fd, flags) && msg->msg_name == NULL)
+    if (is_plain(fd, flags) && !pre_is_bad(msg) && msg->msg_name == NULL)
         return sent(pre_real.sendmsg(fd, msg, flags | MSG_NOSIGNAL), fd,
                     (flags & MSG_NOSIGNAL) != 0);
     return slow_send(fd, msg, flags);
@@ -378,7 +384,7 @@ HOOK ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
     if (!IS_FOREIGN(fd))
         return slow_recvmsg(fd, msg, flags);
-    if (likely(msg->msg_control == NULL || !pre_is_on))
+    if (likely(!pre_is_on || pre_is_bad(msg) || msg->msg_control == NULL))
         return pre_real.recvmsg(fd, msg, flags);
     ssize_t got = pre_real.recvmsg(fd, msg, flags);
     if (got >= 0 && msg->msg_controllen != 0)

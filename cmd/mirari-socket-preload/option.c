@@ -77,6 +77,8 @@ static int tell(struct pre_sock *s, int fd, int level, int name, const void *val
                           .body = {{&head, sizeof(head)}, {(void *)(uintptr_t)value, len}},
                           .body_count = 2};
     int r = pre_op(s, fd, &ask);
+    if (r == -ENOTCONN && atomic_load(&s->state) == PRE_CONNECTED)
+        r = 0; /* of a connection that is over: nothing is left that it could change */
     if (r == 0 && atomic_load(&s->state) == PRE_NEW)
         (void)pre_keep(s, level, name, value, len); /* for a new pair, or the host's stack */
     return r;

@@ -335,6 +335,8 @@ HOOK int accept4(int fd, __SOCKADDR_ARG addr_arg, socklen_t *restrict len, int f
     int r = 0;
     if (addr != NULL && (pre_is_bad(addr) || pre_is_bad(len)))
         r = -EFAULT;
+    else if (addr != NULL && (int)*len < 0)
+        r = -EINVAL;
     else if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
         r = -EINVAL;
     else if (s->is_udp)
@@ -448,7 +450,7 @@ static bool has_ended(struct pre_sock *s, int fd)
     if (poll(&look, 1, 0) <= 0 || !(look.revents & (POLLHUP | POLLERR)))
         return false;
     int r = pre_op_simple(s, fd, SOCK_NAME, NULL, 0, &names, sizeof(names));
-    return r != 0 || names.peer.family == AF_UNSPEC;
+    return r == 0 && names.peer.family == AF_UNSPEC;
 }
 
 HOOK int shutdown(int fd, int how)

@@ -127,6 +127,8 @@ static void test_fresh(void)
     check_int(errno, ==, ENOTCONN);
     check_int(send(fd, "x", 1, MSG_NOSIGNAL), ==, -1);
     check_int(errno, ==, EPIPE);
+    check_int(sendmsg(fd, NULL, 0), ==, -1);
+    check_int(errno, ==, EFAULT);
     check_int(shutdown(fd, SHUT_WR), ==, -1);
     check_int(errno, ==, ENOTCONN);
     check_int(accept(fd, NULL, NULL), ==, -1);

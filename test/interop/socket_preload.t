@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# The preload library where it is alone: by hand, through exec and changes of user, with programs that close everything, when its
+# server dies. What programs do over it otherwise is in socket_programs.t and socket_conform.t.
+. "$(dirname "$0")/lib.sh"
+. test/socket/net.sh
+need_root
+need python3 perl setpriv nc
+[ -e "$B/libmirari-socket.so" ] || skip_all "$B/libmirari-socket.so is not built (make all)"
+sut_has || skip_all 'there is no socket server in this build'
+sut_ours preload
+chmod 755 "$WORK"
+control=$(sut sh -c 'echo $MIRARI_SOCKET')
+library=$(sut sh -c 'echo $LD_PRELOAD')
+by_hand() { # by_hand COMMAND...: nothing but the environment
+    ip netns exec "$NS" env LD_PRELOAD="$library" MIRARI_SOCKET="$control" "$@"
+}
+python=$(command -v /usr/bin/python3 || command -v python3)
+
+# ---- by hand, with rules -------------------------------------------------------------------------
+cat >"$WORK/echo.py" <<'END'
+import socketserver, sys
+class Echo(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(("%s " % self.client_address[0]).encode())
+        for line in self.rfile:
+            self.wfile.write(line)
+socketserver.ThreadingTCPServer.allow_reuse_address = True
+socketserver.ThreadingTCPServer.request_queue_size = 64
+socketserver.ThreadingTCPServer(("", int(sys.argv[1])), Echo).serve_forever()
+END
+peer_start echo "$python" "$WORK/echo.py" 6001
+peer_listens() { [ -n "$(peer ss -Hltn sport = :6001)" ]; }
+wait_until 10 peer_listens
+cat >"$WORK/ask.py" <<'END'
+import socket, sys
+s = socket.create_connection((sys.argv[1], 6001), 10)
+s.sendall(b"hello\n")
+s.shutdown(socket.SHUT_WR)
+print(s.makefile().read().strip(), s.getsockname()[0])
+END
+is "$(by_hand "$python" "$WORK/ask.py" $PEER4)" "$SELF4 hello $SELF4" 'by hand: the peer sees our address'
+is "$(MIRARI_SOCKET_RULES='tcp dst 10.0.0.0/8 host' by_hand "$python" "$WORK/ask.py" $PEER4)" "$PEER4 hello $PEER4" \
+    "by hand: a rule leaves it to the host's stack"
+said=$(MIRARI_SOCKET_RULES='tcp dst nowhere ours' by_hand true 2>&1)
+is $? 64 'by hand: a rule that is wrong ends the program'
+is_like "$said" 'libmirari-socket: MIRARI_SOCKET_RULES: .*nowhere' '... and says what is wrong'
+is "$(MIRARI_SOCKET= LD_PRELOAD="$library" "$python" -c 'import socket; print(socket.socket().getsockname())')" "('0.0.0.0', 0)" \
+    'without a server the library does nothing'
+
+# ---- exec, passing, closing everything -----------------------------------------------------------
+is "$(sut bash -c "exec 3<>/dev/tcp/$PEER4/6001; echo through a shell >&3; head -n 1 <&3")" "$SELF4 through a shell" \
+    'bash opens a connection, another program reads it'
+cat >"$WORK/inherit.py" <<'END'
+import socket, subprocess, sys
+s = socket.create_connection((sys.argv[1], 6001), 10)
+child = "import socket; s = socket.socket(fileno=0); print(s.family.name, s.type.name, s.getpeername()[1]); s.sendall(b'child\\n')"
+out = subprocess.run([sys.executable, "-c", child], stdin=s, stdout=subprocess.PIPE, text=True, close_fds=True)
+print(out.stdout.strip(), s.makefile().readline().strip())
+END
+is "$(sut "$python" "$WORK/inherit.py" $PEER4)" "AF_INET SOCK_STREAM 6001 $SELF4 child" 'a socket as the standard input of a child is known there'
+cat >"$WORK/closing.py" <<'END'
+import os, socket, sys
+socket.create_connection((sys.argv[1], 6001), 10).close()
+os.closerange(3, 4096)
+if os.fork() == 0:
+    os.closerange(3, 4096)
+    s = socket.create_connection((sys.argv[1], 6001), 10)
+    s.sendall(b"alive\n")
+    os.write(1, s.recv(100).split()[0] + b" child\n")
+    os._exit(0)
+os.wait()
+print(socket.create_connection((sys.argv[1], 6001), 10).getpeername()[1])
+END
+is "$(sut "$python" "$WORK/closing.py" $PEER4 | xargs)" "$SELF4 child 6001" 'programs that close all descriptors go on'
+
+# ---- another user --------------------------------------------------------------------------------
+cat >"$WORK/user.pl" <<'END'
+use Socket;
+$| = 1;
+sub serve {
+    my ($port) = @_;
+    socket(my $s, PF_INET, SOCK_STREAM, 0) or return "$!";
+    bind($s, sockaddr_in($port, INADDR_ANY)) && listen($s, 3) or return "$!";
+    return (sockaddr_in(getsockname($s)))[0];
+}
+print "$< ", serve(6101);
+if (!fork()) { print " ", serve(6102), "\n"; exit 0 }
+wait();
+END
+is "$(sut setpriv --reuid 65534 --regid 65534 --clear-groups perl "$WORK/user.pl")" '65534 6101 6102' \
+    'a program started as another user, and its child, reach the server'
+
+# ---- asynchronous ---------------------------------------------------------------------------------
+cat >"$WORK/many.py" <<'END'
+import asyncio, sys
+async def one(i):
+    r, w = await asyncio.open_connection(sys.argv[1], 6001)
+    w.write(b"%d\n" % i)
+    w.write_eof()
+    text = await r.read()
+    w.close()
+    return text.split()[1] == b"%d" % i
+async def main():
+    print(sum(await asyncio.gather(*(one(i) for i in range(60)))))
+    try:
+        await asyncio.open_connection(sys.argv[1], 6002)
+    except ConnectionRefusedError:
+        print("refused")
+asyncio.run(main())
+END
+is "$(sut "$python" "$WORK/many.py" $PEER4 | xargs)" '60 refused' 'asyncio: sixty at once, one refused'
+
+# ---- the server dies ------------------------------------------------------------------------------
+cat >"$WORK/orphan.py" <<'END'
+import errno, os, signal, socket, sys
+s = socket.create_connection((sys.argv[1], 6001), 10)
+s.recv(100)
+print("ready", flush=True)
+try:
+    s.settimeout(20)
+    print(repr(s.recv(100)))
+except ConnectionResetError:
+    print("reset")
+try:
+    socket.create_connection((sys.argv[1], 6001), 10)
+except OSError as e:
+    print(errno.errorcode[e.errno])
+END
+sut_start orphan "$python" "$WORK/orphan.py" $PEER4
+wait_until 10 grep -q ready "$WORK/orphan.out"
+"$B/mirari" socket stop "$SUT_SERVER" >/dev/null 2>&1
+wait_until 20 grep -q ENET "$WORK/orphan.out"
+is_like "$(xargs <"$WORK/orphan.out")" "ready (reset|b'') ENETDOWN" 'when the server ends clients have errors, and do not hang'
+sut_close
+done_testing
