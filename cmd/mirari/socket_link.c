@@ -190,7 +190,7 @@ static void add_route(struct reply *reply, const struct sock_route *route)
  */
 
 /* The one link that a request names, by index or by name; 0: none. */
-static uint32_t wanted_link(const struct nlmsghdr *head, const struct ifaces *ifaces)
+static uint32_t wanted_link(struct nlmsghdr *head, const struct ifaces *ifaces)
 {
     struct ifinfomsg body;
     if (head->nlmsg_len < NLMSG_LENGTH(sizeof(body)))
@@ -199,7 +199,7 @@ static uint32_t wanted_link(const struct nlmsghdr *head, const struct ifaces *if
     if (body.ifi_index > 0)
         return (uint32_t)body.ifi_index;
     size_t left = head->nlmsg_len - NLMSG_LENGTH(sizeof(body));
-    const struct rtattr *at = (const void *)((const uint8_t *)head + NLMSG_SPACE(sizeof(body)));
+    struct rtattr *at = (void *)((uint8_t *)head + NLMSG_SPACE(sizeof(body)));
     while (RTA_OK(at, left)) {
         const char *name = RTA_DATA(at);
         for (size_t i = 0; at->rta_type == IFLA_IFNAME && i < ifaces->count; i++)
@@ -233,10 +233,10 @@ static int dump_routes(struct sup *sup, struct reply *reply, unsigned family)
     return count < 0 ? count : 0;
 }
 
-static int dump(struct sup *sup, struct reply *reply, const struct nlmsghdr *head)
+static int dump(struct sup *sup, struct reply *reply, struct nlmsghdr *head)
 {
     static struct ifaces ifaces;
-    unsigned family = head->nlmsg_len > NLMSG_HDRLEN ? *(const uint8_t *)NLMSG_DATA(head) : 0;
+    unsigned family = head->nlmsg_len > NLMSG_HDRLEN ? *(uint8_t *)NLMSG_DATA(head) : 0;
     if (head->nlmsg_type == RTM_GETROUTE)
         return dump_routes(sup, reply, family);
     int r = ask_ifaces(sup, &ifaces);
@@ -252,7 +252,7 @@ static int dump(struct sup *sup, struct reply *reply, const struct nlmsghdr *hea
 }
 
 /* One link, without DONE behind it. */
-static int show_link(struct sup *sup, struct reply *reply, const struct nlmsghdr *head)
+static int show_link(struct sup *sup, struct reply *reply, struct nlmsghdr *head)
 {
     static struct ifaces ifaces;
     int r = ask_ifaces(sup, &ifaces);
@@ -267,7 +267,7 @@ static int show_link(struct sup *sup, struct reply *reply, const struct nlmsghdr
     return r != 0 ? r : -ENODEV;
 }
 
-static void take_request(struct sup *sup, struct served *sock, const struct nlmsghdr *head)
+static void take_request(struct sup *sup, struct served *sock, struct nlmsghdr *head)
 {
     static struct reply reply;
     bool is_list = head->nlmsg_type == RTM_GETLINK || head->nlmsg_type == RTM_GETADDR ||
@@ -301,7 +301,7 @@ int link_take(struct sup *sup, struct served *sock, const void *data, size_t len
         return -EMSGSIZE;
     memcpy(request, data, len);
     while (len - at >= sizeof(struct nlmsghdr)) {
-        const struct nlmsghdr *head = (const void *)(request + at);
+        struct nlmsghdr *head = (void *)(request + at);
         if (head->nlmsg_len < sizeof(*head) || head->nlmsg_len > len - at)
             break;
         take_request(sup, sock, head);

@@ -489,17 +489,14 @@ static int call_flags(const struct call *call)
 }
 
 struct control_out {
-    union {
-        struct cmsghdr align;
-        char bytes[CONTROL_MAX];
-    } buffer;
+    _Alignas(struct cmsghdr) char buffer[CONTROL_MAX];
     size_t len, room;
     bool is_cut;
 };
 
 static void add_control(struct control_out *out, int level, int type, const void *data, size_t len)
 {
-    struct cmsghdr *head = (struct cmsghdr *)(void *)(out->buffer.bytes + out->len);
+    struct cmsghdr *head = (struct cmsghdr *)(void *)(out->buffer + out->len);
     if (out->len + CMSG_SPACE(len) > out->room) {
         out->is_cut = true;
         return;
@@ -610,7 +607,7 @@ static int give_message(struct sup *sup, const struct call *call, uint64_t at,
                   user->msg_namelen < name_len ? user->msg_namelen : name_len);
         add_write(&w, at + offsetof(struct msghdr, msg_namelen), &name_len, sizeof(name_len));
     }
-    add_write(&w, (uint64_t)(uintptr_t)user->msg_control, out.buffer.bytes, out.len);
+    add_write(&w, (uint64_t)(uintptr_t)user->msg_control, out.buffer, out.len);
     add_write(&w, at + offsetof(struct msghdr, msg_controllen), &out.len, sizeof(out.len));
     add_write(&w, at + offsetof(struct msghdr, msg_flags), &flags, sizeof(flags));
     if (result_at != 0)

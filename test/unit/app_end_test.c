@@ -117,12 +117,20 @@ static void hang(struct mir_app *a, void *arg)
 static void test_order(void)
 {
     struct mir_app_hook
-        a = {.name = "a", .run = say, .arg = "a", .when = MIR_APP_AFTER_STOP},
-        b = {.name = "b", .run = wait_a_second, .arg = "b", .order = 1, .when = MIR_APP_AFTER_STOP},
-        c = {.name = "c", .run = say, .arg = "c", .order = -5, .when = MIR_APP_AFTER_STOP},
-        d = {.name = "d", .run = say, .arg = "d", .when = MIR_APP_AFTER_STOP},
-        e = {.name = "e", .run = wait_a_second, .arg = "e"},
-        f = {.name = "f", .run = say, .arg = "f", .when = MIR_APP_AFTER_STOP};
+        a = {.name = "a", .run = say, .arg = (char[]){"a"}, .when = MIR_APP_AFTER_STOP},
+        b = {.name = "b",
+             .run = wait_a_second,
+             .arg = (char[]){"b"},
+             .order = 1,
+             .when = MIR_APP_AFTER_STOP},
+        c = {.name = "c",
+             .run = say,
+             .arg = (char[]){"c"},
+             .order = -5,
+             .when = MIR_APP_AFTER_STOP},
+        d = {.name = "d", .run = say, .arg = (char[]){"d"}, .when = MIR_APP_AFTER_STOP},
+        e = {.name = "e", .run = wait_a_second, .arg = (char[]){"e"}},
+        f = {.name = "f", .run = say, .arg = (char[]){"f"}, .when = MIR_APP_AFTER_STOP};
     struct mir_app_hook *all[] = {&a, &b, &c, &d, &e, &f};
     tap_case("hooks run in order, before and after the appliance, one after another");
     begin(&(struct mir__app_end_config){.lease_us = 0});
@@ -164,10 +172,10 @@ static void test_order(void)
 
 static void test_limits(void)
 {
-    struct mir_app_hook h = {.name = "h", .run = hang, .arg = "h"},
+    struct mir_app_hook h = {.name = "h", .run = hang, .arg = (char[]){"h"}},
                         k = {.name = "k",
                              .run = hang,
-                             .arg = "k",
+                             .arg = (char[]){"k"},
                              .limit_us = MIR_US_PER_S,
                              .when = MIR_APP_AFTER_STOP};
     tap_case("a hook that hangs is told to end and left behind: 5 s, or its own limit");
