@@ -8,6 +8,7 @@ include tools/mk/sim.mk
 include tools/mk/packetdrill.mk
 include tools/mk/socket.mk
 include tools/mk/preload.mk
+include tools/mk/proof.mk
 include tools/mk/test.mk
 include tools/mk/check.mk
 include tools/mk/install.mk

@@ -73,6 +73,7 @@ static int break_off(struct mir_vchan *v)
 {
     v->state = MIR_VCHAN_FAULTY;
     mir__shared_store8(v->my_live, LIVE_GONE);
+    mir__shared_fence();
     v->channel->ops->notify(v->channel);
     return -MIR_EPROTO;
 }
@@ -322,7 +323,9 @@ enum mir_vchan_state mir_vchan_state(struct mir_vchan *v)
 {
     if (peer_end(v) < 0)
         return (enum mir_vchan_state)v->state;
-    return mir__shared_load8(v->peer_live) == LIVE_HERE ? MIR_VCHAN_OPEN : MIR_VCHAN_WAITING;
+    uint8_t live = mir__shared_load8(v->peer_live);
+    bool is_waiting = live == LIVE_YET || (live == LIVE_GONE && v->is_persistent);
+    return is_waiting ? MIR_VCHAN_WAITING : MIR_VCHAN_OPEN;
 }
 
 uint32_t mir_vchan_unread(struct mir_vchan *v)

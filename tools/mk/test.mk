@@ -71,7 +71,7 @@ fuzz: $(B)/fuzz/test/fuzz/$(F)_fuzz ## Fuzz one surface: F=name SECONDS=60
 	  $(CURDIR)/test/fuzz/corpus/$(F)
 
 # Everything, fast to slow, in one prove run so that its closing lines count all.
-ALL_TESTS = $(wildcard test/check/*.t) $(TESTS_host) $(TESTS_asan) $(FUZZ_replay) $(TEST_T)
+ALL_TESTS = $(wildcard test/check/*.t) $(TESTS_host) $(TESTS_asan) $(FUZZ_replay) $(TESTS_explore) $(TEST_T)
 check: ## Install what tests need, build and run all tests
 	@tools/deps test
 	@$(MAKE) -j$(shell nproc) check-build
@@ -80,7 +80,7 @@ check: ## Install what tests need, build and run all tests
 .PHONY: check-build clang
 # Only where the cross compiler is; test/boot says SKIP otherwise.
 CROSS_VIRT := $(if $(shell command -v $(CROSS_aarch64)gcc),virt-aarch64)
-check-build: all packetdrill-so $(CROSS_VIRT) examples free freebsd clang test-bins $(TESTS_asan) $(FUZZ_replay) $(B)/asan/mirari-sim bench-bins
+check-build: all packetdrill-so $(CROSS_VIRT) examples free freebsd clang test-bins $(TESTS_asan) $(FUZZ_replay) $(TESTS_explore) $(B)/asan/mirari-sim bench-bins
 
 clang: ## Everything of the host variant with the second compiler, warnings as errors
 	@$(MAKE) CC=$(CLANG) B=$(B)/clang WERROR=-Werror all test-bins bench-bins
