@@ -28,6 +28,8 @@
  * index that shows them (acquire). Between "publish" and "does it want to know", and between "ask"
  * and "is there something", stands a full fence: see shared.h.
  *
+ * docs/proof.md says what of this is proved, explored and tested.
+ *
  * Not here: what entries mean, memory they name (grants), locks: one thread for each end.
  */
 #include "lib/ring/xring.h"
@@ -93,8 +95,8 @@ int mir__xring_init(struct mir__xring *ring, const struct mir__xring_config *con
 /* Slots that nobody has. */
 static uint32_t unreserved(const struct mir__xring *ring)
 {
-    uint32_t end = ring->is_front ? ring->taken + ring->count : ring->taken;
-    return end - ring->reserved;
+    return ring->is_front ? ring->count - (ring->reserved - ring->taken)
+                          : ring->taken - ring->reserved;
 }
 
 /* Entries of the peer that can be there at most, from ring->taken on. */
@@ -281,7 +283,7 @@ bool mir__xring_publish(struct mir__xring *ring)
 /* ---- the peer's entries -------------------------------------------------------------------------
  */
 
-int mir__xring_take(struct mir__xring *ring, void *entry)
+static int take(struct mir__xring *ring, uint8_t *entry)
 {
     uint32_t there = ring->seen - ring->taken;
     if (MIR_UNLIKELY(ring->fault != 0))
@@ -296,6 +298,11 @@ int mir__xring_take(struct mir__xring *ring, void *entry)
     mir__shared_get(entry, slot(ring, ring->taken), ring->entry_bytes);
     ring->taken++;
     return 0;
+}
+
+int mir__xring_take(struct mir__xring *ring, void *entry)
+{
+    return take(ring, entry);
 }
 
 bool mir__xring_arm(struct mir__xring *ring)

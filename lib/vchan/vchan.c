@@ -26,6 +26,8 @@
  * Who asks. A side asks only when it found the ring empty (full, respectively) - never while there
  * is something to do - and a side that looks again soon does not ask at all: mir_vchan_ready().
  *
+ * Comments that begin with an at sign are for Frama-C: see docs/proof.md.
+ *
  * Not here: closing one direction, messages (bytes only), more than one reader or writer per end.
  */
 #include <mirari/vchan.h>
@@ -190,6 +192,11 @@ static int await_out(struct mir_vchan *v, uint32_t need, size_t want)
 
 static void copy_in(struct mir_vchan *v, uint8_t *to, uint32_t len)
 {
+    /*@ loop invariant fits(v) && in_ring(v) && len <= there(v) && len <= \at(len, Pre);
+        loop invariant to == \at(to, Pre) + (\at(len, Pre) - len);
+        loop assigns to, len, part, v->in.mine, v->stats,
+                     \at(to, Pre)[0 .. \at(len, Pre) - 1];
+        loop variant len; */
     for (uint32_t part; len > 0; to += part, len -= part) {
         uint32_t at = v->in.mine & (v->in.size - 1);
         part = MIR_MIN(MIR_MIN(len, PART), v->in.size - at);
@@ -200,6 +207,10 @@ static void copy_in(struct mir_vchan *v, uint8_t *to, uint32_t len)
 
 static void copy_out(struct mir_vchan *v, const uint8_t *from, uint32_t len)
 {
+    /*@ loop invariant fits(v) && out_ring(v) && len <= room(v) && len <= \at(len, Pre);
+        loop invariant from == \at(from, Pre) + (\at(len, Pre) - len);
+        loop assigns from, len, part, v->out.mine, v->stats;
+        loop variant len; */
     for (uint32_t part; len > 0; from += part, len -= part) {
         uint32_t at = v->out.mine & (v->out.size - 1);
         part = MIR_MIN(MIR_MIN(len, PART), v->out.size - at);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What Frama-C is told before it reads the library's sources: shared memory as a hostile peer makes it.
+/* What Frama-C is told before it reads the sources: shared memory as a hostile peer makes it.
  *
  * What a load of shared memory returns is not specified, so it may be anything, each time. Copies
  * must stay inside what is valid on our side and on the shared one. The calls of a channel are
@@ -10,6 +10,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include <mirari/base.h>
 
 #define _Static_assert(...)
 #undef offsetof
@@ -29,13 +31,16 @@ uint8_t mir__shared_set_bits(uint8_t *at, uint8_t bits);
 uint8_t mir__shared_clear_bits(uint8_t *at, uint8_t bits);
 /*@ assigns \nothing; */
 void mir__shared_fence(void);
-/*@ requires \valid((uint8_t *)to + (0 .. len - 1));
-    requires \valid_read((uint8_t *)from + (0 .. len - 1));
+/*@ requires \valid(to + (0 .. len - 1));
+    requires \valid_read(from + (0 .. len - 1));
     assigns \nothing; */
-void mir__shared_put(void *to, const void *from, size_t len);
-/*@ requires \valid((uint8_t *)to + (0 .. len - 1));
-    requires \valid_read((uint8_t *)from + (0 .. len - 1));
-    assigns ((uint8_t *)to)[0 .. len - 1]; */
-void mir__shared_get(void *to, const void *from, size_t len);
+void mir__shared_put(uint8_t *to, const uint8_t *from, size_t len);
+/*@ requires \valid(to + (0 .. len - 1));
+    requires \valid_read(from + (0 .. len - 1));
+    assigns to[0 .. len - 1]; */
+void mir__shared_get(uint8_t *to, const uint8_t *from, size_t len);
+
+/* In the place of lib/ring/shared.h: bytes are bytes here, because WP takes void for char. */
+#define LIB_RING_SHARED_H
 
 #endif
