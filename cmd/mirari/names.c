@@ -14,7 +14,7 @@
  * most often, again and again, which halves the table (P. Gage, A New Algorithm for Data
  * Compression, 1994); whoever reads it needs no memory for that.
  *
- * tools/link-virt writes the same for images that are linked without this tool, without pairs.
+ * tools/link-virt writes the same for images that are linked without this tool, with fewer pairs.
  */
 #include <stdlib.h>
 #include <string.h>

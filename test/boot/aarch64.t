@@ -7,7 +7,6 @@ interrupt controllers, at both exception levels, as ELF file and as Linux image.
 """
 import os
 import re
-import select
 import shutil
 import socket
 import subprocess
@@ -16,11 +15,13 @@ import tempfile
 import threading
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BUILD = os.path.join(ROOT, os.environ.get("MIRARI_BUILD") or os.environ.get("B", "build"))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "harness"))
+from boot import WAIT_S, Qemu, make, run, skip_all
+from example import BUILD, ROOT, done, report
+
 CROSS = "aarch64-linux-gnu-"
 QEMU = "qemu-system-aarch64"
-WAIT_S = 180
 MACHINES = {  # name -> QEMU's words
     "cortex-a72, GICv2": ["-M", "virt", "-cpu", "cortex-a72"],
     "max, GICv3": ["-M", "virt,gic-version=3", "-cpu", "max"],
@@ -29,34 +30,6 @@ MACHINES = {  # name -> QEMU's words
 }
 FIRST = MACHINES["cortex-a72, GICv2"]
 SECOND = MACHINES["max, GICv3"]
-count = failed = 0
-
-
-def report(good, name, *notes):
-    global count, failed
-    count += 1
-    failed += not good
-    print(f"{'ok' if good else 'not ok'} {count} - {name}")
-    for note in notes if not good else ():
-        print("\n".join("# " + line for line in str(note).splitlines()))
-    sys.stdout.flush()
-    return good
-
-
-def skip_all(reason):
-    print(f"1..0 # SKIP {reason}")
-    sys.exit(0)
-
-
-def run(*words, **more):
-    return subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
-
-
-def make(*goals):
-    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
-    return run("make", "-s", "-j2", "B=" + BUILD, *goals, env=env)
-
-
 # ---- images ----------------------------------------------------------------------------------------------------------
 
 LIBS = os.path.join(BUILD, "virt-aarch64")
@@ -86,46 +59,15 @@ def compile_app(folder, out, *link):
 # ---- machines --------------------------------------------------------------------------------------------------------
 
 
-class Machine:
-    """A running machine: its console is read as it comes."""
+class Machine(Qemu):
+    """A machine with an exit status by semihosting."""
 
     def __init__(self, image, options="", machine=FIRST, memory=32, more=()):
-        self.process = subprocess.Popen(
-            [QEMU, *machine, "-accel", "tcg", "-m", str(memory), "-nodefaults", "-no-user-config", "-no-reboot",
-             "-display", "none", "-serial", "stdio", "-semihosting-config", "enable=on,target=gdb", "-kernel", image,
-             "-append", options, *more],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.text = ""
-        self.end = time.monotonic() + WAIT_S
-
-    def until(self, pattern):
-        """Read until PATTERN comes; False if the machine ends or takes too long."""
-        fd = self.process.stdout.fileno()
-        while not re.search(pattern, self.text):
-            left = self.end - time.monotonic()
-            if left <= 0 or not select.select([fd], [], [], left)[0]:
-                return False
-            data = os.read(fd, 65536)
-            if not data:
-                return False
-            self.text += data.decode(errors="replace")
-        return True
-
-    def type(self, data):
-        self.process.stdin.write(data)
-        self.process.stdin.flush()
+        super().__init__([QEMU, *machine, "-m", str(memory), "-semihosting-config", "enable=on,target=gdb", "-kernel", image,
+                          "-append", options, *more])
 
     def status(self):
-        """All of the output; the exit status, or "timeout"."""
-        if not self.until(r"\Z(?!)") and self.process.poll() is None and time.monotonic() > self.end:
-            self.process.kill()
-            self.process.wait()
-            return "timeout"
-        return self.process.wait()
-
-    def cpu_s(self):
-        fields = open(f"/proc/{self.process.pid}/stat", encoding="ascii").read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return self.finish()
 
 
 def expect(name, image, options, status, pattern, **more):
@@ -325,8 +267,7 @@ def main():
             skip_all(f"{tool} is not installed")
     made = make("tool", "virt-aarch64")
     if not report(made.returncode == 0, "the libraries compile for aarch64", made.stdout):
-        print("1..1")
-        return 1
+        return done()
     with tempfile.TemporaryDirectory() as out:
         test_memory_functions(out)
         hello = compile_app("examples/hello", os.path.join(out, "hello"))
@@ -348,8 +289,7 @@ def main():
                    machine=["-M", "virt,dtb-randomness=off", "-cpu", "cortex-a72"],
                    more=["-netdev", "user,id=n0", "-device", "virtio-net-device,netdev=n0"])
             test_networks(echo_image)
-    print(f"1..{count}")
-    return failed > 0
+    return done()
 
 
 sys.exit(main())

@@ -6,24 +6,23 @@ Machines run by TCG in a network namespace of the test's own. On the network: pi
 compared, 64 KiB frames in both directions counted, link down and up, announcement, filter and MAC. Disks: raw and qcow2,
 512 and 4,096 bytes to a block, read-only; what the appliance has written is read on the host.
 """
-import json
 import os
 import re
-import select
 import shutil
 import socket
 import struct
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BUILD = os.path.join(ROOT, os.environ.get("MIRARI_BUILD") or os.environ.get("B", "build"))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "harness"))
+from boot import Qemu, make, run, skip_all
+from example import BUILD, ROOT, done, report
+
 QEMU = "qemu-system-x86_64"
 NS = f"mirvirtio{os.getpid()}"
-WAIT_S = 180
 MICROVM = ["-M", "microvm,rtc=on", "-global", "virtio-mmio.force-legacy=false"]
 OLD = "disable-modern=on,disable-legacy=off"
 # name -> machine, network device. Each boots and echoes; microvm and q35 carry the longer tests.
@@ -43,29 +42,6 @@ MACHINES = {
     "pc, legacy registers": (["-M", "pc"], "virtio-net-pci,romfile=," + OLD),
     "pc, legacy registers, lines": (["-M", "pc"], "virtio-net-pci,romfile=,vectors=0," + OLD),
 }
-count = failed = 0
-
-
-def report(good, name, *notes):
-    global count, failed
-    count += 1
-    failed += not good
-    print(f"{'ok' if good else 'not ok'} {count} - {name}")
-    for note in notes if not good else ():
-        print("\n".join("# " + line for line in str(note).splitlines()))
-    sys.stdout.flush()
-    return good
-
-
-def skip_all(reason):
-    print(f"1..0 # SKIP {reason}")
-    sys.exit(0)
-
-
-def run(*words, **more):
-    return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, **more)
-
-
 # ---- images ----------------------------------------------------------------------------------------------------------
 
 def image_of(folder, out):
@@ -77,67 +53,23 @@ def image_of(folder, out):
 
 # ---- machines --------------------------------------------------------------------------------------------------------
 
-class Machine:
-    """A running machine with a console and, if wanted, a control socket."""
+class Machine(Qemu):
+    """A machine in the namespace of the test, with a control socket."""
 
     def __init__(self, image, words, options, folder, memory=32, cpu="max"):
-        self.path = os.path.join(folder, "control")
-        if os.path.exists(self.path):
-            os.unlink(self.path)
-        self.process = subprocess.Popen(
-            ["ip", "netns", "exec", NS, QEMU, *words, "-accel", "tcg", "-cpu", cpu, "-m", str(memory), "-nodefaults",
-             "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio", "-device",
-             "isa-debug-exit,iobase=0x501,iosize=2", "-qmp", f"unix:{self.path},server=on,wait=off", "-kernel", image,
-             "-append", options],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.text = ""
-        self.end = time.monotonic() + WAIT_S
-        self.control = None
-
-    def until(self, pattern):
-        fd = self.process.stdout.fileno()
-        while not re.search(pattern, self.text):
-            left = self.end - time.monotonic()
-            if left <= 0 or not select.select([fd], [], [], left)[0]:
-                return False
-            data = os.read(fd, 65536)
-            if not data:
-                return False
-            self.text += data.decode(errors="replace")
-        return True
+        super().__init__([QEMU, *words, "-cpu", cpu, "-m", str(memory), "-device", "isa-debug-exit,iobase=0x501,iosize=2", "-kernel",
+                          image, "-append", options],
+                         enter=["ip", "netns", "exec", NS], control=os.path.join(folder, "control"))
 
     def status(self):
-        """All of the output; the appliance's exit status, or "timeout"."""
-        if not self.until(r"\Z(?!)") and self.process.poll() is None and time.monotonic() > self.end:
-            self.process.kill()
-            self.process.wait()
-            return "timeout"
-        return self.process.wait() >> 1
+        """The appliance's exit status; None: it did not end."""
+        status = self.finish()
+        return None if status is None else status >> 1
 
     def ask_end(self):
         """As Ctrl-C on the console does."""
-        self.process.stdin.write(b"\3")
-        self.process.stdin.flush()
+        self.type(b"\3")
         return self.status()
-
-    def qmp(self, command, **arguments):
-        if self.control is None:
-            self.control = socket.socket(socket.AF_UNIX)
-            self.control.settimeout(60)
-            self.control.connect(self.path)
-            self.lines = self.control.makefile("r")
-            self.lines.readline()
-            self.qmp("qmp_capabilities")
-        self.control.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
-        while True:
-            answer = json.loads(self.lines.readline())
-            if "return" in answer or "error" in answer:
-                return answer.get("return", answer)
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
 
 
 # ---- network ---------------------------------------------------------------------------------------------------------
@@ -400,8 +332,7 @@ def main():
                    "ip link set tap0 up")
         if made.returncode != 0:
             skip_all("this host gives no tap: " + made.stdout.strip())
-        env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
-        made = run("make", "-s", "-j2", "B=" + BUILD, "virt", "tool", "site", env=env)
+        made = make("virt", "tool", "site")
         if report(made.returncode == 0, "the libraries of target virt", made.stdout):
             test_net(folder)
             test_website(folder)
@@ -410,8 +341,7 @@ def main():
     finally:
         run("ip", "netns", "delete", NS)
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"1..{count}")
-    sys.exit(failed > 0)
+    return done()
 
 
-main()
+sys.exit(main())

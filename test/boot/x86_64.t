@@ -5,52 +5,34 @@
 The images are compiled here; QEMU runs them by TCG, so no machine lacks what is tested. Sleeping is measured on QEMU's own
 CPU time.
 """
-import json
 import os
 import re
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BUILD = os.path.join(ROOT, os.environ.get("MIRARI_BUILD") or os.environ.get("B", "build"))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "harness"))
+import boot as harness
+from boot import WAIT_S, Qemu, make, skip_all
+from example import BUILD, ROOT, done, report
+
 MUSL = "/usr/include/x86_64-linux-musl"
 QEMU = "qemu-system-x86_64"
 MACHINES = ("microvm", "q35", "pc")
-WAIT_S = 120
 OUT = os.path.join(BUILD, "boot")
 STATUS = ["-device", "isa-debug-exit,iobase=0x501,iosize=2"]
 USAGE, UNAVAILABLE, CRASH, FORCED = 64, 69, 70, 75
-count = failed = 0
-
-
-def report(good, name, *notes):
-    global count, failed
-    count += 1
-    failed += not good
-    print(f"{'ok' if good else 'not ok'} {count} - {name}")
-    for note in notes if not good else ():
-        print("\n".join("# " + line for line in str(note).splitlines()))
-    sys.stdout.flush()
-    return good
-
-
-def skip_all(reason):
-    print(f"1..0 # SKIP {reason}")
-    sys.exit(0)
 
 
 def run(*words):
-    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
-    done = subprocess.run(words, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode != 0:
-        report(False, "command: " + " ".join(words), done.stdout)
-        print(f"1..{count}")
-        sys.exit(1)
-    return done.stdout
+    """The output of a command that must succeed."""
+    made = harness.run(*words)
+    if made.returncode != 0:
+        report(False, "command: " + " ".join(words), made.stdout)
+        sys.exit(done())
+    return made.stdout
 
 
 # ---- images ----------------------------------------------------------------------------------------------------------
@@ -73,84 +55,23 @@ def build(folder):
 
 # ---- machines --------------------------------------------------------------------------------------------------------
 
-class Machine:
-    """A virtual machine with its console on a pipe and QMP on a socket."""
+class Machine(Qemu):
+    """A virtual machine with a control socket."""
 
     def __init__(self, image, words, machine="microvm", memory=32, cpu="max", more=STATUS):
         self.folder = tempfile.TemporaryDirectory()
-        qmp = os.path.join(self.folder.name, "qmp")
-        self.qemu = subprocess.Popen(
-            [QEMU, "-accel", "tcg", "-M", machine, "-cpu", cpu, "-m", str(memory), "-nodefaults", "-no-user-config", "-no-reboot",
-             "-display", "none", "-chardev", "stdio,id=c,signal=off", "-serial", "chardev:c", "-qmp",
-             f"unix:{qmp},server=on,wait=off", *more, *(["-kernel", image, "-append", words] if image else [])],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.qmp_path = qmp
-        self.qmp = None
-        self.text = ""
-
-    def wait_for(self, pattern):
-        """Read the console until it has said PATTERN."""
-        end = time.monotonic() + WAIT_S
-        os.set_blocking(self.qemu.stdout.fileno(), False)
-        while not re.search(pattern, self.text):
-            data = self.qemu.stdout.read()
-            if data == b"" or time.monotonic() > end:
-                return False
-            self.text += (data or b"").decode(errors="replace")
-            if data is None:
-                time.sleep(0.005)
-        return True
-
-    def ask(self, command):
-        if self.qmp is None:
-            connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(WAIT_S)
-            connection.connect(self.qmp_path)
-            self.qmp = connection.makefile("rw")
-            self.qmp.readline()
-            self.ask("qmp_capabilities")
-        try:
-            self.qmp.write(json.dumps({"execute": command}) + "\n")
-            self.qmp.flush()
-            while "return" not in (answer := json.loads(self.qmp.readline() or '{"return": {}}')):
-                if "error" in answer:
-                    return answer
-            return answer["return"]
-        except ConnectionError:
-            return {}  # it ended so fast that nothing was left to answer
-
-    def events(self):
-        """Names of the events until QEMU ends."""
-        names = []
-        try:
-            for line in self.qmp:
-                names.append(json.loads(line).get("event"))
-        except ConnectionError:
-            pass
-        return names
-
-    def type(self, data):
-        self.qemu.stdin.write(data)
-        self.qemu.stdin.flush()
-
-    def cpu_s(self):
-        fields = open(f"/proc/{self.qemu.pid}/stat").read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        super().__init__([QEMU, "-M", machine, "-cpu", cpu, "-m", str(memory), *more,
+                          *(["-kernel", image, "-append", words] if image else [])],
+                         control=os.path.join(self.folder.name, "qmp"))
 
     def end(self):
         """The exit status of the appliance, None if it was none of its own."""
-        os.set_blocking(self.qemu.stdout.fileno(), True)
-        try:
-            rest, _ = self.qemu.communicate(timeout=WAIT_S)
-        except subprocess.TimeoutExpired:
-            self.qemu.kill()
-            rest, _ = self.qemu.communicate()
-            self.text += "(does not end)\n"
-        self.text += rest.decode(errors="replace")
-        if self.qmp is not None:
-            self.qmp.close()
+        status = self.finish()
+        if self.control is not None:
+            self.lines.close()
+            self.control.close()
         self.folder.cleanup()
-        return self.qemu.returncode >> 1 if self.qemu.returncode & 1 else None
+        return status >> 1 if status is not None and status & 1 else None
 
 
 def boot(image, words, **how):
@@ -160,8 +81,16 @@ def boot(image, words, **how):
 
 # ---- tests -----------------------------------------------------------------------------------------------------------
 
+def size_of_hello():
+    """Bytes of the image that the tool makes, without symbols for a debugger."""
+    out = os.path.join(OUT, "hello.tool")
+    run(os.path.join(BUILD, "mirari"), "build", "-q", "-t", "virt", "-C", "examples/hello", "-o", out)
+    run("strip", "-o", out + ".stripped", os.path.join(out, "virt", "hello"))
+    return os.path.getsize(out + ".stripped")
+
+
 def test_hello(hello):
-    size = os.path.getsize(hello)
+    size = size_of_hello()
     report(size <= 60 * 1024, f"hello has {size} bytes, 60 KiB at most")
     for machine in MACHINES:
         began = time.monotonic()
@@ -191,8 +120,8 @@ def test_end(faults):
         m = Machine(faults, "--status 17", machine=machine, more=[])
         began = time.monotonic()
         m.end()
-        report(m.qemu.returncode == 0 and time.monotonic() - began < WAIT_S / 2,
-               f"{machine} without a way to tell a status powers off", m.qemu.returncode, m.text)
+        report(m.process.returncode == 0 and time.monotonic() - began < WAIT_S / 2,
+               f"{machine} without a way to tell a status powers off", m.process.returncode, m.text)
 
 
 CHAIN = r"(?s).*#\d+ mir_app_main\+0x.*#\d+ mir__task_main\+0x"
@@ -249,12 +178,12 @@ def test_crashes(faults):
     report(len({p[0] for p in places}) == 3 and len({p[1] for p in places}) == 3,
            "code and stacks are elsewhere after every boot", places)
     m = Machine(faults, "--mode spin", machine="q35")
-    report(m.wait_for("ready") and m.ask("inject-nmi") == {} and m.end() == CRASH and
+    report(m.until("ready") and m.qmp("inject-nmi") == {} and m.end() == CRASH and
            re.search("non-maskable irq in task main" + re.sub(r"\(\?s\)", "", CHAIN), m.text, re.S) is not None,
            "a non-maskable interrupt shows where an appliance hangs", m.text)
     m = Machine(faults, "--mode idle", machine="q35", more=STATUS + ["-device", "pvpanic", "-action", "panic=none"])
-    m.wait_for("ready")
-    m.ask("inject-nmi")
+    m.until("ready")
+    m.qmp("inject-nmi")
     events = m.events()
     report(m.end() == CRASH and "GUEST_PANICKED" in events, "the host hears of a crash by pvpanic", events, m.text)
 
@@ -276,16 +205,16 @@ def test_memory(hello, faults):
 def stop(faults, machine, mode, how, times):
     """Ask for the end TIMES times; status and console."""
     m = Machine(faults, f"--mode {mode} --log target=info", machine=machine)
-    m.wait_for("ready")
+    m.until("ready")
     for i in range(times):
         how(m)
-        m.wait_for("asked" if i == 0 else "ended")
+        m.until("asked" if i == 0 else "ended")
     return m.end(), m.text
 
 
 def test_stop(faults):
     def press(m):
-        m.ask("system_powerdown")
+        m.qmp("system_powerdown")
 
     def ctrl_c(m):
         m.type(b"noise\x03")
@@ -313,14 +242,14 @@ def test_time(faults):
 def test_idle(faults):
     for machine in ("microvm", "q35"):
         m = Machine(faults, "--mode idle", machine=machine)
-        m.wait_for("ready")
+        m.until("ready")
         for _ in range(3):  # QEMU's own start may last into the first seconds
             cpu, began = m.cpu_s(), time.monotonic()
             time.sleep(3)
             share = (m.cpu_s() - cpu) / (time.monotonic() - began)
             if share <= 0.01:
                 break
-        m.ask("system_powerdown")
+        m.qmp("system_powerdown")
         report(m.end() == 0 and share <= 0.01, f"idle on {machine}: {100 * share:.2f} % of a core, 1 % at most", m.text)
 
 
@@ -331,7 +260,9 @@ def main():
         if shutil.which(program) is None and not os.path.exists(program):
             skip_all(f"{program} is not here: apt install {package}")
     os.makedirs(OUT, exist_ok=True)
-    run("make", "-s", "B=" + BUILD, "virt", "tool")
+    made = make("virt", "tool")
+    if not report(made.returncode == 0, "the libraries of target virt", made.stdout):
+        return done()
     hello, faults = build("examples/hello"), build("test/boot/faults")
     test_hello(hello)
     test_end(faults)
@@ -341,8 +272,7 @@ def main():
     test_stop(faults)
     test_time(faults)
     test_idle(faults)
-    print(f"1..{count}")
-    return 1 if failed else 0
+    return done()
 
 
 sys.exit(main())

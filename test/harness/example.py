@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BUILD = os.path.join(ROOT, os.environ.get("B", "build"))
+BUILD = os.path.join(ROOT, os.environ.get("MIRARI_BUILD") or os.environ.get("B", "build"))
 WAIT_S = 60
 # The port that an example answers on.
 SERVICE_PORT = {"website": 80, "dns": 53, "echo": 7}
@@ -21,13 +21,14 @@ ASKING = ("get", "put", "tcp", "udp", "dns")
 count = failures = 0
 
 
-def report(ok, what, detail=""):
+def report(ok, what, *details):
     global count, failures
     count += 1
     failures += not ok
     print(f"{'ok' if ok else 'not ok'} {count} - {what}", flush=True)
-    if not ok and detail:
+    for detail in details if not ok else ():
         print("\n".join("# " + line for line in str(detail).splitlines()), flush=True)
+    return ok
 
 
 def read_plan(name):
@@ -199,9 +200,8 @@ def cross_libraries():
         if not shutil.which(program):
             report(True, f"# SKIP aarch64: {program} is not installed")
             return False
-    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
-    made = subprocess.run(["make", "-s", "-C", ROOT, "B=" + BUILD, "virt-aarch64"], env=env, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, check=False)
+    from boot import make  # which needs what is above
+    made = make("virt-aarch64")
     report(made.returncode == 0, "libraries for aarch64", made.stdout)
     return made.returncode == 0
 

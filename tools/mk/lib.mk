@@ -30,10 +30,11 @@ LIBS_$(1) := $(B)/$(1)/libmirari-sim.a $(B)/$(1)/libmirari-unix.a $(B)/$(1)/libm
 endef
 $(foreach v,host asan replay fuzz,$(eval $(call library_rules,$(v))))
 
+# Put in place when it is whole: whoever uses the one before is not disturbed.
 $(B)/%.a:
 	@mkdir -p $(@D)
 	@$(if $(V),,echo "  AR $@")
-	$(Q)rm -f $@ && $(AR) rcsD $@ $^
+	$(Q)rm -f $@.new && $(AR) rcsD $@.new $^ && mv -f $@.new $@
 
 # Host libraries the unix target needs; kept in one place for the tool, tests and pkg-config.
 HOST_LIBS := -lslirp -lseccomp -lglib-2.0

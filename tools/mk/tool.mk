@@ -34,7 +34,7 @@ $(B)/host/cmd/mirari/main.o: VERSION
 tool: $(if $(TOOL_C),$(B)/mirari $(B)/sdk-root)
 $(B)/mirari: $(B)/host/cmd/mirari/main.o $(B)/host/libtool.a $(B)/host/libmirari-unix.a $(B)/host/libmirari.a
 	@$(if $(V),,echo "  LD $@")
-	$(Q)$(CC_host) $(LDFLAGS_host) -o $@ $^ $(TOOL_LIBS)
+	$(Q)$(CC_host) $(LDFLAGS_host) -o $@.new $^ $(TOOL_LIBS) && mv -f $@.new $@
 $(B)/sdk-root: FORCE
 	@mkdir -p $(@D)
 	@echo '$(CURDIR)' | cmp -s - $@ || echo '$(CURDIR)' > $@
