@@ -703,6 +703,11 @@ static int open_signals(struct monitor *m)
 /* What several stacks of one address cannot have. */
 static bool is_shareable(const struct mir__app_options *o, char error[MIR__ERROR_MAX])
 {
+    bool has_control = o->control != NULL && strcmp(o->control, "off") != 0;
+    if (has_control || o->control_ro != NULL) {
+        snprintf(error, MIR__ERROR_MAX, "--control is of one process; leave out --workers");
+        return false;
+    }
     for (uint32_t i = 0; i < o->net_count && o->workers > 1; i++) {
         const struct mir__app_net *net = &o->net[i];
         const char *what = !mir__app_net_is(net, "tap") ? "needs mode tap (--net tap)"

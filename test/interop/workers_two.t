@@ -21,6 +21,7 @@ refused 'needs mode tap' --net user
 refused 'fixed address' --net tap --ip dhcp
 refused 'cannot have --pcap' --net tap --pcap "$WORK/x.pcapng"
 refused 'temporary' --net tap --ip6 temporary
+is_like "$(inside "$website" --workers 2 --net tap --control "$WORK/control" 2>&1; echo " $?")" '--control is of one process.* 64$' 'refused: a control channel'
 
 # ---- a site --------------------------------------------------------------------------------------
 tap_start website --workers 2 --monitor "$monitor" --ip "$APP_IP6/64" --host-ip "$HOST_IP6/64" --ip6 static --log info || done_testing
