@@ -4,10 +4,10 @@
  *   tap of the stack ─> filter ─> block into the newest chunk ─> items of base64, oldest chunk
  * first
  *
- * Chunks are page runs; a frame is copied into the newest, up to the snap length. When none is free
- * the frame is dropped and counted: whoever captures is slower than the network, and the network
- * does not wait. Filters are programs of the classic packet filter, checked before they run; they
- * come compiled, because the one who asks has libpcap.
+ * Chunks are page runs, a sixteenth of the memory at most; a frame is copied into the newest, up to
+ * the snap length. When none is free the frame is dropped and counted: whoever captures is slower
+ * than the network, and the network does not wait. Filters are programs of the classic packet
+ * filter, checked before they run; they come compiled, because the one who asks has libpcap.
  *
  * Without a capture the stack has no tap and nothing of this runs or takes memory.
  *
@@ -20,7 +20,7 @@
 #include "lib/wire/bpf.h"
 #include "lib/wire/pcapng.h"
 
-#define CHUNKS      4u
+#define CHUNKS      16u
 #define CHUNK_BYTES ((uint32_t)MIR_PAGE_RUN_MAX * MIR_PAGE_SIZE)
 #define SNAPLEN_MAX (65535u + 14u)
 
@@ -32,7 +32,7 @@ struct capture {
     uint32_t used[CHUNKS];
     struct mir_io_page *program; /* NULL: every frame */
     uint32_t sent;               /* of the oldest chunk */
-    uint32_t chunks;
+    uint32_t chunks, chunks_max; /* in use; at most */
     uint32_t snaplen;
     uint32_t if_index; /* 0 = all */
     uint64_t left;     /* frames until it ends by itself */
@@ -46,8 +46,8 @@ static uint8_t *take_room(struct capture *c, uint32_t need)
     uint32_t last = c->chunks - 1;
     if (c->chunks > 0 && c->used[last] + need <= CHUNK_BYTES)
         return c->chunk[last]->base + c->used[last];
-    if (c->chunks == CHUNKS || mir_page_alloc(c->control->app->pages, CHUNK_BYTES,
-                                              MIR_PAGE_OVERWRITE, &c->chunk[c->chunks]) < 0)
+    if (c->chunks == c->chunks_max || mir_page_alloc(c->control->app->pages, CHUNK_BYTES,
+                                                     MIR_PAGE_OVERWRITE, &c->chunk[c->chunks]) < 0)
         return NULL;
     c->used[c->chunks] = 0;
     return c->chunk[c->chunks++]->base;
@@ -235,8 +235,12 @@ static int put_head(struct capture *c)
 static int capture_begin(struct mir_rpc_call *call)
 {
     struct capture *c = call->state;
+    size_t arena;
     c->control = call->arg;
     c->call = call;
+    /* A sixteenth of the memory, for several may capture at a time. */
+    (void)mir_page_pool_arena(c->control->app->pages, &arena);
+    c->chunks_max = (uint32_t)MIR_MAX(1u, MIR_MIN(arena / 16 / CHUNK_BYTES, (size_t)CHUNKS));
     c->snaplen = (uint32_t)mir_rpc_u64(call, "snaplen", SNAPLEN_MAX);
     c->snaplen = MIR_MIN(c->snaplen != 0 ? c->snaplen : SNAPLEN_MAX, SNAPLEN_MAX);
     c->left = mir_rpc_u64(call, "count", 0);
