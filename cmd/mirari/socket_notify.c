@@ -488,8 +488,12 @@ static void *receive_calls(void *arg)
             r != 0 && errno != ENOENT && errno != EINTR; /* ENOENT: a signal was faster */
         pthread_mutex_lock(&sup->lock);
         bool is_over = sup->is_over || is_gone;
-        if (r == 0 && !is_over)
+        if (r == 0 && !is_over) {
             take_notification(sup, &notif);
+            if (sup->kept !=
+                NULL) /* answers for others, that nothing would wake the other thread for */
+                control_read(sup);
+        }
         pthread_mutex_unlock(&sup->lock);
         if (is_over)
             return NULL;
