@@ -217,7 +217,9 @@ void call_return(struct sup *sup, struct call *call, int64_t result)
         response.error = (int32_t)result;
     else
         response.val = result;
-    if (call->id == 0 || ioctl(sup->notify, SECCOMP_IOCTL_NOTIF_SEND, &response) != 0)
+    /* EINTR: the thread had gone before anything was done, so the restarted call has all to do. */
+    if ((call->id == 0 || ioctl(sup->notify, SECCOMP_IOCTL_NOTIF_SEND, &response) != 0) &&
+        result != -EINTR)
         keep_lost(sup, call, response.val, response.error);
     end_call(sup, call);
 }
