@@ -267,7 +267,7 @@ calls() { sut timeout 40 "$WORK/calls" $SELF4 $PEER4 1 10.201.0.1 </dev/null; }
 sut_host
 calls >"$WORK/host"
 sut_close
-is "$(wc -l <"$WORK/host")" 32 'it runs on the host'\''s stack'
+is "$(wc -l <"$WORK/host")" 33 'it runs on the host'\''s stack'
 sut_private notify
 calls >"$WORK/ours"
 is "$(diff "$WORK/host" "$WORK/ours")" '' 'and the same on ours: signals, time-outs, threads, processes'

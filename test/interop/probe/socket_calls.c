@@ -162,6 +162,28 @@ static void test_accept(int fd, const struct sockaddr_in *name)
     say("accept without blocking", accept(fd, NULL, NULL));
 }
 
+/* With SA_RESTART no call ends with EINTR, however often signals come in the middle of it. */
+static void test_restart(int fd)
+{
+    struct sigaction action = {.sa_handler = count_signal, .sa_flags = SA_RESTART};
+    struct itimerval timer = {.it_value = {0, 150}, .it_interval = {0, 150}};
+    struct sockaddr_in name;
+    int bad = 0, error;
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &timer, NULL);
+    for (int i = 0; i < 4000; i++) {
+        socklen_t len = sizeof(name), size = sizeof(error);
+        bad += getsockname(fd, (struct sockaddr *)&name, &len) != 0;
+        bad += getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0;
+        int other = socket(AF_INET, SOCK_STREAM, 0);
+        bad += other < 0 || bind(other, (struct sockaddr *)&name, sizeof(name)) == 0 ||
+               errno != EADDRINUSE;
+        close(other);
+    }
+    no_alarm();
+    printf("calls that signals spoiled: %d\n", bad);
+}
+
 static void test_connect(const struct sockaddr_in *name, const char *peer, int closed,
                          const char *nobody)
 {
@@ -241,6 +263,7 @@ int main(int argc, char **argv)
         return 1;
     int fd = listener(&name);
     test_accept(fd, &name);
+    test_restart(fd);
     test_connect(&name, argv[2], atoi(argv[3]), argv[4]);
     test_datagrams();
     return 0;
