@@ -23,6 +23,7 @@
 #include <mirari/app.h>
 #include <mirari/base.h>
 #include <mirari/bytes.h>
+#include <mirari/channel.h>
 #include <mirari/crc.h>
 #include <mirari/dev_clock.h>
 #include <mirari/dev_console.h>
@@ -44,5 +45,6 @@
 #include <mirari/rng.h>
 #include <mirari/rpc.h>
 #include <mirari/run.h>
+#include <mirari/vchan.h>
 
 #endif

@@ -17,7 +17,7 @@ if ! echo 'int main(void) { return 0; }' | aarch64-linux-gnu-gcc -static -x c -o
 fi
 
 tests=()
-for source in test/unit/{base,page,run,wire,fdt,tcp_transfer}*_test.c; do
+for source in test/unit/{base,page,run,wire,fdt,tcp_transfer}*_test.c test/unit/{xring,vchan}_test.c; do
     grep -q '<zlib.h>' "$source" && continue # its oracle is a library of this architecture
     [ -f "$source" ] && tests+=("$B/host/${source%.c}")
 done
