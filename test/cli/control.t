@@ -122,6 +122,15 @@ else
 fi
 exits 1 'a network that does not exist' "$mirari" tcpdump app -w x.pcapng -i net7
 
+# Completion for bash.
+complete_words() { # WORDS...: what completes the last of them
+    bash -c '. "$1/tools/completion/mirari"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _mirari; echo "${COMPREPLY[@]}"' \
+        - "$root" "$mirari" "$@"
+}
+says '^netstat$' 'completes commands' complete_words nets
+says '^app$' 'and running appliances' complete_words netstat a
+says '^twice$' 'and methods of one' complete_words ctl app tw
+
 # What an idle channel costs: nothing runs for it.
 pid=$("$mirari" ps -q)
 before=$(cut -d ' ' -f 14,15 "/proc/$pid/stat")

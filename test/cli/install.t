@@ -6,7 +6,7 @@
 prefix=$box/usr
 is_ok 'make install' make -s -C "$root" B="$b" PREFIX="$prefix" install
 for file in bin/mirari include/mirari/app.h lib/mirari/libmirari.a lib/mirari/libmirari-unix.a \
-    lib/pkgconfig/mirari.pc share/man/man1/mirari-run.1 share/man/man5/app.conf.5 \
+    lib/pkgconfig/mirari.pc share/man/man1/mirari-run.1 share/bash-completion/completions/mirari share/man/man5/app.conf.5 \
     share/mirari/templates/hello/app.conf share/mirari/templates/website/site/index.html; do
     check "$file" test -s "$prefix/$file"
 done

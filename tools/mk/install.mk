@@ -7,7 +7,8 @@ I := $(DESTDIR)$(PREFIX)
 
 .PHONY: install
 install: all ## Install to PREFIX (/usr/local)
-	install -d $(I)/bin $(I)/include/mirari $(I)/lib/mirari $(I)/lib/pkgconfig $(I)/share/mirari $(I)/share/man/man1 $(I)/share/man/man5
+	install -d $(I)/bin $(I)/include/mirari $(I)/lib/mirari $(I)/lib/pkgconfig $(I)/share/mirari $(I)/share/man/man1 $(I)/share/man/man5 \
+	  $(I)/share/bash-completion/completions
 	install -m 755 $(B)/mirari $(I)/bin/mirari
 	install -m 755 $(B)/mirari-socketd $(I)/bin/mirari-socketd
 	install -m 644 $(B)/libmirari-socket.so $(I)/lib/mirari/libmirari-socket.so
@@ -23,4 +24,5 @@ install: all ## Install to PREFIX (/usr/local)
 	cp -r tools/templates $(I)/share/mirari/
 	install -m 644 docs/man/*.1 $(I)/share/man/man1
 	install -m 644 docs/man/*.5 $(I)/share/man/man5
+	install -m 644 tools/completion/mirari $(I)/share/bash-completion/completions/mirari
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(HOST_LIBS)|' tools/mirari.pc.in > $(I)/lib/pkgconfig/mirari.pc
