@@ -1,23 +1,21 @@
 /* SPDX-License-Identifier: ISC */
-/* PCI configuration space from the input: enumeration, capabilities, windows, messages, and a
- * virtio device found there is opened. Registers are bytes of the input, too. Nothing is touched
- * outside a window, and everything ends.
+/* PCI configuration space from the input: addresses, enumeration, capabilities, windows, messages,
+ * and a virtio device found there is opened. Registers are bytes of the input, too. Nothing is
+ * touched outside a window, and everything ends.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "dev/net/virtio/virtio.h"
 #include "dev/virtio/pci.h"
+#include "test/harness/pcispace.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define ARENA     ((size_t)1 << 20)
-#define SPACE     256u
-#define FUNCTIONS 4u
+#define ARENA ((size_t)1 << 20)
 
 static const uint8_t *input;
 static size_t input_size, input_at;
-static uint8_t space[FUNCTIONS][SPACE];
 static mir_time_us now_us;
 
 static mir_time_us read_clock(struct mir_clock *clock)
@@ -26,42 +24,13 @@ static mir_time_us read_clock(struct mir_clock *clock)
     return now_us += 1000;
 }
 
-static uint8_t *function_of(uint16_t bdf)
-{
-    switch (bdf) {
-    case 0x0000:
-        return space[0];
-    case 0x0001:
-        return space[1];
-    case 0x0008:
-        return space[2];
-    case 0x0100:
-        return space[3];
-    default:
-        return NULL;
-    }
-}
-
-static uint32_t read_space(const struct mir_pci *pci, uint16_t bdf, uint32_t offset, unsigned width)
-{
-    uint32_t value = UINT32_MAX;
-    (void)pci;
-    if (offset % width != 0 && width != 2)
-        abort();
-    if (function_of(bdf) != NULL && offset + width <= SPACE)
-        memcpy(&value, function_of(bdf) + offset, width);
-    return width == 4 ? value : value & ((1u << 8 * width) - 1);
-}
-
 static void write_space(const struct mir_pci *pci, uint16_t bdf, uint32_t offset, unsigned width,
                         uint32_t value)
 {
-    (void)pci;
-    if (function_of(bdf) == NULL || offset + width > SPACE)
-        return;
-    if (offset >= 0x10 && offset < 0x28 && value == UINT32_MAX)
-        value = 0xfffff000u | function_of(bdf)[offset]; /* 4 KiB, of the kind it was */
-    memcpy(function_of(bdf) + offset, &value, width);
+    const uint8_t *space = pcispace_of(bdf);
+    if (space != NULL && offset >= 0x10 && offset < 0x28 && value == UINT32_MAX)
+        value = 0xfffff000u | space[offset]; /* 4 KiB, of the kind it was */
+    pcispace_write(pci, bdf, offset, width, value);
 }
 
 static uint32_t read_register(const struct mir_regs *regs, uint32_t offset, unsigned width)
@@ -120,11 +89,11 @@ static bool on_device(void *arg, const struct mir_pci_device *device)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct mir_pci pci = {.read = read_space, .write = write_space, .map = map_registers};
+    struct mir_pci pci = {.read = pcispace_read, .write = write_space, .map = map_registers};
     uint32_t left = 16;
     uint8_t *arena = aligned_alloc(MIR_PAGE_SIZE, ARENA);
-    memset(space, 0, sizeof space);
-    memcpy(space, data, size < sizeof space ? size : sizeof space);
+    memset(pcispace, 0, sizeof pcispace);
+    memcpy(pcispace, data, size < sizeof pcispace ? size : sizeof pcispace);
     input = data;
     input_size = size;
     input_at = 0;
@@ -132,6 +101,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mir_loop_init(&loop, now_us);
     if (arena == NULL || mir_page_pool_init(&pages, arena, ARENA) < 0 ||
         mir_buf_pool_init(&bufs, &pages, 64) < 0)
+        abort();
+    struct mir_pci_windows windows = {{0x1000, 0x2000}, {0xc0000000, 0xc0010000}, {0, 0}};
+    if (mir_pci_place(&pci, &windows) && windows.memory.next > windows.memory.end)
         abort();
     mir_pci_scan(&pci, on_device, &left);
     if (mir_page_pool_used_bytes(&pages) != 0)

@@ -9,6 +9,7 @@
 #include "dev/block/virtio/virtio.h"
 #include "dev/console/virtio/console.h"
 #include "dev/entropy/virtio/entropy.h"
+#include "test/harness/pcispace.h"
 #include "test/harness/tap.h"
 #include "test/harness/virtdev_block.h"
 
@@ -372,46 +373,16 @@ static void test_console(void)
 
 /* Configuration space of a few functions: bus 0 with a bridge to bus 1, a device of two functions.
  */
-static uint8_t space[4][256];
 static bool wide_bar;
-
-static uint8_t *space_of(uint16_t bdf)
-{
-    switch (bdf) {
-    case 0x0000:
-        return space[0];
-    case 0x0008:
-        return space[1];
-    case 0x0009:
-        return space[2];
-    case 0x0100:
-        return space[3];
-    default:
-        return NULL;
-    }
-}
-
-static uint32_t read_space(const struct mir_pci *pci, uint16_t bdf, uint32_t offset, unsigned width)
-{
-    uint32_t value = UINT32_MAX;
-    (void)pci;
-    if (space_of(bdf) != NULL) {
-        value = 0;
-        memcpy(&value, space_of(bdf) + offset, width);
-    }
-    return value;
-}
 
 static void write_space(const struct mir_pci *pci, uint16_t bdf, uint32_t offset, unsigned width,
                         uint32_t value)
 {
-    (void)pci;
     if (wide_bar && bdf == 0x0009 && value == UINT32_MAX)
         value = offset == 0x10 ? 0x80000004 : value; /* 2 GiB of memory */
     else if (offset == 0x10 && bdf == 0x0009 && !wide_bar)
         value = (value & 0xfffff000u) | 0; /* 4 KiB of memory */
-    if (space_of(bdf) != NULL)
-        memcpy(space_of(bdf) + offset, &value, width);
+    pcispace_write(pci, bdf, offset, width, value);
 }
 
 static uint64_t largest_map;
@@ -447,22 +418,22 @@ static void put_function(uint8_t *p, uint16_t vendor, uint16_t device, uint8_t h
 
 static void test_pci(void)
 {
-    struct mir_pci pci = {.read = read_space, .write = write_space, .map = map_space};
+    struct mir_pci pci = {.read = pcispace_read, .write = write_space, .map = map_space};
     struct mir_pci_msix msix;
     tap_case("pci: functions behind bridges are found, bridges that go round end");
-    put_function(space[0], 0x8086, 0x1, 1); /* a bridge */
-    space[0][0x19] = 1;
-    put_function(space[1], 0x8086, 0x2, 0x80);
-    put_function(space[2], 0x1af4, 0x1041, 0);
-    put_function(space[3], 0x8086, 0x3, 1); /* a bridge to its own bus */
-    space[3][0x19] = 1;
+    put_function(pcispace[0], 0x8086, 0x1, 1); /* a bridge */
+    pcispace[0][0x19] = 1;
+    put_function(pcispace[1], 0x8086, 0x2, 0x80);
+    put_function(pcispace[2], 0x1af4, 0x1041, 0);
+    put_function(pcispace[3], 0x8086, 0x3, 1); /* a bridge to its own bus */
+    pcispace[3][0x19] = 1;
     mir_pci_scan(&pci, note_device, NULL);
     check_int(found_count, ==, 2);
     check_int(found_devices[1].bdf, ==, 0x0009);
     check(mir_virtio_pci_is(&found_devices[1]));
     check(!mir_virtio_pci_is(&found_devices[0]));
     tap_case("pci: a list of capabilities that goes round ends");
-    uint8_t *p = space[2];
+    uint8_t *p = pcispace[2];
     p[6] = 0x10;
     p[0x34] = 0x40;
     p[0x40] = 0x05;
@@ -497,7 +468,7 @@ static void test_pci(void)
 /* A capability of a window at @at: its type, offset and size in BAR 0. */
 static void put_window(uint8_t at, uint8_t next, uint8_t type, uint32_t offset, uint32_t size)
 {
-    uint8_t *p = space[2] + at;
+    uint8_t *p = pcispace[2] + at;
     p[0] = 0x09;
     p[1] = next;
     p[2] = 20;
@@ -510,28 +481,28 @@ static void put_window(uint8_t at, uint8_t next, uint8_t type, uint32_t offset, 
 
 static void test_windows(void)
 {
-    struct mir_pci pci = {.read = read_space, .write = write_space, .map = map_space};
+    struct mir_pci pci = {.read = pcispace_read, .write = write_space, .map = map_space};
     struct mir_pci_device device = {.pci = &pci, .bdf = 0x0009, .vendor = 0x1af4, .device = 0x1041};
     struct mir_virtio_pci vp;
     struct mir_pci_bar bar;
     tap_case("pci: of a window of 2 GiB only what can be needed is mapped");
-    put_function(space[2], 0x1af4, 0x1041, 0);
-    space[2][6] = 0x10;
-    space[2][0x34] = 0x40;
+    put_function(pcispace[2], 0x1af4, 0x1041, 0);
+    pcispace[2][6] = 0x10;
+    pcispace[2][0x34] = 0x40;
     put_window(0x40, 0x60, 1, 0, 0x80000000);
     put_window(0x60, 0x80, 2, 0x10000000, 0x60000000);
     put_window(0x80, 0, 3, 0, 1);
     wide_bar = true;
-    mir_put_le32(space[2] + 0x10, 4);
-    mir_put_le32(space[2] + 0x14, 0x80);
+    mir_put_le32(pcispace[2] + 0x10, 4);
+    mir_put_le32(pcispace[2] + 0x14, 0x80);
     mir_pci_bar(&device, 0, &bar);
     check(bar.size_bytes == 1ull << 31 && bar.address == 0x8000000000ull);
     largest_map = 0;
     check_int(mir_virtio_pci_init(&vp, &device, false, &the_clock, &pages), ==, 0);
     check_int(largest_map, ==, 1 << 20);
     tap_case("pci: registers that go round the end of all addresses are none");
-    mir_put_le32(space[2] + 0x10, 0xc0000004);
-    mir_put_le32(space[2] + 0x14, 0xffffffff);
+    mir_put_le32(pcispace[2] + 0x10, 0xc0000004);
+    mir_put_le32(pcispace[2] + 0x14, 0xffffffff);
     mir_pci_bar(&device, 0, &bar);
     check(bar.address == 0 && bar.size_bytes == 0);
     check_int(mir_virtio_pci_init(&vp, &device, false, &the_clock, &pages), <, 0);
