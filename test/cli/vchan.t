@@ -23,7 +23,10 @@ check 'every byte arrived' cmp data got
 background "$mirari" vchan listen echo -- cat
 wait_for listens echo
 says '^hello$' 'an answer of a command' bash -c "echo hello | '$mirari' vchan connect echo -q 1"
-"$mirari" vchan connect echo -k >a < <(cat data; sleep 600) & one=$!
+mkfifo quiet fed # inputs that do not end while we hold them open
+exec 8<>quiet 9<>fed
+cat data >fed &
+"$mirari" vchan connect echo -k <fed >a & one=$!
 "$mirari" vchan connect echo -q 2 <data >b & two=$!
 wait "$two"
 check 'two clients at a time: the one' cmp data b
@@ -45,7 +48,7 @@ report $? 'a client that is killed is gone'
 is_ok 'and the server serves on' bash -c "echo again | '$mirari' vchan connect echo -q 1 | grep -q again"
 
 # the peer is killed
-background "$mirari" vchan connect echo -k < <(sleep 600)
+background "$mirari" vchan connect echo -k <quiet
 client=${pids[-1]}
 serving() { pgrep -P "$1" >/dev/null; }
 wait_for serving "${pids[1]}"
