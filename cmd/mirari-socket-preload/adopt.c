@@ -241,16 +241,15 @@ int pre_op(struct pre_sock *s, int fd, struct pre_ask *ask)
     return r != 0 ? r : pre_ask(ask);
 }
 
-int pre_op_simple(struct pre_sock *s, int fd, int op, const void *body, size_t len, void *reply,
-                  size_t room)
+int pre_op_simple(struct pre_sock *s, int fd, int op, struct iovec body, struct iovec reply)
 {
     struct pre_ask ask = {.op = (uint16_t)op,
-                          .body = {{(void *)(uintptr_t)body, len}},
-                          .body_count = body != NULL,
-                          .reply = reply,
-                          .reply_room = room};
+                          .body = {body},
+                          .body_count = body.iov_base != NULL,
+                          .reply = reply.iov_base,
+                          .reply_room = reply.iov_len};
     int r = pre_op(s, fd, &ask);
-    if (r == 0 && ask.reply_len < room && op != SOCK_GETOPT)
+    if (r == 0 && ask.reply_len < reply.iov_len && op != SOCK_GETOPT)
         r = -EPROTO;
     return r;
 }
@@ -321,7 +320,8 @@ void pre_adopt_all(void)
             struct sock_option error = {
                 .level = SOL_SOCKET, .name = SO_ERROR, .len = sizeof(value)};
             uint8_t answer[sizeof(error) + 8];
-            (void)pre_op_simple(s, fd, SOCK_GETOPT, &error, sizeof(error), answer, sizeof(answer));
+            (void)pre_op_simple(s, fd, SOCK_GETOPT, PRE_BYTES(&error, sizeof(error)),
+                                PRE_BYTES(answer, sizeof(answer)));
         }
         pre_put(s);
     }
@@ -361,8 +361,8 @@ int pre_renew(struct pre_sock *s, int fd)
     atomic_store(&s->state, PRE_NEW);
     pre_refresh(s, fd);
     if (r == 0 && pre_has(s, PRE_BOUND) && s->bound.family != AF_UNSPEC)
-        r = pre_op_simple(s, fd, SOCK_BIND, &s->bound, sizeof(s->bound), &s->names,
-                          sizeof(s->names));
+        r = pre_op_simple(s, fd, SOCK_BIND, PRE_BYTES(&s->bound, sizeof(s->bound)),
+                          PRE_BYTES(&s->names, sizeof(s->names)));
     return r;
 }
 
@@ -405,8 +405,8 @@ static int to_ours(struct pre_sock *s, int fd)
     s->ino = new_ino;
     pre_flag(s, PRE_HOST, false);
     if (r == 0 && pre_has(s, PRE_BOUND))
-        r = pre_op_simple(s, fd, SOCK_BIND, &s->bound, sizeof(s->bound), &s->names,
-                          sizeof(s->names));
+        r = pre_op_simple(s, fd, SOCK_BIND, PRE_BYTES(&s->bound, sizeof(s->bound)),
+                          PRE_BYTES(&s->names, sizeof(s->names)));
     return r;
 }
 

@@ -127,7 +127,7 @@ static int move_up(int fd)
     struct rlimit limit;
     int base = FD_BASE;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FD_BASE + CONNS)
-        base = limit.rlim_cur > 2 * CONNS ? (int)limit.rlim_cur - CONNS : 0;
+        base = limit.rlim_cur > 2ul * CONNS ? (int)limit.rlim_cur - CONNS : 0;
     int high = pre_real.fcntl(fd, F_DUPFD_CLOEXEC, base);
     if (high < 0)
         return fd;

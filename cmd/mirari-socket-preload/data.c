@@ -35,7 +35,8 @@ void pre_reset_reason(int fd)
     memset(&answer, 0, sizeof(answer));
     int r = 0;
     if (!pre_has(s, PRE_HOST))
-        r = pre_op_simple(s, fd, SOCK_GETOPT, &ask, sizeof(ask), &answer, sizeof(answer));
+        r = pre_op_simple(s, fd, SOCK_GETOPT, PRE_BYTES(&ask, sizeof(ask)),
+                          PRE_BYTES(&answer, sizeof(answer)));
     errno = r == 0 && answer.value[0] != 0 ? answer.value[0] : ECONNRESET;
     pre_put(s);
 }
@@ -243,12 +244,14 @@ SLOW ssize_t slow_recvfrom(int fd, void *data, size_t len, int flags, struct soc
         return looked_at(pre_real.recvfrom(fd, data, len, flags, from, from_len), fd);
     struct iovec iov = {data, len};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (from != NULL && from_len != NULL) {
+    if (from != NULL && pre_is_bad(from_len))
+        return pre_fail(EFAULT);
+    if (from != NULL) {
         msg.msg_name = from;
         msg.msg_namelen = *from_len;
     }
     ssize_t got = slow_recv(fd, &msg, flags);
-    if (got >= 0 && msg.msg_name != NULL)
+    if (got >= 0 && from != NULL)
         *from_len = msg.msg_namelen;
     return got;
 }
@@ -407,6 +410,7 @@ HOOK int recvmmsg(int fd, struct mmsghdr *list, unsigned count, int flags, struc
 /* ---- what a compiler with _FORTIFY_SOURCE calls
  * ----------------------------------------------------- */
 
+/* NOLINTBEGIN(bugprone-reserved-identifier,readability-function-size): names and forms of libc */
 void __chk_fail(void) __attribute__((noreturn));
 ssize_t __read_chk(int fd, void *data, size_t len, size_t room);
 ssize_t __recv_chk(int fd, void *data, size_t len, size_t room, int flags);
@@ -434,3 +438,4 @@ HOOK ssize_t __recvfrom_chk(int fd, void *restrict data, size_t len, size_t room
         __chk_fail();
     return recvfrom(fd, data, len, flags, from, from_len);
 }
+/* NOLINTEND(bugprone-reserved-identifier,readability-function-size) */

@@ -130,13 +130,14 @@ static int make_known(struct pre_sock *s, int fd)
         struct sock_option head;
         uint64_t value;
     } answer;
-    int r = pre_op_simple(s, fd, SOCK_GETOPT, &error, sizeof(error), &answer, sizeof(answer));
+    int r = pre_op_simple(s, fd, SOCK_GETOPT, PRE_BYTES(&error, sizeof(error)),
+                          PRE_BYTES(&answer, sizeof(answer)));
     return atomic_load(&s->handle) != 0 ? 0 : r;
 }
 
 static int choose_stack(struct pre_sock *s, int fd, const struct msghdr *msg)
 {
-    if (msg->msg_name == NULL || msg->msg_namelen < sizeof(sa_family_t) ||
+    if (pre_is_bad(msg->msg_name) || msg->msg_namelen < sizeof(sa_family_t) ||
         pre_has(s, PRE_BOUND | PRE_DECIDED) || atomic_load(&s->state) == PRE_CONNECTED)
         return 0;
     pre_flag(s, PRE_DECIDED, true);

@@ -187,7 +187,8 @@ static int ask_option(struct pre_sock *s, int fd, int level, int name, void *to,
         return -EINVAL;
     head.len = *room < SOCK_OPTION_MAX ? *room : SOCK_OPTION_MAX;
     memset(&answer.head, 0, sizeof(answer.head));
-    int r = pre_op_simple(s, fd, SOCK_GETOPT, &head, sizeof(head), &answer, sizeof(answer));
+    int r = pre_op_simple(s, fd, SOCK_GETOPT, PRE_BYTES(&head, sizeof(head)),
+                          PRE_BYTES(&answer, sizeof(answer)));
     if (r != 0)
         return r;
     if (answer.head.len > SOCK_OPTION_MAX)

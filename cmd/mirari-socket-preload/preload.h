@@ -279,8 +279,8 @@ void pre_move_private(int fd);
  */
 int pre_op(struct pre_sock *s, int fd, struct pre_ask *ask);
 /** The same for an operation with one body and one answer. */
-int pre_op_simple(struct pre_sock *s, int fd, int op, const void *body, size_t len, void *reply,
-                  size_t room);
+int pre_op_simple(struct pre_sock *s, int fd, int op, struct iovec body, struct iovec reply);
+#define PRE_BYTES(at, len) ((struct iovec){(void *)(uintptr_t)(at), (len)})
 /** Ask who @fd is; enters it when it is ours. Returns it held, or NULL. */
 struct pre_sock *pre_identify(int fd);
 /** A descriptor came from elsewhere: enter it if it is ours. */

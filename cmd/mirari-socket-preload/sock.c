@@ -71,7 +71,8 @@ static int bind_ours(struct pre_sock *s, int fd, const struct sock_addr *addr)
         return -EAFNOSUPPORT;
     int r = pre_has(s, PRE_STALE) ? pre_renew(s, fd) : 0;
     if (r == 0)
-        r = pre_op_simple(s, fd, SOCK_BIND, &local, sizeof(local), &s->names, sizeof(s->names));
+        r = pre_op_simple(s, fd, SOCK_BIND, PRE_BYTES(&local, sizeof(local)),
+                          PRE_BYTES(&s->names, sizeof(s->names)));
     return r;
 }
 
@@ -118,7 +119,8 @@ HOOK int listen(int fd, int backlog)
     if (r == 0 && pre_has(s, PRE_STALE))
         r = pre_renew(s, fd);
     if (r == 0)
-        r = pre_op_simple(s, fd, SOCK_LISTEN, &body, sizeof(body), &s->names, sizeof(s->names));
+        r = pre_op_simple(s, fd, SOCK_LISTEN, PRE_BYTES(&body, sizeof(body)),
+                          PRE_BYTES(&s->names, sizeof(s->names)));
     if (r == 0)
         atomic_store(&s->state, PRE_LISTENING);
     return done(s, r);
@@ -141,7 +143,8 @@ int pre_progress(struct pre_sock *s, int fd)
             int value[2];
         } out = {.head = {.level = SOL_SOCKET, .name = SO_ERROR, .len = sizeof(int)}}, in;
         memset(&in, 0, sizeof(in));
-        int r = pre_op_simple(s, fd, SOCK_GETOPT, &out.head, sizeof(out.head), &in, sizeof(in));
+        int r = pre_op_simple(s, fd, SOCK_GETOPT, PRE_BYTES(&out.head, sizeof(out.head)),
+                              PRE_BYTES(&in, sizeof(in)));
         result = r == 0 && in.value[0] != 0 ? in.value[0] : r == -ENETDOWN ? ENETDOWN : ECONNRESET;
         int native;
         socklen_t len = sizeof(native);
@@ -164,7 +167,8 @@ int pre_progress(struct pre_sock *s, int fd)
 static int connect_udp(struct pre_sock *s, int fd, const struct sock_addr *peer)
 {
     struct sock_connect body = {.remote = *peer};
-    int r = pre_op_simple(s, fd, SOCK_CONNECT, &body, sizeof(body), &s->names, sizeof(s->names));
+    int r = pre_op_simple(s, fd, SOCK_CONNECT, PRE_BYTES(&body, sizeof(body)),
+                          PRE_BYTES(&s->names, sizeof(s->names)));
     if (r == 0)
         atomic_store(&s->state, peer->family == AF_UNSPEC ? PRE_NEW : PRE_CONNECTED);
     return r;
@@ -366,7 +370,8 @@ static int ask_names(struct pre_sock *s, int fd)
         if (poll(&look, 1, 0) <= 0 || !(look.revents & (POLLHUP | POLLERR)))
             return 0;
         struct sock_names names = {.peer = {0}};
-        if (pre_op_simple(s, fd, SOCK_NAME, NULL, 0, &names, sizeof(names)) == 0)
+        if (pre_op_simple(s, fd, SOCK_NAME, PRE_BYTES(NULL, 0), PRE_BYTES(&names, sizeof(names))) ==
+            0)
             s->names = names;
         return 0;
     }
@@ -375,7 +380,8 @@ static int ask_names(struct pre_sock *s, int fd)
         s->names.local.family = s->domain;
         return 0;
     }
-    int r = pre_op_simple(s, fd, SOCK_NAME, NULL, 0, &s->names, sizeof(s->names));
+    int r =
+        pre_op_simple(s, fd, SOCK_NAME, PRE_BYTES(NULL, 0), PRE_BYTES(&s->names, sizeof(s->names)));
     if (r == 0 && !s->is_udp && atomic_load(&s->state) == PRE_CONNECTED)
         pre_flag(s, PRE_NAMED, true);
     return r;
@@ -384,8 +390,8 @@ static int ask_names(struct pre_sock *s, int fd)
 /* A pair that the table does not know, and that has no name, may be ours by way of another. */
 static struct pre_sock *by_name(int fd, const struct sockaddr *addr, const socklen_t *len, int r)
 {
-    bool is_nameless = r == 0 && pre_is_on && addr != NULL && *len == sizeof(sa_family_t) &&
-                       addr->sa_family == AF_UNIX;
+    bool is_nameless = r == 0 && pre_is_on && addr != NULL && len != NULL &&
+                       *len == sizeof(sa_family_t) && addr->sa_family == AF_UNIX;
     return is_nameless ? pre_identify(fd) : NULL;
 }
 
@@ -449,7 +455,7 @@ static bool has_ended(struct pre_sock *s, int fd)
     struct sock_names names = {.peer = {0}};
     if (poll(&look, 1, 0) <= 0 || !(look.revents & (POLLHUP | POLLERR)))
         return false;
-    int r = pre_op_simple(s, fd, SOCK_NAME, NULL, 0, &names, sizeof(names));
+    int r = pre_op_simple(s, fd, SOCK_NAME, PRE_BYTES(NULL, 0), PRE_BYTES(&names, sizeof(names)));
     return r == 0 && names.peer.family == AF_UNSPEC;
 }
 
@@ -474,7 +480,7 @@ HOOK int shutdown(int fd, int how)
     } else if (state == PRE_CONNECTED && !s->is_udp) {
         r = pre_real.shutdown(fd, how) < 0 ? -errno : 0;
     } else {
-        r = pre_op_simple(s, fd, SOCK_SHUTDOWN, &body, sizeof(body), NULL, 0);
+        r = pre_op_simple(s, fd, SOCK_SHUTDOWN, PRE_BYTES(&body, sizeof(body)), PRE_BYTES(NULL, 0));
         if (r == 0 && how != SHUT_WR) {
             pre_flag(s, PRE_SHUT_RD, true);
             pre_real.shutdown(fd, SHUT_RD); /* wakes whoever waits */

@@ -142,6 +142,8 @@ static void test_fresh(void)
     check_int(errno, ==, EAGAIN);
     check_int(send(fd, "x", 1, 0), ==, -1);
     check_int(errno, ==, EDESTADDRREQ);
+    check_int(sendto(fd, "x", 1, 0, (void *)8, 16), ==, -1);
+    check_int(errno, ==, EFAULT);
     close(fd);
     check_int(socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP), ==, -1);
     check_int(errno, ==, EPROTONOSUPPORT);
