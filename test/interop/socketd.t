@@ -5,6 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 need python3
 net_open
+inside sysctl -qw net.ipv4.icmp_ratelimit=0 # each closed port is told
 export XDG_RUNTIME_DIR=$WORK/run
 mkdir -m 700 "$XDG_RUNTIME_DIR"
 SOCK=$XDG_RUNTIME_DIR/mirari/socket/lab.sock
