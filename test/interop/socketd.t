@@ -11,6 +11,7 @@ mkdir -m 700 "$XDG_RUNTIME_DIR"
 SOCK=$XDG_RUNTIME_DIR/mirari/socket/lab.sock
 
 serve() {
+    : >"$APP_OUT" # what the one before said is not its
     inside "$B/mirari" socket serve --name lab --net tap:tap7 --ip "$APP_IP/24,$APP_IP6/64" --host-ip "$HOST_IP/24" \
         >"$APP_OUT" 2>&1 &
     APP_PID=$!
