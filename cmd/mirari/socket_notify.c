@@ -234,6 +234,12 @@ void call_continue(struct sup *sup, struct call *call)
     end_call(sup, call);
 }
 
+/* Did the thread go on without its answer? ESRCH: in the instant in which it was to get one. */
+static bool is_gone(int error)
+{
+    return error == ENOENT || error == EINPROGRESS || error == ESRCH;
+}
+
 bool call_return_fd(struct sup *sup, struct call *call, int fd, unsigned flags)
 {
     struct seccomp_notif_addfd add = {.id = call->id,
@@ -246,7 +252,7 @@ bool call_return_fd(struct sup *sup, struct call *call, int fd, unsigned flags)
         end_call(sup, call);
         return true;
     }
-    if (error == ENOENT || error == EINPROGRESS) /* the thread has gone */
+    if (is_gone(error))
         end_call(sup, call);
     else
         call_return(sup, call, -error); /* EMFILE and the like are the program's */
@@ -263,6 +269,8 @@ int call_replace_fd(struct sup *sup, struct call *call, int fd, int at)
     int r = call->id != 0 ? ioctl(sup->notify, SECCOMP_IOCTL_NOTIF_ADDFD, &add) : -1;
     int error = r < 0 ? errno : 0;
     close(fd);
+    if (is_gone(error))
+        return -EINTR; /* nothing was done: the restarted call does it */
     return r < 0 ? -error : 0;
 }
 
