@@ -7,12 +7,17 @@ net_open
 peer_build asan
 head -c 1000000 /dev/urandom >"$WORK/data"
 
+SERVER=
 serve_iperf() { # an iperf3 server is good for one test at a time, and ends with the first
+    # One that still listens would take the next client along when it ends, and its reset may be lost on a bad wire.
+    [ -z "$SERVER" ] || wait_until 10 gone "$SERVER" || kill "$SERVER"
+    [ -z "$SERVER" ] || wait "$SERVER" 2>/dev/null
     ip netns exec "$NS" iperf3 -s -1 -p "$1" >"$WORK/iperf-server" 2>&1 &
-    local pid=$!
-    PIDS+=("$pid")
+    SERVER=$!
+    PIDS+=("$SERVER")
     wait_until 10 listening "$1"
 }
+gone() { ! kill -0 "$1" 2>/dev/null; }
 listening() { [ -n "$(inside ss -Hltn "sport = :$1")" ]; }
 # Sums of the report, by the receiver: bytes, or lost datagrams and all.
 sums() {

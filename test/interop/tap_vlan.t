@@ -13,7 +13,7 @@ if ! ip -n "$NS" link add link tap7 name vlan42 type vlan id 42 2>/dev/null; the
     note 'this kernel has no VLAN interfaces: a relay tags the frames'
     HAS_VLANS=
     PLAIN=(--fault loss=0%) # without offloads: the relay wants whole frames
-    inside python3 test/interop/probe/vlanrelay.py tap7 42 vlan42 >"$WORK/relay" 2>&1 &
+    ip netns exec "$NS" python3 test/interop/probe/vlanrelay.py tap7 42 vlan42 >"$WORK/relay" 2>&1 &
     PIDS+=($!)
     wait_until 5 grep -q ready "$WORK/relay"
 fi
