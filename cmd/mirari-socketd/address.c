@@ -1,23 +1,10 @@
 /* SPDX-License-Identifier: ISC */
-/* Addresses as programs know them, and as the stack does; error numbers.
+/* Addresses as programs know them, and as the stack does.
  *
  * The stack has one form for both families, IPv4 inside IPv6. A socket of AF_INET6 shows it as it
  * is, one of AF_INET its last four bytes. The any-address of either family is all zero inside.
  */
 #include "cmd/mirari-socketd/socketd.h"
-
-int sd_errno(int err)
-{
-    switch (-err) {
-#define MIR__X(name, number, text, posix)                                                          \
-    case number:                                                                                   \
-        return posix;
-        MIR_ERRORS(MIR__X)
-#undef MIR__X
-    default:
-        return err == 0 ? 0 : EIO;
-    }
-}
 
 int sd_endpoint(uint16_t domain, const struct sock_addr *addr, struct mir_endpoint *ep)
 {

@@ -134,7 +134,7 @@ static int start_tcp(struct sd_socket *s, const struct mir_endpoint *remote)
     int r = sd.net != NULL ? mir__tcp_connect_from(sd.stack, &from, remote, &tcp)
                            : mir_tcp_connect(sd.stack, remote, NULL, NULL, &tcp);
     if (r < 0)
-        return -sd_errno(r);
+        return -mir_host_errno(r);
     sd.count.connects++;
     s->remote = *remote;
     s->state = SOCK_S_CONNECTING;

@@ -153,7 +153,7 @@ static void on_udp_error(struct mir_udp *udp, const struct mir_udp_error *error,
     (void)udp;
     if (s->remote.port == 0)
         return;
-    s->so_error = sd_errno(error->err);
+    s->so_error = mir_host_errno(error->err);
     struct sock_dgram head = {.flags = SOCK_D_ERROR, .error = s->so_error};
     struct iovec iov = {&head, s->framed ? sizeof head : 0};
     sd_addr(s->domain, &error->to, 0, &head.peer);
@@ -222,7 +222,7 @@ static int send_dgram(struct sd_socket *s, const struct sock_dgram *head, const 
     if (r == -MIR_EPERM)
         return -EACCES; /* a broadcast without SO_BROADCAST */
     if (r < 0 && r != -MIR_EAGAIN)
-        return -sd_errno(r);
+        return -mir_host_errno(r);
     s->bytes_out += len;
     sd.count.dgrams_in++;
     return 0;
@@ -305,7 +305,7 @@ int sd_dgram_open(struct sd_socket *s)
     };
     int r = mir_udp_open_config(sd.stack, &config, &s->udp);
     if (r < 0)
-        return -sd_errno(r);
+        return -mir_host_errno(r);
     mir_udp_get_local(s->udp, &s->local);
     s->has_local = true;
     if (s->state == SOCK_S_NEW)
@@ -326,7 +326,7 @@ int sd_dgram_connect(struct sd_socket *s, const struct mir_endpoint *remote)
     if (r == -MIR_EPERM)
         return -EACCES;
     if (r < 0)
-        return -sd_errno(r);
+        return -mir_host_errno(r);
     s->remote = peer;
     s->state = peer.port != 0 ? SOCK_S_CONNECTED : SOCK_S_BOUND;
     return 0;

@@ -238,7 +238,7 @@ static int open_listener(struct sd_socket *s, bool v4_only, bool v6_only, struct
     int r = mir_tcp_listen(sd.stack, &config, &listener->tcp);
     if (r < 0) {
         mir_pool_free(&pool, listener);
-        return -sd_errno(r);
+        return -mir_host_errno(r);
     }
     mir_list_init(&listener->members);
     mir_list_push_back(&listeners, &listener->link);

@@ -297,7 +297,7 @@ static int change_group(struct sd_socket *s, const struct mir_udp_group *group, 
         return -EADDRNOTAVAIL;
     if (r == -MIR_ENETUNREACH)
         return -ENODEV;
-    return r < 0 ? -sd_errno(r) : 0;
+    return r < 0 ? -mir_host_errno(r) : 0;
 }
 
 static int set_group4(struct sd_socket *s, int name, const void *value, uint32_t len)
@@ -548,7 +548,7 @@ static int take_error(struct sd_socket *s)
     int error = s->so_error;
     s->so_error = 0;
     if (s->udp != NULL && error == 0)
-        error = sd_errno(mir_udp_take_error(s->udp));
+        error = mir_host_errno(mir_udp_take_error(s->udp));
     return error;
 }
 

@@ -30,6 +30,7 @@
 #include <netinet/in.h>
 
 #include "cmd/socket/proto.h"
+#include "dev/net/host/errno.h"
 
 #define SD_SOCKETS_MAX  16384u
 #define SD_CONTROLS_MAX 1024u
@@ -232,8 +233,6 @@ extern struct sd sd;
 
 /* ---- address.c ------------------------------------------------------------------------------ */
 
-/** errno of a negative MIR_E*, positive. */
-int sd_errno(int err);
 /** 0, or negative errno: the address does not fit a socket of @domain. */
 int sd_endpoint(uint16_t domain, const struct sock_addr *addr, struct mir_endpoint *ep);
 /** As a socket of @domain shows it. */

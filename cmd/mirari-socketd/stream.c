@@ -110,7 +110,7 @@ static void broken(struct sd_socket *s, int error)
 
 static void told_reset(struct sd_socket *s, int err)
 {
-    s->so_error = sd_errno(err);
+    s->so_error = mir_host_errno(err);
     sd.count.resets_told++;
     sd_socket_end(s);
 }
@@ -350,7 +350,7 @@ static void not_connected(struct sd_socket *s, int err)
     s->tcp = NULL;
     s->state = s->has_local ? SOCK_S_BOUND : SOCK_S_NEW;
     memset(&s->remote, 0, sizeof s->remote);
-    sd_wake(s, -sd_errno(err), NULL, 0);
+    sd_wake(s, -mir_host_errno(err), NULL, 0);
 }
 
 /* The program is told when it has what was taken from the stack before. */

@@ -342,7 +342,7 @@ static ssize_t send_udp(struct px_sock *sock, const struct msghdr *msg)
         return r;
     iov_copy(msg, 0, bytes, len, false);
     r = mir_udp_send(sock->udp, &to, bytes, len);
-    return r < 0 ? -px__errno(r) : (ssize_t)len;
+    return r < 0 ? -mir_host_errno(r) : (ssize_t)len;
 }
 
 ssize_t px_sendmsg(struct px_host *px, int fd, const struct msghdr *msg, int flags)

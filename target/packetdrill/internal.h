@@ -5,6 +5,7 @@
 
 #include <errno.h>
 
+#include "dev/net/host/errno.h"
 #include "target/packetdrill/px.h"
 
 enum px_kind { PX_TCP, PX_UDP, PX_EPOLL };
@@ -88,8 +89,6 @@ struct px_sock {
 struct px_sock *px__sock(struct px_host *px, int fd);
 /** A descriptor for @sock, or -EMFILE. */
 int px__fd_new(struct px_host *px, struct px_sock *sock);
-/** errno of a negative MIR_E*. */
-int px__errno(int err);
 /** 0 and *@ep from a socket address, or -EINVAL, -EAFNOSUPPORT. */
 int px__endpoint(const struct px_sock *sock, const struct sockaddr *addr, socklen_t len,
                  struct mir_endpoint *ep);

@@ -53,19 +53,6 @@ int px__fd_new(struct px_host *px, struct px_sock *sock)
     return -EMFILE;
 }
 
-int px__errno(int err)
-{
-    switch (-err) {
-#define MIR__X(name, number, text, posix)                                                          \
-    case number:                                                                                   \
-        return posix;
-        MIR_ERRORS(MIR__X)
-#undef MIR__X
-    default:
-        return err == 0 ? 0 : EIO;
-    }
-}
-
 int px__take_error(struct px_sock *sock)
 {
     int error = sock->so_error;
@@ -162,7 +149,7 @@ int px_getname(struct px_host *px, int fd, struct sockaddr *addr, socklen_t *len
 /* As Linux's tcp_reset(): a peer that had finished and resets gives EPIPE. */
 static int errno_of_end(const struct px_sock *sock, const struct mir_tcp *tcp)
 {
-    int error = px__errno(mir_tcp_error(tcp));
+    int error = mir_host_errno(mir_tcp_error(tcp));
     if (error == ECONNRESET && sock->had_eof && !sock->shut_wr)
         return EPIPE;
     return error;
@@ -249,7 +236,7 @@ static void on_udp_error(struct mir_udp *udp, const struct mir_udp_error *error,
     (void)udp;
     if (sock->state != PX_CONNECTED)
         return;
-    sock->so_error = px__errno(error->err);
+    sock->so_error = mir_host_errno(error->err);
     sock->edges++;
     px_changed(sock->px);
 }
@@ -289,7 +276,7 @@ int px__udp_ready(struct px_sock *sock)
     };
     int r = mir_udp_open_config(sock->px->stack, &config, &sock->udp);
     if (r < 0)
-        return -px__errno(r);
+        return -mir_host_errno(r);
     sock->udp->ops->local(sock->udp, &sock->local);
     return 0;
 }
@@ -342,7 +329,7 @@ int px_listen(struct px_host *px, int fd, int backlog)
         config.fastopen_max = config.backlog;
     int r = mir_tcp_listen(px->stack, &config, &sock->listener);
     if (r < 0)
-        return -px__errno(r);
+        return -mir_host_errno(r);
     sock->local = sock->listener->local;
     sock->state = PX_LISTENING;
     return 0;
@@ -386,7 +373,7 @@ int px__connect_start(struct px_sock *sock)
 {
     int r = mir__tcp_connect_from(sock->px->stack, &sock->local, &sock->remote, &sock->tcp);
     if (r < 0)
-        return -px__errno(r);
+        return -mir_host_errno(r);
     mir_tcp_set_handler(sock->tcp, on_tcp, sock);
     px__options_apply(sock);
     sock->state = PX_CONNECTING;
@@ -413,13 +400,13 @@ static int connect_udp(struct px_sock *sock, const struct sockaddr *addr, sockle
     if (addr != NULL && len >= (socklen_t)sizeof(sa_family_t) && addr->sa_family == AF_UNSPEC) {
         static const struct mir_endpoint nobody;
         sock->state = PX_FRESH;
-        return sock->udp != NULL ? -px__errno(mir_udp_connect(sock->udp, &nobody)) : 0;
+        return sock->udp != NULL ? -mir_host_errno(mir_udp_connect(sock->udp, &nobody)) : 0;
     }
     int r = px__endpoint(sock, addr, len, &sock->remote);
     if (r == 0)
         r = px__udp_ready(sock);
     if (r == 0)
-        r = -px__errno(mir_udp_connect(sock->udp, &sock->remote));
+        r = -mir_host_errno(mir_udp_connect(sock->udp, &sock->remote));
     if (r == 0)
         sock->state = PX_CONNECTED;
     return r;
