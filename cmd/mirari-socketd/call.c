@@ -65,6 +65,8 @@ static int bind_to(struct sd_socket *s, const struct mir_endpoint *local)
     struct mir_endpoint before = s->local;
     s->local = *local;
     int r = s->kind == SD_UDP ? sd_dgram_open(s) : sd_port_hold(s);
+    if (r == -EADDRINUSE && sd_reap_port(s, local->port))
+        r = s->kind == SD_UDP ? sd_dgram_open(s) : sd_port_hold(s);
     if (r < 0) {
         s->local = before;
         return r;
@@ -109,6 +111,8 @@ int sd_op_listen(struct sd_call *call)
     if (!s->has_local)
         r = bind_to(s, &anywhere);
     if (r == 0)
+        r = sd_listen(s, listen.backlog);
+    if (r == -EADDRINUSE && sd_reap_port(s, s->port))
         r = sd_listen(s, listen.backlog);
     return r < 0 ? r : sd_reply_names(call, 0);
 }

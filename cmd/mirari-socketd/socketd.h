@@ -261,6 +261,10 @@ void sd_socket_end(struct sd_socket *s);
 /** Free it now with all it has; a connection is closed, or aborted if @is_abort. */
 void sd_socket_free(struct sd_socket *s, bool is_abort);
 
+/** See to the sockets of the kind of @s on @port that programs have closed, before their turn.
+ *  Returns true if there were some. Cost: a look at every socket; for the way to an error. */
+bool sd_reap_port(const struct sd_socket *s, uint16_t port);
+
 /* ---- control.c ------------------------------------------------------------------------------ */
 
 void sd_control_init(void);

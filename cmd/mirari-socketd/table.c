@@ -10,15 +10,21 @@
  * An ended socket has no descriptor and nothing of the stack, only its error and its names. They
  * are kept in the order of time; the oldest goes when there are SD_ENDED_MAX.
  *
+ * A program that closes a socket and binds its port again must get it, though the close is an event
+ * and the bind a message, which may be read first. So nobody is told that a port is taken before
+ * its holders have been looked at (sd_reap_port).
+ *
  * B comes from outside: it must be a socket of AF_UNIX of the right type, and is never read from or
  * written to but with MSG_DONTWAIT, whatever it is connected to.
  */
 #include "cmd/mirari-socketd/socketd.h"
 
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#define BUCKETS 4096u
+#define BUCKETS  4096u
+#define REAP_MAX 64u
 
 static struct sd_socket *slots[SD_SOCKETS_MAX];
 static uint32_t first_free; /* a hint */
@@ -321,6 +327,32 @@ static void bury(void *arg)
     if (!mir_list_is_empty(&sd.ended))
         mir_timer_set(sd.app->loop, &sd.ended_timer,
                       oldest_ended()->ended_us + SOCK_TOMBSTONE_S * MIR_US_PER_S);
+}
+
+/* Has the program closed A, without our knowing yet? */
+static bool has_gone(const struct sd_socket *s)
+{
+    struct pollfd fd = {.fd = s->watch.fd};
+    const struct timespec now = {0};
+    return s->watch.fd >= 0 && ppoll(&fd, 1, &now, NULL) > 0 && (fd.revents & POLLHUP);
+}
+
+bool sd_reap_port(const struct sd_socket *s, uint16_t port)
+{
+    uint64_t gone[REAP_MAX];
+    uint32_t count = 0;
+    mir_list_for_each (link, &sd.all) {
+        const struct sd_socket *other = MIR_CONTAINER_OF(link, struct sd_socket, link);
+        if (other != s && other->kind == s->kind && other->local.port == port && count < REAP_MAX &&
+            has_gone(other))
+            gone[count++] = other->handle;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct sd_socket *other = sd_socket_find(gone[i]); /* one may take others with it */
+        if (other != NULL)
+            b_ready(other, MIR_HOST_IN | MIR_HOST_ERROR | MIR_HOST_HANGUP | MIR_HOST_END);
+    }
+    return count > 0;
 }
 
 void sd_socket_end(struct sd_socket *s)

@@ -83,6 +83,7 @@ static const struct row allowed[] = {
     {SCMP_SYS(socketpair), SERVICE, LOCAL_PAIR},
     {SCMP_SYS(fstat), SERVICE, ANY},                /* which socket is this? */
     {SCMP_SYS(memfd_create), SERVICE, ANY},         /* where a datagram comes from */
+    {SCMP_SYS(ppoll), SERVICE, ANY},                /* is a socket closed that holds a port? */
     {SCMP_SYS(newfstatat), MIR__SANDBOX_USER, ANY}, /* is /etc/resolv.conf still the same? */
     {SCMP_SYS(brk), SOCKETS | WORKER, ANY},
     {SCMP_SYS(mmap), SOCKETS | WORKER, NOT_EXECUTABLE},

@@ -28,7 +28,7 @@ probe() { # probe NAME SCRIPT ARGS...: its TAP is summed up in one line
     ok $? "$name ($(grep -c '^ok' "$WORK/probe") checks)" || sed 's/^/# /' <(grep -v '^ok' "$WORK/probe") | tail -n 40
 }
 serve
-probe 'a client that behaves' socketd_cases.py "$HOST_IP" "$APP_IP" "$HOST_IP6" "$APP_IP6"
+probe 'a client that behaves' socketd_cases.py "$HOST_IP" "$APP_IP" "$HOST_IP6" "$APP_IP6" "$SERVER"
 probe 'clients that do not' socketd_hostile.py "$HOST_IP" "$APP_IP" "$SERVER"
 probe 'clients that are killed' socketd_kill.py "$HOST_IP" "$APP_IP" "$SERVER" "${KILLS:-1000}"
 is_like "$(inside "$B/mirari" socket netstat lab)" 'RECV-Q' 'netstat'
@@ -38,7 +38,7 @@ probe 'a server that is killed' socketd_restart.py "$HOST_IP" "$APP_IP" "$SERVER
 wait $APP_PID
 is_like "$(inside "$B/mirari" socket stats lab 2>&1)" 'no socket server' 'what it left refuses'
 serve
-probe 'another takes its place' socketd_cases.py "$HOST_IP" "$APP_IP" "$HOST_IP6" "$APP_IP6"
+probe 'another takes its place' socketd_cases.py "$HOST_IP" "$APP_IP" "$HOST_IP6" "$APP_IP6" "$SERVER"
 inside "$B/mirari" socket stop lab
 ok $? 'stop'
 wait $APP_PID

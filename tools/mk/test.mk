@@ -42,7 +42,7 @@ $(B)/fuzz/test/fuzz/%: $(B)/fuzz/test/fuzz/%.o $(call FUZZ_PARTS,fuzz)
 T ?=
 pick = $(if $(T),$(foreach t,$(1),$(if $(findstring $(T),$(t)),$(t))),$(1))
 export MIRARI_BUILD := $(B)
-PROVE := prove -e '' --timer
+PROVE := prove -e test/harness/keep --timer
 
 # How POSIX sockets behave, over the host's stack and over ours; test/interop/socket_conform.t runs them.
 SOCKET_BINS := $(addprefix $(B)/host/test/socket/,conform conform-static conform-peer)

@@ -13,6 +13,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,9 +102,12 @@ static void scribble(struct dice *dice)
     }
 }
 
+/* Not 0 to 2: a copy of the standard output would be written to. */
 static int descriptor(struct dice *dice)
 {
-    return roll(dice, 16) == 0 ? (int)roll(dice, 4000) - 100 : 3 + (int)roll(dice, FDS);
+    int wild = (int)roll(dice, 4000) - 100;
+    bool is_wild = roll(dice, 16) == 0 && (wild < 0 || wild > 2);
+    return is_wild ? wild : 3 + (int)roll(dice, FDS);
 }
 
 static void call(struct dice *dice)

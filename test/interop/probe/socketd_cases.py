@@ -5,6 +5,7 @@ import fcntl
 import os
 import resource
 import select
+import signal
 import socket
 import struct
 import sys
@@ -13,6 +14,7 @@ import threading
 from socketd import (ADOPT, DGRAM, NO_ADDR, Client, Sock, done, equal, fails, ok, option)
 
 PATH, HOST, OURS, HOST6, OURS6 = sys.argv[1:6]
+SERVER = int(sys.argv[6])
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 client = Client(PATH)
 
@@ -150,6 +152,38 @@ def s_adopt(s):
 def address_of_silence():
     from socketd import addr
     return addr(HOST.rsplit(".", 1)[0] + ".99", 9)
+
+
+class Freezer(Client):
+    """The server stands still from freeze() until it has a BIND of this client."""
+
+    def freeze(self):
+        os.kill(SERVER, signal.SIGSTOP)
+        until(lambda: open(f"/proc/{SERVER}/stat").read().rsplit(")", 1)[1].split()[0] == "T")
+        self.send("STATS", bytes(16))
+
+    def send(self, op, *args):
+        number = super().send(op, *args)
+        if op == "BIND":
+            os.kill(SERVER, signal.SIGCONT)
+        return number
+
+
+def closed_and_bound():
+    """close() is an event and bind() a message: the server comes by the message first, because it stands at another one."""
+    for kind, name in ((TCP, "TCP"), (UDP, "UDP")):
+        freezer = Freezer(PATH)
+        before, after = Sock(freezer, kind), Sock(freezer, kind)
+        port = before.bind("0.0.0.0", 0)[1]
+        if kind == TCP:
+            before.listen()
+        freezer.freeze()
+        before.close()
+        equal(after.bind("0.0.0.0", port)[1], port, f"{name}: a port whose socket was closed can be bound at once")
+        if kind == TCP:
+            equal(after.listen()[1], port, "and be listened on")
+        after.close()
+        freezer.s.close()
 
 
 def listening():
@@ -418,7 +452,7 @@ def bulk():
 
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
-for part in (streams, resets, connecting, listening, forked, datagrams, options, identities, lists, bulk):
+for part in (streams, resets, connecting, listening, closed_and_bound, forked, datagrams, options, identities, lists, bulk):
     print(f"# {part.__name__}", flush=True)
     part()
 ok(until(lambda: client.stats()["socket_live"] == 0), "no socket is left")

@@ -61,10 +61,16 @@ if has openssl; then
     sut_stop tls
 fi
 if has iperf3; then
+    # Between two clients its server closes its listener and opens another: who comes then is refused, and asks again.
+    iperf_tells() {
+        timeout 20 "${SUT_OR_PEER[@]}" iperf3 -J -t 1 "$@" >"$WORK/iperf" 2>&1
+        ! grep -qE 'refused|busy' "$WORK/iperf"
+    }
     iperf_ok() { # iperf_ok NAME WHO ARGUMENTS...
-        local name=$1 who=$2
+        local name=$1 SUT_OR_PEER=(ip netns exec "$NS")
+        [ "$2" = peer ] || SUT_OR_PEER=("${SUT_RUN[@]}")
         shift 2
-        "$who" timeout 20 iperf3 -J -t 1 "$@" >"$WORK/iperf" 2>&1
+        wait_until 10 iperf_tells "$@"
         is_like "$(tr -d '\n' <"$WORK/iperf")" '"bits_per_second":[[:space:]]*[1-9][0-9.]{6,}' "$VIA: iperf3: $name" || tail -n 5 "$WORK/iperf"
     }
     sut_start iperf iperf3 -s -p 5501
