@@ -13,7 +13,9 @@
 #   peer_start ARGS...          start it on a tap, IPv4 and IPv6: $APP_IP, $APP_IP6; the host is $HOST_IP, $HOST_IP6
 #   peer_counter NAME           a counter of its stack
 #   free_port                   a TCP port of the host that is free now
-#   wait_until SECONDS CMD...   poll a condition; nothing here sleeps to let something happen
+#   wait_until SECONDS CMD...   poll a condition; nothing here sleeps to let something happen. SECONDS are those of a machine that
+#                               is not in a hurry; before a test fails, PATIENCE times as many go by
+#   pause SECONDS               where a time is what is tested
 #   counter NAME                a statistic of the website appliance, by /api/stats
 #   ok STATUS NAME, is GOT WANTED NAME, is_like GOT REGEX NAME, note TEXT, skip REASON NAME, done_testing
 #
@@ -34,6 +36,7 @@ APP_STATUS=
 APP_USER= # run the appliance as this user, without any capability
 TAP_N=0
 TAP_FAILED=0
+PATIENCE=${PATIENCE:-4}
 PIDS=() # background processes of the test, ended at exit
 
 cleanup() {
@@ -116,13 +119,14 @@ need_root() {
     ip netns delete "$probe"
 }
 
+pause() { read -rt "$1" <> <(:) || :; } # without a process
 wait_until() {
     local limit=$1
     shift
-    local end=$((${EPOCHREALTIME/./} + limit * 1000000))
+    local end=$((${EPOCHREALTIME/./} + limit * PATIENCE * 1000000))
     until "$@"; do
         [ "${EPOCHREALTIME/./}" -lt "$end" ] || return 1
-        read -rt 0.02 <> <(:) || : # a pause without a process
+        pause 0.02
     done
     return 0
 }

@@ -44,7 +44,6 @@ is "$(awk '/^CapEff:/ {print $2} /^Seccomp:/ {print $2}' "/proc/$first/status" |
 ok $? 'nor is it root'
 wait_until 10 tcp_answers "$APP_IP" 80
 is "$(page)" 200 'the site is served'
-pause() { read -rt "$1" <> <(:) || :; }
 served() { [ "$(page 5)" = 200 ]; }
 bad=0
 for turn in 1 2 3 4; do # the pauses double: 100, 200, 400, 800 ms
