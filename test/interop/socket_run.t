@@ -118,6 +118,13 @@ is $? 0 'and ended by a signal; the status is the program'\''s'
 ok $? 'it has gone'
 
 # ---- the server's life ---------------------------------------------------------------------------
+serves() { # a server of this name; $server is its process
+    : >"$WORK/serve" # or it would seem to be ready by what the one before has said
+    "${as[@]}" "$mirari" socket serve --name "$1" --net user >"$WORK/serve" 2>&1 &
+    server=$!
+    PIDS+=($server)
+    wait_until 10 grep -q ready "$WORK/serve"
+}
 server_of() { pgrep -P "$1" -x mirari-socketd; }
 starts -- python3 "$WORK/waits.py" >"$WORK/out" 2>&1
 pid=$!
@@ -140,10 +147,7 @@ ok $? 'the supervisor dies: so does its server'
 wait_until 5 eval "! kill -0 $program 2>/dev/null"
 ok $? 'and the program'\''s call fails'
 
-"${as[@]}" "$mirari" socket serve --name twice --net user >"$WORK/serve" 2>&1 &
-server=$!
-PIDS+=($server)
-wait_until 10 grep -q ready "$WORK/serve"
+serves twice
 cat >"$WORK/again.py" <<'END'
 import socket, sys
 def use(text):
@@ -170,10 +174,7 @@ wait_until 10 grep -q first "$WORK/out"
 wait $server
 echo >&7
 wait_until 10 grep -q without "$WORK/out"
-"${as[@]}" "$mirari" socket serve --name twice --net user >"$WORK/serve" 2>&1 &
-server=$!
-PIDS+=($server)
-wait_until 10 grep -q ready "$WORK/serve"
+serves twice
 echo >&7
 wait_until 10 grep -q again "$WORK/out"
 echo >&7
@@ -240,10 +241,7 @@ is "$("$mirari" socket run --net user -- python3 "$WORK/many.py")" few 'closed s
 # ---- what no program should do -------------------------------------------------------------------
 ${CC:-gcc} -g -O1 -D_GNU_SOURCE -static test/interop/probe/socket_random.c -o "$WORK/random" -lpthread >"$WORK/cc" 2>&1
 ok $? 'a program of random calls is built' || sed 's/^/# /' "$WORK/cc"
-"${as[@]}" "$mirari" socket serve --name random --net user >"$WORK/serve" 2>&1 &
-server=$!
-PIDS+=($server)
-wait_until 10 grep -q ready "$WORK/serve"
+serves random
 seed=${SEED:-$RANDOM}
 note "seed $seed"
 is "$("${as[@]}" timeout 60 "$mirari" socket run --on random -- sh -c '"$0" "$1" 4; python3 -c "

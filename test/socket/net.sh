@@ -73,6 +73,7 @@ sut_answers() { peer ping -q -c 1 -W 1 $SELF4 >/dev/null 2>&1 && peer ping -q -c
 sut_ours() {
     sut_open
     SUT_SERVER=t$$-$RANDOM
+    : >"$WORK/server.out"
     ip netns exec "$NS" "$B/mirari" socket serve --name "$SUT_SERVER" "${SUT_NET[@]}" "${@:2}" >"$WORK/server.out" 2>&1 &
     SUT_PIDS[server]=$!
     wait_until 10 sut_answers || {
@@ -87,12 +88,14 @@ peer() { ip netns exec "$NS" "$@"; }
 sut_start() {
     local name=$1
     shift
+    : >"$WORK/$name.out" # not what one of this name said before
     "${SUT_RUN[@]}" "$@" >"$WORK/$name.out" 2>&1 </dev/null &
     SUT_PIDS[$name]=$!
 }
 peer_start() {
     local name=$1
     shift
+    : >"$WORK/$name.out"
     ip netns exec "$NS" "$@" >"$WORK/$name.out" 2>&1 </dev/null &
     SUT_PIDS[$name]=$!
 }
