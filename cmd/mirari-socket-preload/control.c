@@ -122,7 +122,7 @@ static void in_child(void)
  */
 
 /* Out of the way of programs that count descriptors or close low ones. */
-static int move_up(int fd)
+int pre_move_up(int fd)
 {
     struct rlimit limit;
     int base = FD_BASE;
@@ -216,7 +216,7 @@ static int open_conn(struct conn *c)
     }
     c->ino = st.st_ino;
     c->last_id = 0;
-    fd = move_up(fd);
+    fd = pre_move_up(fd);
     pre_private(fd);
     atomic_store(&c->fd, fd);
     return 0;
@@ -240,7 +240,7 @@ bool pre_is_private(int fd)
             return true;
     if (fd == atomic_load(&spare) && pre_is_inode(fd, spare_ino))
         return true;
-    if (pre_is_end_b(fd))
+    if (pre_owner_of_b(fd) != NULL)
         return true;
     pre_forget(fd); /* closed where we did not see it */
     return false;
@@ -265,6 +265,13 @@ void pre_move_private(int fd)
         if (other >= 0)
             pre_private(other);
         atomic_store(&spare, other);
+        return;
+    }
+    struct pre_sock *s = pre_owner_of_b(fd);
+    int other = s != NULL && pre_has(s, PRE_LINK) ? pre_move_up(fd) : fd;
+    if (other != fd) {
+        pre_private(other);
+        atomic_store(&s->b_fd, other);
         return;
     }
     pre_adopt_all(); /* it was an end B: now nobody needs it here */

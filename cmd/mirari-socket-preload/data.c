@@ -160,7 +160,9 @@ SLOW ssize_t slow_send(int fd, const struct msghdr *msg, int flags)
     struct pre_sock *s = has_pieces(msg) ? pre_get(fd) : NULL;
     if (s == NULL)
         return pre_real.sendmsg(fd, msg, flags);
-    ssize_t r = s->is_udp ? pre_dgram_send(s, fd, msg, flags) : stream_send(s, fd, msg, flags);
+    ssize_t r = unlikely(pre_has(s, PRE_LINK)) ? pre_link_send(s, msg)
+                : s->is_udp                    ? pre_dgram_send(s, fd, msg, flags)
+                                               : stream_send(s, fd, msg, flags);
     pre_put(s);
     return r;
 }
@@ -170,7 +172,9 @@ SLOW ssize_t slow_recv(int fd, struct msghdr *msg, int flags)
     struct pre_sock *s = has_pieces(msg) ? pre_get(fd) : NULL;
     if (s == NULL)
         return pre_real.recvmsg(fd, msg, flags);
-    ssize_t r = s->is_udp ? pre_dgram_recv(s, fd, msg, flags) : stream_recv(s, fd, msg, flags);
+    ssize_t r = unlikely(pre_has(s, PRE_LINK)) ? pre_link_recv(fd, msg, flags)
+                : s->is_udp                    ? pre_dgram_recv(s, fd, msg, flags)
+                                               : stream_recv(s, fd, msg, flags);
     pre_put(s);
     return r;
 }

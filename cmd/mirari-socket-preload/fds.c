@@ -115,7 +115,8 @@ HOOK int ioctl(int fd, unsigned long op, ...)
     struct pre_sock *s = likely(pre_entry(fd) == 0) ? NULL : pre_get(fd);
     if (s != NULL) {
         int result = 0;
-        bool is_answered = !pre_has(s, PRE_HOST) && pre_ioctl(s, fd, op, last, &result);
+        bool may_answer = !pre_has(s, PRE_HOST) || pre_has(s, PRE_LINK);
+        bool is_answered = may_answer && pre_ioctl(s, fd, op, last, &result);
         pre_put(s);
         if (is_answered)
             return result < 0 ? pre_fail(result) : result;

@@ -10,6 +10,7 @@
  * (res_query), which open sockets inside the C library where no preload library sees them.
  */
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -282,6 +283,17 @@ static bool is_numeric(const char *node)
     return parse_ip(copy, &addr);
 }
 
+/* "fe80::1%net0": the C library would ask the host for the number. Ours is put into @room. */
+static const char *with_number(const char *node, char *room, size_t size)
+{
+    const char *scope = node != NULL ? strchr(node, '%') : NULL;
+    unsigned index = scope != NULL && !is_number(scope + 1) ? if_nametoindex(scope + 1) : 0;
+    if (index == 0)
+        return node;
+    snprintf(room, size, "%.*s%%%u", (int)(scope - node), node, index);
+    return room;
+}
+
 HOOK int getaddrinfo(const char *restrict node, const char *restrict service,
                      const struct addrinfo *restrict hints, struct addrinfo **restrict out)
 {
@@ -298,6 +310,9 @@ HOOK int getaddrinfo(const char *restrict node, const char *restrict service,
             plain.ai_flags &= ~AI_ADDRCONFIG;
             hints = &plain;
         }
+        char room[INET6_ADDRSTRLEN + 16];
+        if (is_simple && pre_names_are_ours())
+            node = with_number(node, room, sizeof(room));
         return pre_real.getaddrinfo(node, service, hints, out);
     }
     int r = pre_resolve(node, family, wanted->ai_flags, &answer);
@@ -316,29 +331,55 @@ HOOK int getaddrinfo(const char *restrict node, const char *restrict service,
 /* ---- getnameinfo
  * ----------------------------------------------------------------------------------- */
 
+/* The address as a number, with the name of our interface behind it if it needs one. */
+static int number_of(const struct sockaddr *addr, socklen_t len, char *host, socklen_t host_len,
+                     int flags)
+{
+    struct sockaddr_in6 in6;
+    char name[IF_NAMESIZE] = "";
+    int numeric = flags | NI_NUMERICHOST;
+    if (addr->sa_family != AF_INET6 || len < sizeof(in6))
+        return pre_real.getnameinfo(addr, len, host, host_len, NULL, 0, numeric);
+    memcpy(&in6, addr, sizeof(in6));
+    unsigned scope = in6.sin6_scope_id;
+    bool is_link_local =
+        IN6_IS_ADDR_LINKLOCAL(&in6.sin6_addr) || IN6_IS_ADDR_MC_LINKLOCAL(&in6.sin6_addr);
+    in6.sin6_scope_id = 0;
+    int r = pre_real.getnameinfo((const void *)&in6, sizeof(in6), host, host_len, NULL, 0, numeric);
+    if (r != 0 || scope == 0)
+        return r;
+    if (!is_link_local || if_indextoname(scope, name) == NULL)
+        snprintf(name, sizeof(name), "%u", scope);
+    size_t at = strlen(host);
+    if (at + 1 + strlen(name) >= host_len)
+        return EAI_OVERFLOW;
+    snprintf(host + at, host_len - at, "%%%s", name);
+    return 0;
+}
+
 HOOK int getnameinfo(const struct sockaddr *restrict addr, socklen_t len, char *restrict host,
                      socklen_t host_len, char *restrict service, socklen_t service_len, int flags)
 {
     struct pre_sock any = {.domain = AF_INET6, .is_udp = true}; /* takes both families */
     struct sock_addr which;
     char name[PRE_NAME_MAX];
-    bool is_ours = host != NULL && host_len > 0 && !(flags & NI_NUMERICHOST) &&
-                   pre_names_are_ours() &&
+    bool is_ours = host != NULL && host_len > 0 && pre_names_are_ours() &&
                    (addr->sa_family == AF_INET || addr->sa_family == AF_INET6);
     if (!is_ours)
         return pre_real.getnameinfo(addr, len, host, host_len, service, service_len, flags);
     if (pre_addr_in(&any, addr, len, &which) != 0)
         return EAI_FAMILY;
-    int r = pre_name_of(&which, name);
-    if (r != 0 && (flags & NI_NAMEREQD))
+    bool is_number_wanted = (flags & NI_NUMERICHOST) != 0;
+    int r = is_number_wanted ? EAI_NONAME : pre_name_of(&which, name);
+    if (r != 0 && !is_number_wanted && (flags & NI_NAMEREQD))
         return r;
     if (r != 0)
-        return pre_real.getnameinfo(addr, len, host, host_len, service, service_len,
-                                    flags | NI_NUMERICHOST);
-    if (strlen(name) >= host_len)
-        return EAI_OVERFLOW;
-    memcpy(host, name, strlen(name) + 1);
-    return service == NULL || service_len == 0
-               ? 0
+        r = number_of(addr, len, host, host_len, flags);
+    else if (strlen(name) >= host_len)
+        r = EAI_OVERFLOW;
+    else
+        memcpy(host, name, strlen(name) + 1);
+    return r != 0 || service == NULL || service_len == 0
+               ? r
                : pre_real.getnameinfo(addr, len, NULL, 0, service, service_len, flags);
 }

@@ -143,7 +143,9 @@ HOOK int setsockopt(int fd, int level, int name, const void *value, socklen_t le
     if (s == NULL)
         return pre_real.setsockopt(fd, level, name, value, len);
     int r;
-    if (pre_has(s, PRE_HOST)) {
+    if (level == SOL_NETLINK && pre_has(s, PRE_LINK)) {
+        r = 0; /* how much it says; to us it is the same */
+    } else if (pre_has(s, PRE_HOST)) {
         r = pre_real.setsockopt(fd, level, name, value, len) < 0 ? -errno : 0;
         if (r == 0 && len <= SOCK_OPTION_MAX)
             (void)pre_keep(s, level, name, value, len);
@@ -263,7 +265,8 @@ static int get_ours(struct pre_sock *s, int fd, int level, int name, void *to, s
 HOOK int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict len)
 {
     struct pre_sock *s = likely(pre_entry(fd) == 0) ? NULL : pre_get(fd);
-    if (s == NULL || pre_has(s, PRE_HOST)) {
+    bool is_family = level == SOL_SOCKET && name == SO_DOMAIN;
+    if (s == NULL || (pre_has(s, PRE_HOST) && !(is_family && pre_has(s, PRE_LINK)))) {
         if (s != NULL)
             pre_put(s);
         return pre_real.getsockopt(fd, level, name, value, len);

@@ -124,6 +124,7 @@ extern struct pre_real pre_real;
 #define send(fd, data, len, flags) pre_real.send(fd, data, len, flags)
 #include "cmd/socket/proto.h"
 #undef send
+#include "cmd/socket/iface.h"
 #include "cmd/socket/rules.h"
 
 /* ---- the table (table.c) ----------------------------------------------------------------------
@@ -158,6 +159,7 @@ enum pre_flags {
     PRE_PKTINFO6 = 0x2000,
     PRE_HOPS6 = 0x4000,
     PRE_CLASS6 = 0x8000,
+    PRE_LINK = 0x10000, /**< a route socket, with PRE_HOST */
 };
 
 struct pre_sock {
@@ -209,8 +211,8 @@ int pre_fd_end(void);
 int pre_fd_end_all(void);
 bool pre_is_inode(int fd, uint64_t ino);
 void pre_private(int fd);
-/** Is @fd the end B of a socket that the server does not know yet? Slow. */
-bool pre_is_end_b(int fd);
+/** The socket whose end B is @fd, because the server does not know it yet; NULL: none. Slow. */
+struct pre_sock *pre_owner_of_b(int fd);
 
 /** Short critical sections of one socket; signals are blocked in between. */
 struct pre_mask {
@@ -265,6 +267,10 @@ uint32_t pre_generation(void);
 bool pre_is_private(int fd);
 /** Move the library's descriptor @fd elsewhere, because the program wants the number. */
 void pre_move_private(int fd);
+/** A descriptor of the library gets a high number, if there is one. Returns it. */
+int pre_move_up(int fd);
+/** Lists of the server. (iface.c) */
+extern const struct sock_asker pre_asker;
 
 /* ---- operations (adopt.c) ---------------------------------------------------------------------
  */
@@ -323,6 +329,16 @@ void pre_reset_reason(int fd);
 int pre_progress(struct pre_sock *s, int fd);
 /** ioctl of ours. Returns true when @result is the answer. (iface.c) */
 bool pre_ioctl(struct pre_sock *s, int fd, unsigned long op, void *arg, int *result);
+
+/* ---- route sockets (link.c)
+ * --------------------------------------------------------------------------------
+ */
+
+/** One with the flags of @type. Returns the descriptor or -errno. */
+int pre_link_make(int type);
+int pre_link_name(struct pre_sock *s, bool is_peer, struct sockaddr *to, socklen_t *len);
+ssize_t pre_link_send(struct pre_sock *s, const struct msghdr *msg);
+ssize_t pre_link_recv(int fd, struct msghdr *msg, int flags);
 
 /** Addresses that cannot be: the kernel would say EFAULT. Others that are wrong end the program. */
 static inline bool pre_is_bad(const void *address)

@@ -15,6 +15,7 @@
  * Cancelling a thread inside connect() takes effect when it returns.
  */
 #include <fcntl.h>
+#include <linux/netlink.h>
 
 #include "cmd/mirari-socket-preload/preload.h"
 
@@ -27,9 +28,19 @@ static bool is_ours_kind(int domain, int type, int protocol)
            (kind == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP));
 }
 
+static bool is_link(int domain, int protocol)
+{
+    return domain == AF_NETLINK && protocol == NETLINK_ROUTE && pre_is_on &&
+           sock_rules_initial(&pre_rules, false) == SOCK_OURS;
+}
+
 HOOK int socket(int domain, int type, int protocol)
 {
     int fd;
+    if (unlikely(is_link(domain, protocol))) {
+        fd = pre_link_make(type);
+        return fd < 0 ? pre_fail(fd) : fd;
+    }
     if (!is_ours_kind(domain, type, protocol)) {
         /* Multipath TCP of the host would pass us by; programs go on with plain TCP. */
         bool is_mptcp = pre_is_on && protocol == IPPROTO_MPTCP &&
@@ -83,6 +94,8 @@ HOOK int bind(int fd, __CONST_SOCKADDR_ARG addr_arg, socklen_t len)
     struct pre_sock *s = likely(pre_entry(fd) == 0) ? NULL : pre_get(fd);
     if (s == NULL)
         return pre_real.bind(fd, addr, len);
+    if (pre_has(s, PRE_LINK))
+        return done(s, 0);
     bool is_short = s->domain == AF_INET6 && len < offsetof(struct sockaddr_in6, sin6_scope_id);
     int r = is_short ? -EINVAL : pre_addr_in(s, addr, len, &local);
     if (r == 0)
@@ -244,6 +257,8 @@ HOOK int connect(int fd, __CONST_SOCKADDR_ARG addr_arg, socklen_t len)
     struct pre_sock *s = likely(pre_entry(fd) == 0) ? NULL : pre_get(fd);
     if (s == NULL)
         return pre_real.connect(fd, addr, len);
+    if (pre_has(s, PRE_LINK))
+        return done(s, 0);
     bool is_done = false;
     int r = pre_addr_in(s, addr, len, &peer);
     if (r != -EFAULT && (r != 0 || peer.family != AF_UNSPEC)) {
@@ -399,6 +414,8 @@ HOOK int getsockname(int fd, __SOCKADDR_ARG addr_arg, socklen_t *restrict len)
 {
     struct sockaddr *addr = addr_arg.__sockaddr__;
     struct pre_sock *s = likely(pre_entry(fd) == 0) ? NULL : pre_get(fd);
+    if (s != NULL && pre_has(s, PRE_LINK))
+        return done(s, pre_link_name(s, false, addr, len));
     if (s == NULL || pre_has(s, PRE_HOST)) {
         socklen_t room = len != NULL ? *len : 0;
         int r = pre_real.getsockname(fd, addr, len);
@@ -420,6 +437,8 @@ HOOK int getpeername(int fd, __SOCKADDR_ARG addr_arg, socklen_t *restrict len)
 {
     struct sockaddr *addr = addr_arg.__sockaddr__;
     struct pre_sock *s = likely(pre_entry(fd) == 0) ? NULL : pre_get(fd);
+    if (s != NULL && pre_has(s, PRE_LINK))
+        return done(s, pre_link_name(s, true, addr, len));
     if (s == NULL || pre_has(s, PRE_HOST)) {
         socklen_t room = len != NULL ? *len : 0;
         int r = pre_real.getpeername(fd, addr, len);

@@ -174,14 +174,14 @@ int pre_fd_end_all(void)
     return atomic_load(&fd_end_all);
 }
 
-bool pre_is_end_b(int fd)
+struct pre_sock *pre_owner_of_b(int fd)
 {
     uint32_t n = atomic_load(&fresh);
     for (uint32_t i = 0; i < n && i < PRE_SOCKS; i++)
         if (atomic_load(&socks[i].refs) != 0 && atomic_load(&socks[i].b_fd) == fd &&
             pre_is_inode(fd, socks[i].b_ino))
-            return true;
-    return false;
+            return &socks[i];
+    return NULL;
 }
 
 static bool is_word_of(uint32_t entry, struct pre_sock *s)

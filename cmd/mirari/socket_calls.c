@@ -24,6 +24,7 @@
 
 #include "cmd/mirari/socket_notify.h"
 #include "cmd/mirari/tool.h"
+#include "cmd/socket/link.h"
 
 /* ---- socket -----------------------------------------------------------------------------------
  */
@@ -36,25 +37,21 @@ static int kind_of(const struct sup *sup, int domain, int type, int protocol)
     bool is_udp = type == SOCK_DGRAM;
     if (protocol < 0 || protocol > IPPROTO_MPTCP)
         return -EINVAL;
-    if ((type != SOCK_STREAM && !is_udp) || protocol == IPPROTO_ICMP ||
-        protocol == IPPROTO_ICMPV6 || sock_rules_initial(&sup->rules, is_udp) == SOCK_HOST)
+    if ((type != SOCK_STREAM && !is_udp) || sock_rules_initial(&sup->rules, is_udp) == SOCK_HOST)
         return -1;
-    /* Multipath TCP and the like: programs that would rather have it take plain TCP instead. */
-    if (protocol != 0 && protocol != (is_udp ? IPPROTO_UDP : IPPROTO_TCP))
+    /* The host's would pass us by; programs that would rather have it take plain TCP instead. */
+    if (protocol == IPPROTO_MPTCP || protocol == (is_udp ? IPPROTO_TCP : IPPROTO_UDP))
         return -EPROTONOSUPPORT;
+    if (protocol != 0 && protocol != (is_udp ? IPPROTO_UDP : IPPROTO_TCP))
+        return -1; /* ICMP, UDP-Lite, SCTP */
     return is_udp ? SERVED_UDP : SERVED_TCP;
 }
 
 static int make_pair(int kind, int *a, int *b)
 {
-    int fd[2];
-    if (kind != SERVED_LINK)
-        return sock_pair(kind == SERVED_TCP ? SOCK_STREAM : SOCK_DGRAM, SOCK_CLOEXEC, a, b);
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd) != 0)
-        return -errno;
-    *a = fd[0];
-    *b = fd[1];
-    return 0;
+    if (kind == SERVED_LINK)
+        return sock_link_pair(SOCK_CLOEXEC, a, b);
+    return sock_pair(kind == SERVED_TCP ? SOCK_STREAM : SOCK_DGRAM, SOCK_CLOEXEC, a, b);
 }
 
 void handle_socket(struct sup *sup, struct call *call)

@@ -47,6 +47,40 @@ is_like "$said" 'libmirari-socket: MIRARI_SOCKET_RULES: .*nowhere' '... and says
 is "$(MIRARI_SOCKET= LD_PRELOAD="$library" "$python" -c 'import socket; print(socket.socket().getsockname())')" "('0.0.0.0', 0)" \
     'without a server the library does nothing'
 
+# ---- route sockets -------------------------------------------------------------------------------
+is_like "$(sut ip -br address)" "net0 +UP +$SELF4/24" 'ip shows our interface'
+is_like "$(sut ip route)" "default via $PEER4" 'and our routes'
+cat >"$WORK/link.py" <<'END'
+import os, select, socket, struct
+def ask(s):
+    s.sendto(struct.pack("=IHHIIB3x", 20, 18, 0x301, 7, 0, 0), (0, 0))  # a list of links
+    kinds, poll = [], select.poll()
+    poll.register(s, select.POLLIN)
+    while 3 not in kinds:
+        poll.poll()
+        data, source = s.recvfrom(4096)
+        while data:
+            size, kind, _, seq, port = struct.unpack("=IHHII", data[:16])
+            kinds.append(kind)
+            if (seq, port, source) != (7, s.getsockname()[0], (0, 0)):
+                return seq, port, source
+            data = data[(size + 3) & ~3:]
+    return kinds
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+s.bind((0, 0))
+print(ask(s), s.family.name)
+child = os.fork()
+if child == 0:
+    print(ask(s), "child", flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+for fd in range(900, 1100):  # also where the library keeps its own
+    os.dup2(s.fileno(), fd)
+print(ask(socket.socket(fileno=1000)))
+END
+is "$(sut "$python" "$WORK/link.py" 2>&1 | xargs)" '[16, 3] AF_NETLINK [16, 3] child [16, 3]' \
+    'a route socket through fork and dup, from the address of the kernel'
+
 # ---- exec, passing, closing everything -----------------------------------------------------------
 is "$(sut bash -c "exec 3<>/dev/tcp/$PEER4/6001; echo through a shell >&3; head -n 1 <&3")" "$SELF4 through a shell" \
     'bash opens a connection, another program reads it'

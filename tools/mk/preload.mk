@@ -3,7 +3,7 @@
 # A test is linked with its objects: functions of a program come before those of the C library just
 # as preloaded ones do, also under AddressSanitizer. Not an archive: the C library has all the names.
 
-PRELOAD_C := $(call find_src,cmd/mirari-socket-preload) cmd/socket/rules.c
+PRELOAD_C := $(call find_src,cmd/mirari-socket-preload) $(call find_src,cmd/socket)
 
 define preload_rules
 $(B)/$(1)/test/unit/socket_preload_test: $(call objs,$(1),$(PRELOAD_C))

@@ -18,11 +18,8 @@ name_server() { # name_server NAME PORT [flag of dig for large answers]
         return
     }
     is "$(ask @$SELF6 www.test.example A)" 192.0.2.1 "$VIA: $name: over UDP and IPv6"
-    # dnsmasq takes TCP on addresses only that it finds by netlink, which a preloaded library does not serve (docs/socket-server.md).
-    if [ "$VIA $name" != 'preload dnsmasq' ]; then
-        is "$(ask +tcp @$SELF4 www.test.example A)" 192.0.2.1 "$VIA: $name: over TCP"
-        is "$(ask +tcp @$SELF6 www.test.example A)" 192.0.2.1 "$VIA: $name: over TCP and IPv6"
-    fi
+    is "$(ask +tcp @$SELF4 www.test.example A)" 192.0.2.1 "$VIA: $name: over TCP"
+    is "$(ask +tcp @$SELF6 www.test.example A)" 192.0.2.1 "$VIA: $name: over TCP and IPv6"
     [ "$name" = dnsmasq ] || is "$(ask +ignore +bufsize=512 @$SELF4 big.test.example TXT | wc -c)$(ask @$SELF4 big.test.example TXT | wc -c)" 0812 \
         "$VIA: $name: a large answer goes over TCP" || ask +ignore +bufsize=512 @$SELF4 big.test.example TXT | head -3
     if [ "$name" = named ] && has dig; then
