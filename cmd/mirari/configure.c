@@ -270,7 +270,8 @@ static void emit_params(struct str *out, const struct manifest *m)
 static void emit_manifest(struct str *out, const struct manifest *m, const char *target)
 {
     str_text(out, "/* Made by `mirari configure` from the manifest; changes here are lost. */\n"
-                  "#include <mirari/app.h>\n\n");
+                  "#include <mirari/app.h>\n");
+    str_text(out, m->is_testable ? "#include <mirari/testing.h>\n\n" : "\n");
     emit_nets(out, m, target);
     emit_kvs(out, m);
     emit_disks(out, m);
@@ -290,7 +291,7 @@ static void emit_manifest(struct str *out, const struct manifest *m, const char 
         str_format(out, "    .params = params,\n    .param_count = %zu,\n", m->param_count);
     str_text(out, "    .log = ");
     str_c_literal(out, m->log);
-    str_text(out, ",\n};\n");
+    str_text(out, m->is_testable ? ",\n    .extend = mir_testing_add,\n};\n" : ",\n};\n");
 }
 
 /* ---- stores -------------------------------------------------------------------------------------

@@ -104,6 +104,7 @@ static void describe_json(const struct common *common, const struct manifest *m)
     json_member(&out, ",\n  ", "manifest", m->file);
     str_format(&out, ",\n  \"memory_mib\": %u", m->memory_mib);
     json_member(&out, ",\n  ", "log", m->log);
+    str_format(&out, ",\n  \"testable\": %s", m->is_testable ? "true" : "false");
     json_list(&out, "sources", &m->sources);
     json_list(&out, "cflags", &m->cflags);
     json_list(&out, "libs", &m->libs);
@@ -224,6 +225,8 @@ static void describe_lines(const struct common *common, const struct manifest *m
     show("memory", "%u MiB", m->memory_mib);
     if (m->log != NULL)
         show("log", "%s", m->log);
+    if (m->is_testable)
+        show("testable", "has the methods of mirari-test(1)");
     for (size_t i = 0; i < m->sources.count; i++)
         show("source", "%s, %lld bytes", m->sources.item[i],
              (long long)file_size(m->folder, m->sources.item[i]));

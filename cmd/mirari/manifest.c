@@ -688,17 +688,25 @@ static void read_top_value(struct reader *r, const struct conf_node *node)
         diag_error(r->diag, node->line, "%s", why.text);
 }
 
+static void read_testable(struct reader *r, const struct conf_node *node)
+{
+    struct why why;
+    const char *text = reader_scalar(r, node);
+    if (text != NULL && !valid_bool(text, &r->manifest->is_testable, &why))
+        diag_error(r->diag, node->line, "%s", why.text);
+}
+
 /* Of the keys below, those that are not of the old form. */
-#define KEYS_NEW 12
+#define KEYS_NEW 13
 
 void manifest_from_conf(struct manifest *m, const struct conf_node *root, bool look_at_files,
                         struct diag *diag)
 {
     static const char *const keys[] = {
-        "name",        "version",    "memory",     "log",        "net",       "kv",
-        "args",        "sources",    "cflags",     "libs",       "vm",        "disk",
-        "ip-use-dhcp", "ip-address", "ip-netmask", "ip-gateway", "http-port", "http-address",
-        "main-http",   "main-ip",    "main-noip",  "depends",    "packages"};
+        "name",         "version",     "memory",     "log",        "net",        "kv",
+        "args",         "sources",     "cflags",     "libs",       "vm",         "disk",
+        "testable",     "ip-use-dhcp", "ip-address", "ip-netmask", "ip-gateway", "http-port",
+        "http-address", "main-http",   "main-ip",    "main-noip",  "depends",    "packages"};
     struct reader r = {.manifest = m, .diag = diag, .look_at_files = look_at_files};
     m->memory_mib = 64;
     for (const struct conf_node *node = root->child; node != NULL; node = node->next) {
@@ -723,6 +731,9 @@ void manifest_from_conf(struct manifest *m, const struct conf_node *root, bool l
                 reader_vm(&r, node);
         } else if (i == 11) {
             read_named(&r, node, reader_disk, "disk NAME { }");
+        } else if (i == 12) {
+            if (reader_is_first(&r, root, node))
+                read_testable(&r, node);
         } else if (!read_old_key(&r, root, node)) {
             /* The old keys are offered only for keys that look like them. */
             bool looks_old = strchr(node->key, '-') != NULL || m->is_legacy;

@@ -243,6 +243,7 @@ struct manifest {
     bool is_legacy;
     char *name, *version, *log;
     uint32_t memory_mib;
+    bool is_testable; /**< has the methods for tests */
     struct list sources, cflags, libs;
     struct manifest_net net[MANIFEST_NETS_MAX];
     size_t net_count;

@@ -19,6 +19,8 @@
 #include <mirari/rng.h>
 #include <mirari/run.h>
 
+struct mir_app;
+
 #define MIR_APP_NETS_MAX   8
 #define MIR_APP_BLOCKS_MAX 8
 
@@ -73,7 +75,9 @@ struct mir_manifest {
     uint32_t disk_count;
     const struct mir_param *params;
     uint32_t param_count;
-    const char *log; /**< as --log, or NULL */
+    const char *log;                     /**< as --log, or NULL */
+    void (*extend)(struct mir_app *app); /**< adds methods to app->control, before mir_app_main();
+                                              NULL: nothing to add */
 };
 
 /** Made by `mirari configure`. */
@@ -100,7 +104,6 @@ enum mir_app_hook_when {
     MIR_APP_AFTER_STOP,  /**< when it has returned; networks and disks still work */
 };
 
-struct mir_app;
 struct mir_task;
 
 /** Something to do when the appliance ends. Caller's memory until it has run, so not on the stack

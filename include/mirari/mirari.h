@@ -44,6 +44,7 @@
 #include <mirari/platform.h>
 #include <mirari/rng.h>
 #include <mirari/rpc.h>
+#include <mirari/testing.h>
 #include <mirari/run.h>
 #include <mirari/vchan.h>
 

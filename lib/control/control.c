@@ -243,6 +243,8 @@ void mir__control_init(struct mir__control *control, const struct mir__control_c
     if (config->net != NULL)
         add_methods(control, &control->capture, mir__control_capture, mir__control_capture_count);
     app->control = &control->server;
+    if (app->manifest->extend != NULL)
+        app->manifest->extend(app);
 }
 
 void mir__control_fini(struct mir__control *control)

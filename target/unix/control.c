@@ -314,6 +314,7 @@ void mir__control_serve(struct mir__unix *u)
     mir__control_init(&c->control,
                       &(struct mir__control_config){
                           .app = &u->app, .net = u->net, .target = "unix", .cpu_us = cpu_us});
+    mir_fault_control_serve(&u->faults, &c->control.server);
     c->is_open = true;
     for (size_t i = 0; i < MIR_ARRAY_LEN(c->listener); i++) {
         if (c->listener[i].fd >= 0 && poll->ops->add(poll, &c->listener[i]) < 0)

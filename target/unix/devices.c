@@ -335,6 +335,7 @@ static int add_fault(struct mir__unix *u, struct mir__unix_net *net, char error[
         return -MIR_ENOMEM;
     }
     mir_fault_init(fault, &config);
+    mir_fault_control_add(&u->faults, net->options->name, fault);
     net->fault = fault;
     net->dev = &fault->wrap.dev;
     return 0;

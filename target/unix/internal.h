@@ -22,6 +22,7 @@
 #include <sys/types.h>
 
 #include "lib/app/options.h"
+#include "dev/net/fault/fault.h"
 #include "lib/control/control.h"
 
 /* sysexits.h numbers, by which supervisors know a wrong command line and a crash. */
@@ -158,6 +159,7 @@ struct mir__unix {
     struct mir_rng rng;
     struct mir_net *net; /* NULL: no direct stack */
     struct mir__unix_net nets[MIR_APP_NETS_MAX];
+    struct mir_fault_control faults; /* of the networks with --fault */
     struct mir_host_watch signals;
     struct mir__keep *keep;                          /* NULL: not the monitor */
     struct mir__worker *worker;                      /* NULL: no worker of one */

@@ -9,6 +9,16 @@
 
 #define ARENA ((size_t)8 << 20)
 
+static bool link_is_up = true;
+static unsigned link_changes;
+
+static void on_link(void *arg, bool is_up)
+{
+    (void)arg;
+    link_is_up = is_up;
+    link_changes++;
+}
+
 static struct mir_fault_spec spec;
 static char error[MIR_FAULT_ERROR_MAX];
 
@@ -38,13 +48,36 @@ static void test_parse(void)
     check_int(spec.rule[MIR_FAULT_OUT].delay_us, ==, 1500000);
     check_int(spec.rule[MIR_FAULT_IN].dup_ppm, ==, 25);
     check_int(spec.seed, ==, 1);
+    tap_case("a wire that is cut, and nothing at all");
+    check_int(mir_fault_parse("down", &spec, error), ==, 0);
+    check(spec.is_down);
+    check_int(mir_fault_parse("none", &spec, error), ==, 0);
+    check(!spec.is_down);
+    check_int(spec.rule[MIR_FAULT_IN].loss_ppm, ==, 0);
     tap_case("mistakes say what is expected and change nothing");
-    const char *const wrong[] = {
-        "",       "loss",        "loss=",       "loss=101%",
-        "loss=1", "loss=-1%",    "delay=10",    "delay=99999s",
-        "rate=5", "speed=1mbit", "loss=1%,",    "seed=x",
-        "in:",    "loss=1.%%",   "loss=1..2%",  "delay=0.1234567s",
-        "loss=%", ",loss=1%",    "in:seed=abc", "delay=99999999999999999999s"};
+    const char *const wrong[] = {"",
+                                 "loss",
+                                 "loss=",
+                                 "loss=101%",
+                                 "loss=1",
+                                 "loss=-1%",
+                                 "delay=10",
+                                 "delay=99999s",
+                                 "rate=5",
+                                 "speed=1mbit",
+                                 "loss=1%,",
+                                 "seed=x",
+                                 "in:",
+                                 "loss=1.%%",
+                                 "loss=1..2%",
+                                 "delay=0.1234567s",
+                                 "loss=%",
+                                 "in:down",
+                                 "down=1",
+                                 "nonesuch",
+                                 ",loss=1%",
+                                 "in:seed=abc",
+                                 "delay=99999999999999999999s"};
     for (size_t i = 0; i < MIR_ARRAY_LEN(wrong); i++) {
         error[0] = '\0';
         spec.seed = 42;
@@ -106,7 +139,7 @@ static void bed_open(struct bed *bed, const char *text)
         tap_note("%s", error);
     mir_fault_init(&bed->fault, &config);
     bed->dev = &bed->fault.wrap.dev;
-    struct mir_net_upper upper = {.rx = ignore_frame, .arg = bed};
+    struct mir_net_upper upper = {.rx = ignore_frame, .link = on_link, .arg = bed};
     struct mir_net_upper peer = {.rx = on_frame, .arg = bed};
     check_int(mir_net_dev_start(bed->dev, &upper), ==, 0);
     check_int(mir_net_dev_start(mir_pipe_end(&bed->pipe, 1), &peer), ==, 0);
@@ -240,9 +273,48 @@ static void test_time(void)
     bed_close(&bed);
 }
 
+static void set(struct bed *bed, const char *text)
+{
+    check_int(mir_fault_parse(text, &spec, error), ==, 0);
+    mir_fault_set(&bed->fault, &spec);
+}
+
+static void test_set(void)
+{
+    static struct bed bed;
+    const struct mir_fault_stats *out = &bed.fault.stats[MIR_FAULT_OUT];
+    tap_case("other faults while it runs; what waits keeps its time");
+    bed_open(&bed, "none");
+    send_many(&bed, 100);
+    check_int(bed.received, ==, 100);
+    set(&bed, "delay=1s");
+    send_frame(&bed, 100);
+    set(&bed, "loss=100%");
+    send_frame(&bed, 101);
+    run(&bed, bed.now_us + 2000000);
+    check_int(bed.received, ==, 101);
+    check_int(out->lost, ==, 1);
+    tap_case("a wire is cut and mended: the upper half hears each once, and nothing passes");
+    link_changes = 0;
+    set(&bed, "down");
+    set(&bed, "down,loss=1%");
+    check(!link_is_up);
+    check_int(link_changes, ==, 1);
+    send_many(&bed, 10);
+    check_int(bed.received, ==, 101);
+    check_int(out->cut, ==, 10);
+    set(&bed, "none");
+    check(link_is_up);
+    check_int(link_changes, ==, 2);
+    send_many(&bed, 10);
+    check_int(bed.received, ==, 111);
+    bed_close(&bed);
+}
+
 int main(void)
 {
     tap_begin("dev_fault");
+    test_set();
     test_parse();
     test_behaviour();
     test_time();

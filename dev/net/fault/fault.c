@@ -11,6 +11,9 @@
  * is held 1 to 4 ms longer than its turn and those behind it pass. A damaged frame is a copy with
  * one bit changed (payload pages may belong to a retransmission queue) that no longer claims that
  * its checksum was verified. A full queue or no memory for a copy loses the frame, counted apart.
+ *
+ * A wire that is cut takes frames and loses them, as a real one does; the upper half hears that the
+ * link is down. Frames that wait when it is cut are still on the wire, and arrive.
  */
 #include "dev/net/fault/fault.h"
 
@@ -165,6 +168,11 @@ static int meet(struct mir__fault_way *way, struct mir_buf *buf_given)
     struct mir_fault_stats *stats = &fault->stats[way->direction];
     const struct mir_fault_rule *rule = &fault->config.spec.rule[way->direction];
     struct mir_buf *buf = buf_given, *twin = NULL;
+    if (fault->config.spec.is_down) {
+        stats->cut++;
+        mir_buf_release(buf);
+        return 0;
+    }
     if (happens(fault, rule->loss_ppm)) {
         stats->lost++;
         mir_buf_release(buf);
@@ -253,4 +261,15 @@ void mir_fault_init(struct mir_fault *fault, const struct mir_fault_config *conf
         fault->way[i].direction = (enum mir_fault_direction)i;
         mir_timer_init(&fault->way[i].timer, on_timer, &fault->way[i]);
     }
+}
+
+void mir_fault_set(struct mir_fault *fault, const struct mir_fault_spec *spec)
+{
+    bool was_down = fault->config.spec.is_down;
+    const struct mir_net_upper *upper = &fault->wrap.upper;
+    if (spec->seed != fault->config.spec.seed)
+        mir_rng_init_u64(&fault->rng, spec->seed);
+    fault->config.spec = *spec;
+    if (spec->is_down != was_down && fault->wrap.is_started && upper->link != NULL)
+        upper->link(upper->arg, was_down);
 }

@@ -4,6 +4,7 @@
 #define DEV_NET_FAULT_FAULT_H
 
 #include <mirari/rng.h>
+#include <mirari/rpc.h>
 #include <mirari/run.h>
 
 #include "dev/net/wrap/wrap.h"
@@ -24,13 +25,15 @@ enum mir_fault_direction { MIR_FAULT_IN, MIR_FAULT_OUT };
 struct mir_fault_spec {
     struct mir_fault_rule rule[2]; /**< by enum mir_fault_direction */
     uint64_t seed;                 /**< the same seed and the same frames: the same faults */
+    bool is_down;                  /**< the wire is cut: the upper half is told, nothing passes */
 };
 
 /**
  * mir_fault_parse() - a specification from text.
  *
  * @text   such as "loss=1%,dup=0.5%,reorder=2%,corrupt=0.1%,delay=10ms,jitter=2ms,rate=10mbit,
- *         seed=7"; an item applies to both directions unless it begins with "in:" or "out:"
+ *         seed=7"; an item applies to both directions unless it begins with "in:" or "out:"; "down"
+ *         cuts the wire, "none" alone is a good one
  * @error  [MIR_FAULT_ERROR_MAX] bytes; on error one line
  *
  * Returns 0 or -MIR_EINVAL.
@@ -55,6 +58,7 @@ struct mir__fault_held {
 struct mir_fault_stats {
     uint64_t passed, lost, duplicated, reordered, corrupted, delayed;
     uint64_t overflowed; /**< dropped: MIR_FAULT_QUEUE frames wait, or no memory */
+    uint64_t cut;        /**< dropped: the wire was cut */
 };
 
 struct mir_fault;
@@ -89,5 +93,39 @@ struct mir_fault {
  * Source  none
  */
 void mir_fault_init(struct mir_fault *fault, const struct mir_fault_config *config);
+
+/**
+ * mir_fault_set() - other faults from now on.
+ *
+ * Frames that wait keep their time. The generator goes on, so the seed of @spec counts only if it
+ * is another one than before.
+ *
+ * Returns nothing.
+ * Source  none
+ */
+void mir_fault_set(struct mir_fault *fault, const struct mir_fault_spec *spec);
+
+/* ---- over the control channel (control.c) --------------------------------------------------- */
+
+#define MIR_FAULT_CONTROL_MAX 8u
+
+/** The fault devices of an appliance, by the name of their network: methods fault.set, fault.get.
+ *  There are none in an appliance that was started without --fault. */
+struct mir_fault_control {
+    /* private: */
+    struct mir_rpc_methods methods;
+    struct {
+        const char *name;
+        struct mir_fault *fault;
+    } row[MIR_FAULT_CONTROL_MAX];
+    uint32_t count;
+};
+
+/** One more; @name and @fault are lent until the control channel is closed. Does nothing if
+ *  MIR_FAULT_CONTROL_MAX are there. */
+void mir_fault_control_add(struct mir_fault_control *control, const char *name,
+                           struct mir_fault *fault);
+/** Add the methods, if there is a device to speak of. */
+void mir_fault_control_serve(struct mir_fault_control *control, struct mir_rpc_server *server);
 
 #endif

@@ -130,6 +130,12 @@ static int parse_item(const char *text, size_t len, struct mir_fault_spec *spec,
     }
     while (equals < len && text[equals] != '=')
         equals++;
+    if (whole_len == 4 && starts_with(whole, whole_len, "down")) {
+        spec->is_down = true;
+        return 0;
+    }
+    if (whole_len == 4 && starts_with(whole, whole_len, "none"))
+        return 0;
     if (equals == len)
         return refuse(error, whole, whole_len, "expected NAME=VALUE");
     const char *value_text = text + equals + 1;
@@ -151,7 +157,7 @@ static int parse_item(const char *text, size_t len, struct mir_fault_spec *spec,
         return 0;
     }
     return refuse(error, whole, whole_len,
-                  "unknown; there is loss dup reorder corrupt delay jitter rate seed");
+                  "unknown; there is loss dup reorder corrupt delay jitter rate seed down none");
 }
 
 int mir_fault_parse(const char *text, struct mir_fault_spec *spec, char *error)

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: ISC */
+/* Does what tests ask: `testable = true` in app.conf gives it the methods, here is nothing to do.
+ */
+#include <mirari/mirari.h>
+
+int mir_app_main(struct mir_app *app)
+{
+    mir_app_print(app, "tester is ready\n");
+    mir_app_wait_stop(app);
+    mir_app_print(app, "tester ends\n");
+    return 0;
+}
