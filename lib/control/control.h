@@ -7,7 +7,8 @@
  *   look.c      netstat, addr, link, route, neigh
  *   capture.c   tcpdump
  *   metrics.c   statistics as text for Prometheus
- *   mux.c       several sessions over one line of bytes, for machines
+ *   mux.c       several sessions over one line of bytes, for machines; mux.h, line.h
+ *   line.c      the frames on such a line
  */
 #ifndef LIB_CONTROL_CONTROL_H
 #define LIB_CONTROL_CONTROL_H
