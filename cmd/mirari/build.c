@@ -586,7 +586,7 @@ static void link_step(struct builder *b, const struct place *place, const struct
 {
     const struct manifest *m = b->manifest;
     bool has_disks = m->disk_count > 0 || m->vm.disks.count > 0;
-    bool has_devices = m->net_count > 0 || has_disks;
+    bool has_devices = m->net_count > 0 || has_disks || m->vm.has_control;
     *step = (struct step){.what = "LD",
                           .name = place->binary,
                           .cwd = place->gen,
@@ -605,6 +605,8 @@ static void link_step(struct builder *b, const struct place *place, const struct
         list_add(&step->argv, "-Wl,-u,mir__devices");
     if (is_virt(b->common->target) && has_disks)
         list_add(&step->argv, "-Wl,-u,mir__disks");
+    if (is_virt(b->common->target) && m->vm.has_control)
+        list_add(&step->argv, "-Wl,-u,mir__virt_control");
     if (b->common->asan)
         list_add(&step->argv, "-fsanitize=address,undefined");
     for (size_t i = 0; i < count; i++) {

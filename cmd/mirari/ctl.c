@@ -73,9 +73,11 @@ int ctl_open(struct ctl *ctl, const char *command, const char *who)
     ctl->fd = connect_to(path);
     if (ctl->fd < 0)
         complain("%s: \"%s\" has no control channel: %s", command, who,
-                 errno == ENOENT ? "it was started with --control off or elsewhere, or is of "
-                                   "another version"
-                                 : strerror(errno));
+                 errno == ENOENT
+                     ? "it was started with --control off or elsewhere, is of another "
+                       "version, or a machine whose manifest does not have vm { control "
+                       "= true }"
+                     : strerror(errno));
     close(folder);
     return ctl->fd < 0 ? EXIT_FAIL : 0;
 }

@@ -153,6 +153,7 @@ static void describe_json(const struct common *common, const struct manifest *m)
     json_member(&out, "", "machine", m->vm.machine.text);
     json_member(&out, ", ", "cpu", m->vm.cpu.text);
     json_member(&out, ", ", "accel", m->vm.accel.text);
+    str_format(&out, ", \"control\": %s", m->vm.has_control ? "true" : "false");
     str_text(&out, "}");
     json_list(&out, "disks", &m->vm.disks);
     str_text(&out, ",\n  \"disk_names\": [");
@@ -214,6 +215,8 @@ static void show_vm(const struct manifest_vm *vm)
     for (size_t i = 0; i < LEN(parts); i++)
         if (parts[i].text != NULL)
             show("vm", "%s %s", parts[i].key, parts[i].text);
+    if (vm->has_control)
+        show("vm", "control channel");
     for (size_t i = 0; i < vm->disks.count; i++)
         show("disk", "%s", vm->disks.item[i]);
 }

@@ -9,9 +9,21 @@
 
 #include "cmd/mirari/reader.h"
 
+/* Returns false after a message. */
+static bool read_flag(struct reader *r, const struct conf_node *section,
+                      const struct conf_node *node, bool *value)
+{
+    struct why why;
+    const char *text = reader_is_first(r, section, node) ? reader_scalar(r, node) : NULL;
+    if (text == NULL || valid_bool(text, value, &why))
+        return true;
+    diag_error(r->diag, node->line, "%s", why.text);
+    return false;
+}
+
 void reader_vm(struct reader *r, const struct conf_node *section)
 {
-    static const char *const keys[] = {"machine", "cpu", "accel", "disk"};
+    static const char *const keys[] = {"machine", "cpu", "accel", "disk", "control"};
     bool (*const checks[])(const char *, struct why *) = {valid_machine, valid_cpu, valid_accel};
     struct manifest_vm *vm = &r->manifest->vm;
     struct field *const fields[] = {&vm->machine, &vm->cpu, &vm->accel};
@@ -29,6 +41,8 @@ void reader_vm(struct reader *r, const struct conf_node *section)
             reader_unknown_key(r, node, keys, LEN(keys), "vm");
         } else if (i == LEN(fields)) {
             reader_entries(r, node, " \t", &vm->disks);
+        } else if (i == LEN(fields) + 1) {
+            (void)read_flag(r, section, node, &vm->has_control);
         } else if (reader_is_first(r, section, node)) {
             *fields[i] = reader_field(r, node);
             if (fields[i]->text != NULL && !checks[i](fields[i]->text, &why))
@@ -38,17 +52,6 @@ void reader_vm(struct reader *r, const struct conf_node *section)
     for (size_t i = 0; i < vm->disks.count; i++)
         if (!valid_disk(vm->disks.item[i], &why))
             diag_error(r->diag, section->line, "%s", why.text);
-}
-
-static bool read_flag(struct reader *r, const struct conf_node *section,
-                      const struct conf_node *node, bool *value)
-{
-    struct why why;
-    const char *text = reader_is_first(r, section, node) ? reader_scalar(r, node) : NULL;
-    if (text == NULL || valid_bool(text, value, &why))
-        return true;
-    diag_error(r->diag, node->line, "%s", why.text);
-    return false;
 }
 
 void reader_disk(struct reader *r, const struct conf_node *section)

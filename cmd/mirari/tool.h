@@ -223,6 +223,7 @@ struct manifest_vm {
     int line; /**< 0: no such section */
     struct field machine, cpu, accel;
     struct list disks; /**< FILE[,ro], relative to the manifest */
+    bool has_control;  /**< the image has a control channel */
 };
 
 /** A disk that the appliance knows by name. */

@@ -8,7 +8,8 @@
  * --memory, memory                        64 MiB disks           --disk ..., vm.disk none networks
  * options of `run`, net of the manifest   vm_net.c anything        --qemu WORD, after all others
  *
- * Devices come in the order of the manifest: networks, then disks, then random numbers; on microvm
+ * Devices come in the order of the manifest: networks, then disks, then random numbers, then the
+ * port of the control channel, if the image has one (vm.control); on microvm
  * on ascending virtio-mmio buses, else on ascending PCI slots, so the guest sees the same order.
  * The guest's command line is what `run` was given for the appliance, without what concerns the
  * host only.
@@ -466,6 +467,17 @@ static void add_machine(const struct run *run, const struct vm *vm, struct list 
         add(argv, "-global", "virtio-mmio.force-legacy=false");
 }
 
+/* Port 0 is for consoles only. */
+static void add_control_port(const struct vm *vm, unsigned bus, struct list *argv)
+{
+    add(argv, "-chardev", "socket,id=port,fd=%d", vm->line[1]);
+    if (vm->is_mmio)
+        add(argv, "-device", "virtio-serial-device,max_ports=2,bus=virtio-mmio-bus.%u", bus);
+    else
+        add(argv, "-device", "virtio-serial-pci,max_ports=2");
+    add(argv, "-device", "virtserialport,chardev=port,name=" MIR__LINE_PORT);
+}
+
 static void make_argv(const struct run *run, const struct vm *vm, bool is_dry, struct list *argv)
 {
     const struct manifest *m = &run->manifest;
@@ -504,9 +516,11 @@ static void make_argv(const struct run *run, const struct vm *vm, bool is_dry, s
         add_disk(vm, i, &bus, argv);
     add(argv, "-object", "rng-builtin,id=random");
     if (vm->is_mmio)
-        add(argv, "-device", "virtio-rng-device,rng=random,bus=virtio-mmio-bus.%u", bus);
+        add(argv, "-device", "virtio-rng-device,rng=random,bus=virtio-mmio-bus.%u", bus++);
     else
         add(argv, "-device", "virtio-rng-pci,rng=random");
+    if (!is_dry && vm->line[1] >= 0)
+        add_control_port(vm, bus, argv);
     add(argv, "-sandbox",
         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
     if (vm->gdb_port != 0)
@@ -521,13 +535,37 @@ static void make_argv(const struct run *run, const struct vm *vm, bool is_dry, s
         list_add(argv, run->vm_options.extra.item[i]);
 }
 
+/* --control and --control-ro are about the image's channel, if it has one. */
+static int choose_control(const struct run *run, struct vm *vm)
+{
+    const struct list *options = &run->options;
+    bool is_off = !run->manifest.vm.has_control;
+    for (size_t i = 0; i < options->count; i += 2) {
+        const char *name = options->item[i], *value = options->item[i + 1];
+        bool is_full = strcmp(name, "--control") == 0, is_path = strcmp(value, "off") != 0;
+        if (!is_full && strcmp(name, "--control-ro") != 0)
+            continue;
+        if (is_path && !run->manifest.vm.has_control) {
+            complain("%s: the image of \"%s\" has no control channel; write vm { control = true } "
+                     "in %s",
+                     name, run->manifest.name, run->manifest.file);
+            return EXIT_USAGE;
+        }
+        is_off = is_off || (is_full && !is_path);
+        if (is_path)
+            *(is_full ? &vm->control_path : &vm->control_ro_path) = value;
+    }
+    vm->has_line = !is_off;
+    return 0;
+}
+
 int vm_prepare(struct run *run)
 {
     struct vm *vm = need(sizeof(*vm));
     run->vm = vm;
     vm->arch = run->common.arch;
     vm->is_arm = strcmp(vm->arch, ARCH_ARM) == 0;
-    vm->control[0] = vm->control[1] = vm->input = -1;
+    vm->control[0] = vm->control[1] = vm->input = vm->line[0] = vm->line[1] = -1;
     for (size_t i = 0; i < LEN(vm->net); i++)
         vm->net[i].fd = -1;
     char *program = need_format("qemu-system-%s", vm->arch);
@@ -549,7 +587,9 @@ int vm_prepare(struct run *run)
     vm_net_plan(run, vm);
     vm_net_words(run, true, &vm->words);
     vm_words(run, &vm->words);
-    r = choose_gdb(run, vm);
+    r = choose_control(run, vm);
+    if (r == 0)
+        r = choose_gdb(run, vm);
     if (r == 0)
         make_argv(run, vm, true, &vm->shown);
     return r;
@@ -560,6 +600,11 @@ int vm_open(struct run *run)
     struct vm *vm = run->vm;
     int r = vm_net_open(run, vm);
     if (r == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, vm->control) != 0) {
+        complain("cannot make a socket pair: %s; close other programs", strerror(errno));
+        r = EXIT_FAIL;
+    }
+    if (r == 0 && vm->has_line &&
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, vm->line) != 0) {
         complain("cannot make a socket pair: %s; close other programs", strerror(errno));
         r = EXIT_FAIL;
     }

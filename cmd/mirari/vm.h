@@ -8,11 +8,15 @@
  *   qmp.c      QEMU's control channel: start, power button, why it ended
  *   accel.c    does KVM work?
  *   console.c  the console of a running appliance
+ *   vm_control.c  the control channel of a machine
  */
 #ifndef CMD_MIRARI_VM_H
 #define CMD_MIRARI_VM_H
 
+#include <poll.h>
+
 #include "cmd/mirari/tool.h"
+#include "lib/control/line.h"
 
 /** What `run` was told about the machine; NULL: not. The manifest's section vm fills the rest. */
 struct vm_options {
@@ -73,6 +77,7 @@ struct vm {
     const char *arch, *machine, *accel, *cpu; /**< what was chosen */
     bool is_mmio;                             /**< devices of virtio-mmio, not PCI */
     bool is_arm;                              /**< arch is aarch64 */
+    bool has_line;                            /**< there is a control channel */
     struct list disks;
     struct vm_net net[MANIFEST_NETS_MAX];
     struct list shown;   /**< the command without the descriptors that only we can give */
@@ -81,6 +86,8 @@ struct vm {
     int control[2];      /**< QMP: our end, QEMU's end */
     int gdb_port;        /**< 0: none */
     int input;           /**< into QEMU's serial port; -1: none */
+    int line[2];         /**< the machine's control channel: our end, QEMU's end; -1: none */
+    const char *control_path, *control_ro_path; /**< of its sockets; NULL: the usual place, none */
 };
 
 /** Is the option one of ours (machine, disks, ...)? Takes it. 1 taken, 0 not one, -1 bad. */
@@ -155,5 +162,39 @@ void console_write(struct console *console, const char *data, size_t len);
 /** From client @index into @input (-1: nowhere). */
 void console_read(struct console *console, size_t index, int input);
 void console_close(struct console *console);
+
+/* ---- vm_control.c ---------------------------------------------------------------------------- */
+
+#define VM_CONTROL_FDS (3 + MIR__LINE_SESSIONS)
+
+/** A client of the channel, and the session of the machine that is its. */
+struct vm_client {
+    bool is_used;
+    bool has_closed, was_closed; /**< who has said CLOSE: we, the machine */
+    int fd;                      /**< -1: it left */
+    struct str out;              /**< for it */
+    uint32_t may_send;           /**< bytes the machine takes */
+    uint32_t may_come, read;     /**< bytes it may send; that the client has taken since we said */
+};
+
+struct vm_control {
+    struct vm *vm;   /**< NULL: there is no channel */
+    int line;        /**< -1: closed */
+    int listener[2]; /**< by role; -1: none */
+    bool is_up;      /**< the machine has answered */
+    uint8_t hello[MIR__LINE_HELLO];
+    struct mir__line_in *in;
+    struct str out; /**< for the machine */
+    struct vm_client client[MIR__LINE_SESSIONS];
+};
+
+/** Begin, in the process that looks after the machine. @vm: NULL, or one without a channel:
+ *  nothing happens. */
+void vm_control_open(struct vm_control *control, struct vm *vm, const struct state *state);
+/** What to wait for. */
+void vm_control_watch(const struct vm_control *control, struct pollfd fds[VM_CONTROL_FDS]);
+void vm_control_serve(struct vm_control *control, const struct pollfd fds[VM_CONTROL_FDS]);
+/** The machine has ended: its last words go to the clients. */
+void vm_control_close(struct vm_control *control);
 
 #endif

@@ -5,6 +5,7 @@
  *       │
  *       ├─ terminal    what it prints, through a bounded buffer
  *       ├─ console     those attached by `mirari console` (console.c)
+ *       ├─ control     the control channel of a machine (vm_control.c)
  *       └─ NAME-PID/log, and lines "net: ..." and "http://..." into NAME-PID/info
  *
  * The child waits on a pipe until its state folder exists, so `mirari ps` never misses a running
@@ -57,6 +58,7 @@ struct watch {
     size_t log_len;
     struct stream stream[2];
     struct console console;
+    struct vm_control control;
     struct qmp qmp;  /**< of a virtual machine; its descriptor is -1 otherwise */
     struct str line; /**< of standard output, until its newline */
     int last_signal;
@@ -282,7 +284,7 @@ static int keep_lease(struct watch *w)
 }
 
 enum { SIGNALS, OUTPUTS, SINKS = OUTPUTS + 2, CONTROL = SINKS + 2, TYPED, LISTENER, CLIENTS };
-enum { WATCHED = CLIENTS + CONSOLE_CLIENTS_MAX };
+enum { SESSIONS = CLIENTS + CONSOLE_CLIENTS_MAX, WATCHED = SESSIONS + VM_CONTROL_FDS };
 
 static void choose_watched(const struct watch *w, struct pollfd fds[WATCHED])
 {
@@ -299,6 +301,7 @@ static void choose_watched(const struct watch *w, struct pollfd fds[WATCHED])
     fds[LISTENER].fd = w->console.listener;
     for (size_t i = 0; i < CONSOLE_CLIENTS_MAX; i++)
         fds[CLIENTS + i].fd = w->console.client[i];
+    vm_control_watch(&w->control, &fds[SESSIONS]);
 }
 
 /* What concerns the machine and those attached to it. */
@@ -314,6 +317,7 @@ static void serve_others(struct watch *w, const struct pollfd fds[WATCHED])
             console_read(&w->console, i, input);
     if (fds[LISTENER].revents != 0)
         console_accept(&w->console);
+    vm_control_serve(&w->control, &fds[SESSIONS]);
 }
 
 /* Until the appliance has ended and all it printed is handed on. */
@@ -361,6 +365,8 @@ struct ends {
 static void keep_descriptors(const struct vm *vm)
 {
     fcntl(vm->control[1], F_SETFD, 0);
+    if (vm->line[1] >= 0)
+        fcntl(vm->line[1], F_SETFD, 0);
     for (size_t i = 0; i < LEN(vm->net); i++)
         if (vm->net[i].fd >= 0)
             fcntl(vm->net[i].fd, F_SETFD, 0);
@@ -557,6 +563,7 @@ static bool open_folder(struct watch *w)
     }
     w->log = openat(w->state.fd, "log", O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
     console_open(&w->console, &w->state);
+    vm_control_open(&w->control, run->vm, &w->state);
     return true;
 }
 
@@ -598,6 +605,7 @@ int look_after(struct run *run, int tell_fd)
         close(run->listen_fd); /* when the child ends nobody listens */
     watch_until_end(w);
     console_close(&w->console);
+    vm_control_close(&w->control);
     int status = status_of(w);
     if (run->listen_path != NULL)
         (void)unlink(run->listen_path);

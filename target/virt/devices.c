@@ -7,6 +7,7 @@
  *   random numbers              the first virtio entropy device
  *   console                     the first virtio console, else the serial port; log lines and
  *                               crash reports always go to the serial port
+ *   control channel             control.c, if the appliance has one
  *
  * Middlewares go around a network device in the order device, fault, vlan, trace, as in target
  * unix; there is no file for a capture.
@@ -218,7 +219,10 @@ static int open_net(struct mir__virt *v, uint32_t index, char error[MIR__ERROR_M
 
 static void open_console(struct mir__virt *v)
 {
-    struct mir_virtio *virtio = mir__virtio_get(MIR_VIRTIO_CONSOLE, 0, NULL);
+    unsigned index = 0;
+    struct mir_virtio *virtio = mir__virtio_get(MIR_VIRTIO_CONSOLE, index, NULL);
+    while (&mir__virt_control != NULL && virtio != NULL && mir__virt_control.has(virtio))
+        virtio = mir__virtio_get(MIR_VIRTIO_CONSOLE, ++index, NULL);
     if (virtio == NULL)
         return;
     int r = mir_virtio_console_open(&virtio_console, virtio);
@@ -238,9 +242,19 @@ static int open_all(struct mir__virt *v, char error[MIR__ERROR_MAX])
     int r = &mir__disks != NULL ? mir__disks.open(v, error) : 0;
     for (uint32_t i = 0; i < v->options.net_count && r == 0; i++)
         r = open_net(v, i, error);
+    if (r == 0 && &mir__virt_control != NULL)
+        mir__virt_control.open(v);
     if (r == 0)
         open_console(v);
     return r;
+}
+
+/* Captures of the control channel hang on the stack. */
+static void close_stack(struct mir__virt *v)
+{
+    if (&mir__virt_control != NULL)
+        mir__virt_control.close();
+    mir__net_close_stack(v);
 }
 
 static void close_all(struct mir__virt *v)
@@ -249,6 +263,8 @@ static void close_all(struct mir__virt *v)
         if (v->nets[i].device != NULL)
             log_counters(&v->nets[i]);
     }
+    if (&mir__virt_control != NULL)
+        mir__virt_control.close();
     mir__virtio_end();
     for (uint32_t i = 0; i < v->options.net_count; i++) {
         struct mir__virt_net *net = &v->nets[i];
@@ -275,5 +291,5 @@ const struct mir__devices mir__devices = {
     .close = close_all,
     .open_stack = mir__net_open_stack,
     .announce = mir__net_announce,
-    .close_stack = mir__net_close_stack,
+    .close_stack = close_stack,
 };

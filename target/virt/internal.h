@@ -14,6 +14,7 @@
  *   net.c        the network stack; only in images that have networks
  *   devices.c    THE table: what is found on the buses -> implementation; only there, too
  *   disks.c      disks, and stores that are read from them; only in images that have disks
+ *   control.c    the control channel; only in images whose manifest asks for it
  *   virtio.c     the virtio devices of the machine: registers, interrupts
  */
 #ifndef TARGET_VIRT_INTERNAL_H
@@ -187,10 +188,25 @@ struct mir__disks {
 };
 extern const struct mir__disks mir__disks __attribute__((weak));
 
-/* ---- virtio.c, for devices.c ------------------------------------------------------------------
+/* ---- control.c: linked only if something refers to mir__virt_control --------------------------
  */
 
 struct mir_virtio;
+
+/** As mir__devices, which calls it: the tool links it in with `-u mir__virt_control`. */
+struct mir__virt_control {
+    /** Find the port; served from the first step of the loop on. */
+    void (*open)(struct mir__virt *v);
+    /** Is it a port of this device? */
+    bool (*has)(const struct mir_virtio *virtio);
+    /** Before the stack is closed; nothing if it is closed already. */
+    void (*close)(void);
+};
+extern const struct mir__virt_control mir__virt_control __attribute__((weak));
+
+/* ---- virtio.c, for devices.c ------------------------------------------------------------------
+ */
+
 struct mir_virtio_driver;
 
 /** Find all virtio devices, on registers in memory and on PCI, in the order of their places. */
