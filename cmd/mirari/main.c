@@ -14,6 +14,7 @@
 
 #include "cmd/mirari/socket.h"
 #include "cmd/mirari/ctl.h"
+#include "cmd/mirari/dash.h"
 #include "cmd/mirari/tool.h"
 
 #ifndef MIR_VERSION
@@ -162,6 +163,10 @@ static const struct command commands[] = {
     {"top", cmd_top, "[NAME|PID] [-d SECONDS] [-n TIMES]", "watch running appliances",
      "  -d, --delay SECONDS between two looks (1)\n"
      "  -n, --count TIMES   looks, then end (0: until Ctrl-C)\n"},
+    {"dash", cmd_dash, "[-p PORT] [-r]", "show running appliances in a browser, with graphs",
+     "  -p, --port PORT     of 127.0.0.1 (any that is free)\n"
+     "  -r, --read-only     without buttons that change anything\n"
+     "The address that it prints is the key to it; Ctrl-C ends it.\n"},
     {"netstat", cmd_netstat, "NAME|PID [-l] [-t] [-u] [-i]",
      "list an appliance's listeners, connections and UDP sockets",
      "  -l, --listening     without connections\n"

@@ -245,6 +245,15 @@ static int by_name(const void *a, const void *b)
     return order != 0 ? order : (left->pid > right->pid) - (left->pid < right->pid);
 }
 
+static void free_entry(struct entry *entry)
+{
+    free(entry->folder);
+    free(entry->name);
+    free(entry->target);
+    free(entry->where);
+    free(entry->nets);
+}
+
 /* The running appliances, by name. What is left of dead ones is removed. */
 static struct entry *load_entries(struct state *state, size_t *count)
 {
@@ -266,11 +275,17 @@ static struct entry *load_entries(struct state *state, size_t *count)
     *count = 0;
     for (size_t i = 0; i < folders.count; i++) {
         struct entry *entry = &entries[*count];
-        if (load_entry(state, folders.item[i], entry))
+        if (load_entry(state, folders.item[i], entry)) {
             (*count)++;
-        else if (!is_running(entry->supervisor, entry->supervisor_start))
+            continue;
+        }
+        if (!is_running(entry->supervisor, entry->supervisor_start))
             (void)remove_tree(state->base_fd, folders.item[i]);
+        free_entry(entry);
     }
+    for (size_t i = 0; i < folders.count; i++)
+        free(folders.item[i]);
+    free(folders.item);
     if (*count > 1)
         qsort(entries, *count, sizeof(*entries), by_name);
     return entries;
@@ -282,8 +297,11 @@ void state_each(struct state *state,
 {
     size_t count;
     struct entry *entries = load_entries(state, &count);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         each(arg, entries[i].folder, entries[i].name, entries[i].target);
+        free_entry(&entries[i]);
+    }
+    free(entries);
 }
 
 /* Entries called NAME, or with that process id. */

@@ -12,6 +12,7 @@
  *   vm.c and others  the same for virtual machines, see vm.h
  *   zones.c      files of zones, checked when the appliance is made
  *   ctl.c and others  what is asked of running appliances, see ctl.h
+ *   dash.c and others  the page of running appliances, see dash.h
  *   state.c      the folder of running appliances: ps, stop, logs
  *   elf.c dwarf.c size.c   where the bytes of an image go
  *   socket.c     servers of sockets, see socket.h

@@ -24,6 +24,7 @@ $(B)/$(1)/cmd/mirari/build.o: EXTRA_CFLAGS = -DMIR_HOST_LIBS='"$$(HOST_LIBS)"' \
   -DMIR_VIRT_CFLAGS='"$$(VIRT_APP_CFLAGS)"' -DMIR_VIRT_LDFLAGS='"$$(VIRT_APP_LDFLAGS)"' \
   -DMIR_VIRT_CFLAGS_AARCH64='"$$(VIRT_APP_CFLAGS_aarch64)"' -DMIR_VIRT_LDFLAGS_AARCH64='"$$(VIRT_APP_LDFLAGS_aarch64)"' \
   -DMIR_MUSL_INCLUDE='"$$(MUSL_INCLUDE)"' -DMIR_MUSL_LIB='"$$(MUSL_LIB)"'
+$(B)/$(1)/cmd/mirari/dash_page.o: $(wildcard cmd/mirari/dash/*)
 $(B)/$(1)/cmd/mirari/main.o: EXTRA_CFLAGS = -DMIR_VERSION='"$$(VERSION)"'
 $(B)/$(1)/test/unit/conf_test $(B)/$(1)/test/fuzz/manifest_fuzz: $(B)/$(1)/libtool.a
 $(B)/$(1)/test/unit/conf_test $(B)/$(1)/test/fuzz/manifest_fuzz: PART_LIBS = $(LIBS_$(1)) $(TOOL_LIBS)
