@@ -32,6 +32,7 @@ int mir_page_pool_init(struct mir_page_pool *pool, void *arena, size_t size_byte
     if (arena == NULL || ((uintptr_t)arena | size_bytes) % MIR_PAGE_SIZE != 0 ||
         size_bytes < (size_t)16 * MIR_PAGE_SIZE)
         return -MIR_EINVAL;
+    mir__unpoison(arena, size_bytes); /* a pool that has ended may have been here */
     *pool = (struct mir_page_pool){.arena = arena, .arena_size = size_bytes};
     return 0;
 }

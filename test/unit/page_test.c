@@ -610,11 +610,30 @@ static void test_take_end_run(void)
     check_int(mir_page_pool_free_bytes(&pool), ==, 2 * MIR_PAGE_RUN_MAX * MIR_PAGE_SIZE);
 }
 
+/* Found by a fuzzer that keeps its arena: what the pool before had released was still marked. */
+static void test_arena_used_again(void)
+{
+    static struct mir_io_page *taken[ARENA_PAGES];
+    tap_case("a second pool in the arena of one that has ended may use all of it");
+    for (uint32_t turn = 0; turn < 2; turn++) {
+        uint32_t count = 0;
+        setup(ARENA_PAGES);
+        /* Runs of different sizes, so that descriptors lie elsewhere in the second turn. */
+        while ((taken[count] = take(turn == 0 ? MIR_PAGE_SIZE : 8 * MIR_PAGE_SIZE, 0)) != NULL)
+            count++;
+        check_int(count, >, ARENA_PAGES / 16);
+        while (count > 0)
+            mir_page_release(taken[--count]);
+        nothing_left();
+    }
+}
+
 int main(int argc, char **argv)
 {
     tap_begin("page");
     uint64_t seed = tap_seed(argc, argv, 1);
     test_init();
+    test_arena_used_again();
     test_sizes();
     test_zeroing();
     test_references();
