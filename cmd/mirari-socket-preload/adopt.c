@@ -203,7 +203,7 @@ static int adopt(struct pre_sock *s, struct pre_ask *ask, int b, struct pre_mask
         all.body[all.body_count++] = ask->body[i];
     atomic_store(&s->b_fd, -1);
     atomic_fetch_sub(&unadopted, 1);
-    bool is_long = (ask->flags & SOCK_F_WAIT) != 0;
+    bool is_long = (ask->flags & (SOCK_F_WAIT | SOCK_F_SOON)) != 0;
     if (is_long)
         pre_unlock(s, mask);
     int r = pre_ask(&all);

@@ -187,22 +187,57 @@ static int connect_udp(struct pre_sock *s, int fd, const struct sock_addr *peer)
     return r;
 }
 
+/* A is not writable until the connection is there. One that fails meanwhile says so by itself. */
+static void fill(struct pre_sock *s, int fd)
+{
+    struct sock_filled body = {.skip = 0};
+    struct pre_ask ask = {.op = SOCK_FILLED,
+                          .flags = SOCK_F_SILENT,
+                          .body = {{&body, sizeof(body)}},
+                          .body_count = 1};
+    (void)sock_fill(fd, &body.skip);
+    (void)pre_op(s, fd, &ask);
+}
+
+/* Without waiting. What poll says of A is what the program is told: it shows the end of the attempt
+ * also when that has come already. */
+static int begin_tcp(struct pre_sock *s, int fd, const struct sock_addr *peer)
+{
+    struct sock_connect body = {.remote = *peer, .skip = 1};
+    struct pre_ask ask = {.op = SOCK_CONNECT,
+                          .flags = SOCK_F_SOON,
+                          .body = {{&body, sizeof(body)}},
+                          .body_count = 1,
+                          .reply = &s->names,
+                          .reply_room = sizeof(s->names)};
+    if (pre_real.send(fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
+        return -errno;
+    int r = pre_op(s, fd, &ask);
+    if (r == -EINPROGRESS)
+        fill(s, fd);
+    else if (r == 0)
+        pre_flag(s, PRE_NAMED, true);
+    else
+        return r;
+    pre_flag(s, PRE_UNFILLED, false);
+    atomic_store(&s->state, PRE_CONNECTING);
+    return -EINPROGRESS;
+}
+
 static int connect_tcp(struct pre_sock *s, int fd, const struct sock_addr *peer)
 {
     struct sock_connect body = {.remote = *peer};
-    bool is_waiting = (pre_real.fcntl(fd, F_GETFL) & O_NONBLOCK) == 0;
     struct pre_ask ask = {.op = SOCK_CONNECT,
-                          .flags = is_waiting ? SOCK_F_WAIT : 0,
+                          .flags = SOCK_F_WAIT,
                           .body = {{&body, sizeof(body)}},
                           .body_count = 1,
                           .reply = &s->names,
                           .reply_room = sizeof(s->names),
                           .can_interrupt = true,
                           .timeout_ms = s->send_timeout_ms};
-    int r = is_waiting ? 0 : sock_fill(fd, &body.skip);
-    if (r != 0)
-        return r;
-    r = pre_op(s, fd, &ask);
+    if (pre_real.fcntl(fd, F_GETFL) & O_NONBLOCK)
+        return begin_tcp(s, fd, peer);
+    int r = pre_op(s, fd, &ask);
     if (r == 0) {
         if (s->names.peer.family == AF_UNSPEC)
             s->names.peer = *peer;
@@ -210,10 +245,8 @@ static int connect_tcp(struct pre_sock *s, int fd, const struct sock_addr *peer)
         pre_flag(s, PRE_NAMED, true);
         pre_refresh(s, fd);
     } else if (r == -EINPROGRESS || r == -EINTR) {
-        pre_flag(s, PRE_UNFILLED, is_waiting);
+        pre_flag(s, PRE_UNFILLED, true);
         atomic_store(&s->state, PRE_CONNECTING);
-    } else if (!is_waiting) {
-        pre_flag(s, PRE_STALE, true); /* its A is full of junk */
     }
     return r;
 }

@@ -142,6 +142,7 @@ static int start_tcp(struct sd_socket *s, const struct mir_endpoint *remote)
     sd.count.connects++;
     s->remote = *remote;
     s->state = SOCK_S_CONNECTING;
+    s->began_us = mir_loop_now(sd.app->loop);
     s->so_error = 0;
     sd_stream_attach(s, tcp);
     if (mir_tcp_set_option(tcp, MIR_TCP_UNREACHABLE_ENDS, 1) < 0)
@@ -174,6 +175,8 @@ static int connect_tcp(struct sd_call *call, const struct mir_endpoint *remote)
     int r = start_tcp(s, remote);
     if (r < 0)
         return r;
+    if (call->head.flags & SOCK_F_SOON)
+        return sd_stream_soon(call);
     if (!(call->head.flags & SOCK_F_WAIT))
         return sd_reply_names(call, -EINPROGRESS);
     r = sd_wait(call, s);
@@ -187,7 +190,7 @@ int sd_op_connect(struct sd_call *call)
     struct mir_endpoint remote = {.port = 0};
     memcpy(&connect, call->body, sizeof connect);
     if (s->kind == SD_TCP)
-        s->old += MIR_MIN(connect.skip, 1u << 24);
+        s->old += MIR_MIN(connect.skip, SD_SKIP_MAX);
     if (connect.remote.family != AF_UNSPEC) {
         int r = sd_endpoint(s->domain, &connect.remote, &remote);
         if (r < 0)

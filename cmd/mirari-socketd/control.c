@@ -138,6 +138,8 @@ static const struct operation operations[SOCK_OP_END] = {
     [SOCK_STOP] = {op_stop, 0, 0, false, false},
     [SOCK_CLOSE] = {op_close, 0, 0, true, true},
     [SOCK_ATTACH] = {op_attach, 0, 0, false, false},
+    [SOCK_FILLED] = {sd_op_filled, sizeof(struct sock_filled), sizeof(struct sock_filled), true,
+                     false},
 };
 
 /* ---- connections ------------------------------------------------------------------------------
@@ -261,6 +263,8 @@ void sd_wake(struct sd_socket *s, int error, const void *body, uint32_t len)
         return;
     mir_list_remove(&s->waiter.link);
     s->waiter.control = NULL;
+    s->waiter.is_soon = false;
+    mir_timer_cancel(&s->soon);
     control->outstanding--;
     sd_answer(control, &head, error, s->handle, body, len);
 }
@@ -279,7 +283,7 @@ static bool check_message(const struct sd_control *control, struct sd_call *call
     call->len = (uint32_t)(len - sizeof in.head);
     if (call->head.magic != SOCK_MAGIC || call->head.len != call->len || call->head.op == 0 ||
         call->head.op >= SOCK_OP_END ||
-        (call->head.flags & ~(SOCK_F_ADOPT | SOCK_F_WAIT | SOCK_F_SILENT)) != 0)
+        (call->head.flags & ~(SOCK_F_ADOPT | SOCK_F_WAIT | SOCK_F_SILENT | SOCK_F_SOON)) != 0)
         return false;
     *operation = &operations[call->head.op];
     bool is_adoption = (call->head.flags & SOCK_F_ADOPT) != 0;

@@ -38,6 +38,8 @@
 #define SD_HELD_MAX     16u          /* received views that wait for room in B */
 #define SD_FDS_MAX      4u           /* descriptors taken with one message */
 #define SD_TURN_BYTES   (512u << 10) /* one socket moves so much, then others have their turn */
+#define SD_SOON_US      500          /* a moment: CONNECT with SOCK_F_SOON waits so long */
+#define SD_SKIP_MAX     (1u << 24)   /* junk bytes that are believed at a time */
 
 enum sd_kind { SD_TCP, SD_UDP };
 
@@ -122,6 +124,7 @@ struct sd_waiter {
     struct sd_control *control; /* NULL: nobody */
     uint32_t id;
     uint16_t op;
+    bool is_soon; /* it will not wait for long */
 };
 
 struct sd_socket {
@@ -151,17 +154,20 @@ struct sd_socket {
 
     /* TCP */
     struct mir_tcp *tcp;
-    uint32_t old;         /* bytes at the head of B's queue that are not new */
-    uint32_t peeks;       /* receptions since they were last taken away */
-    bool is_bulk;         /* there was much last time */
-    bool is_last;         /* what is in B is all that comes */
-    bool eof_in;          /* no more from the program */
-    bool is_hup;          /* both directions of B have ended */
-    bool fin_out;         /* the program has been told of the peer's FIN */
-    bool out_full;        /* B has no room */
-    bool is_deaf;         /* the program reads no more */
-    int end_err;          /* what ended the connection, until the program can be told; 0 */
-    struct mir_work work; /* another turn */
+    struct mir_timer soon; /* an answer that waits for the connection goes out without it */
+    mir_time_us began_us;  /* to connect */
+    uint32_t old;          /* bytes at the head of B's queue that are not new */
+    uint32_t peeks;        /* receptions since they were last taken away */
+    bool is_bulk;          /* there was much last time */
+    bool is_last;          /* what is in B is all that comes */
+    bool eof_in;           /* no more from the program */
+    bool is_hup;           /* both directions of B have ended */
+    bool fin_out;          /* the program has been told of the peer's FIN */
+    bool out_full;         /* B has no room */
+    bool is_deaf;          /* the program reads no more */
+    bool is_filling;       /* the client puts junk into A: FILLED follows */
+    int end_err;           /* what ended the connection, until the program can be told; 0 */
+    struct mir_work work;  /* another turn */
     struct mir_view held[SD_HELD_MAX];
     uint32_t held_count;
     uint64_t bytes_in, bytes_out;
@@ -226,6 +232,7 @@ struct sd {
     struct mir_list all, ended, control_list;
     uint32_t live, ended_count, control_count;
     struct mir_timer ended_timer;
+    mir_time_us handshake_us; /* how long the last connection took to be made */
     struct sd_counters count;
 };
 
@@ -289,6 +296,7 @@ int sd_op_name(struct sd_call *call);
 int sd_op_setopt(struct sd_call *call);
 int sd_op_getopt(struct sd_call *call);
 int sd_op_shutdown(struct sd_call *call);
+int sd_op_filled(struct sd_call *call);
 int sd_op_sendto(struct sd_call *call);
 int sd_op_identify(struct sd_call *call);
 int sd_op_resolve(struct sd_call *call);
@@ -333,6 +341,10 @@ void sd_listen_ready(struct sd_socket *s, unsigned events);
 
 /** A connection of the stack becomes that of the socket. */
 void sd_stream_attach(struct sd_socket *s, struct mir_tcp *tcp_given);
+/** CONNECT with SOCK_F_SOON, of a connection that has been begun: who answers, and when? */
+int sd_stream_soon(struct sd_call *call);
+/** The timer of that: it is answered though there is no connection yet. */
+void sd_stream_moment_over(void *arg);
 /** It is established: data may flow. */
 void sd_stream_start(struct sd_socket *s);
 void sd_stream_ready(struct sd_socket *s, unsigned events);

@@ -211,7 +211,7 @@ static enum outcome read_much(struct sd_socket *s, uint32_t room)
 static void pump_in(struct sd_socket *s)
 {
     uint32_t moved = 0;
-    while (s->tcp != NULL && s->state == SOCK_S_CONNECTED && !s->eof_in) {
+    while (s->tcp != NULL && s->state == SOCK_S_CONNECTED && !s->eof_in && !s->is_filling) {
         uint32_t room = mir_tcp_send_room(s->tcp);
         if (room == 0)
             return; /* WRITABLE follows */
@@ -313,6 +313,55 @@ static void pump_out(struct sd_socket *s)
     }
 }
 
+/* ---- being connected --------------------------------------------------------------------------
+ */
+
+/* The program looks with poll when it is there: so A must be full. */
+static void answer_begun(struct sd_socket *s)
+{
+    struct sock_names names;
+    s->is_filling = true;
+    sd_names(s, &names);
+    sd_wake(s, -EINPROGRESS, &names, sizeof names);
+}
+
+void sd_stream_moment_over(void *arg)
+{
+    struct sd_socket *s = arg;
+    sd.handshake_us = SD_SOON_US;
+    if (s->waiter.control != NULL)
+        answer_begun(s);
+}
+
+/* Peers nearby answer while the client would still be filling A. Whether this one does is judged by
+ * the last one, so that who connects to many far ones does not wait a moment for each. */
+int sd_stream_soon(struct sd_call *call)
+{
+    struct sd_socket *s = call->socket;
+    if (sd.handshake_us >= SD_SOON_US || sd_wait(call, s) < 0) {
+        s->is_filling = true;
+        return sd_reply_names(call, -EINPROGRESS);
+    }
+    s->waiter.is_soon = true;
+    mir_timer_set(sd.app->loop, &s->soon, s->began_us + SD_SOON_US);
+    return 0;
+}
+
+int sd_op_filled(struct sd_call *call)
+{
+    struct sd_socket *s = call->socket;
+    struct sock_filled filled;
+    memcpy(&filled, call->body, sizeof filled);
+    sd_reply(call, 0, NULL, 0); /* now: it may be gone afterwards */
+    if (!s->is_filling)
+        return 0;
+    s->is_filling = false;
+    s->old += MIR_MIN(filled.skip, SD_SKIP_MAX);
+    if (s->state == SOCK_S_CONNECTED)
+        sd_stream_start(s);
+    return 0;
+}
+
 /* ---- events -----------------------------------------------------------------------------------
  */
 
@@ -333,15 +382,19 @@ static void connected(struct sd_socket *s)
 {
     struct sock_names names;
     s->state = SOCK_S_CONNECTED; /* with a name of the peer */
+    sd.handshake_us = mir_loop_now(sd.app->loop) - s->began_us;
     sd_names(s, &names);
     sd_wake(s, 0, &names, sizeof names);
-    sd_stream_start(s);
+    if (!s->is_filling)
+        sd_stream_start(s);
 }
 
 /* The attempt has failed. Who waits may try again; who does not finds A broken. */
 static void not_connected(struct sd_socket *s, int err)
 {
     sd.count.connect_failures++;
+    if (s->waiter.control != NULL && s->waiter.is_soon)
+        answer_begun(s);
     if (s->waiter.control == NULL) {
         told_reset(s, err);
         return;
@@ -399,7 +452,7 @@ void sd_stream_ready(struct sd_socket *s, unsigned events)
         s->is_hup = true;
     if (events & (MIR_HOST_HANGUP | MIR_HOST_END))
         s->is_last = true;
-    if (s->state != SOCK_S_CONNECTED) {
+    if (s->state != SOCK_S_CONNECTED || (s->is_filling && s->is_hup)) {
         idle_ready(s, events);
         return;
     }

@@ -176,6 +176,26 @@ void handle_listen(struct sup *sup, struct call *call)
 /* ---- connect ----------------------------------------------------------------------------------
  */
 
+/* The answer to one who does not wait. What poll says of A is what the program is told: it shows
+ * the end of the attempt also when that has come already. */
+static void begin_answered(struct sup *sup, struct call *call, const struct sock_response *response,
+                           const void *body)
+{
+    struct served *sock = call->sock;
+    if (response->error == 0 || response->error == -EINPROGRESS)
+        take_names(sock, response, body);
+    if (response->error == -EINPROGRESS) {
+        struct sock_filled filled;
+        struct iovec part = {.iov_base = &filled, .iov_len = sizeof(filled)};
+        filled = (struct sock_filled){.skip = 0};
+        (void)sock_fill(call->a, &filled.skip);
+        (void)control_tell(sup, SOCK_FILLED, sock->handle, &part, 1);
+    } else if (response->error != 0) {
+        sock->state = sock->has_names && sock->names.local.port != 0 ? SERVED_BOUND : SERVED_NEW;
+    }
+    call_return(sup, call, response->error == 0 ? -EINPROGRESS : response->error);
+}
+
 static void connect_answered(struct sup *sup, struct call *call,
                              const struct sock_response *response, const void *body)
 {
@@ -252,16 +272,9 @@ static void begin_connect(struct sup *sup, struct call *call, const struct sock_
     _Static_assert(sizeof(call->note) == sizeof(*remote), "the peer's address is noted");
     memcpy(call->note, remote, sizeof(*remote));
     bool is_tcp = sock->kind == SERVED_TCP;
-    uint16_t flags = is_tcp && call_is_nonblocking(call) ? 0 : SOCK_F_WAIT;
-    if (flags == 0) {
-        uint32_t skip = 0;
-        int r = sock_fill(call->a, &skip);
-        sock->skip += skip;
-        if (r != 0) {
-            call_return(sup, call, r);
-            return;
-        }
-    }
+    uint16_t flags = is_tcp && call_is_nonblocking(call) ? SOCK_F_SOON : SOCK_F_WAIT;
+    if (flags == SOCK_F_SOON && send(call->a, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1)
+        sock->skip++;
     if (is_tcp) {
         body.skip = sock->skip;
         sock->skip = 0;
@@ -269,7 +282,7 @@ static void begin_connect(struct sup *sup, struct call *call, const struct sock_
         call_limit(sup, call, SO_SNDTIMEO, -EINPROGRESS);
     }
     control_request(sup, call, SOCK_CONNECT, flags, (struct body){&body, sizeof(body)},
-                    connect_answered);
+                    flags == SOCK_F_SOON ? begin_answered : connect_answered);
 }
 
 void handle_connect(struct sup *sup, struct call *call)
@@ -489,9 +502,8 @@ static void handle_name(struct sup *sup, struct call *call)
         give_link_name(sup, call);
         return;
     }
-    bool may_lack = is_peer && (sock->state == SERVED_CONNECTING ||
-                                (sock->state == SERVED_CONNECTED &&
-                                 sock->names.peer.family == AF_UNSPEC)); /* since it began */
+    bool may_lack = is_peer && sock->names.peer.family == AF_UNSPEC && /* since it began */
+                    (sock->state == SERVED_CONNECTING || sock->state == SERVED_CONNECTED);
     bool is_known = sock->handle == 0 || (sock->kind == SERVED_TCP && sock->has_names && !may_lack);
     if (is_known)
         give_name(sup, call);

@@ -31,14 +31,20 @@
  * with `skip`.
  *
  * CONNECTING. A program that connects without blocking waits until the socket is writable. The
- * client fills A before CONNECT (sock_fill()); the server empties it, but for the pill, when the
- * connection is there. `skip` of CONNECT counts all junk bytes written to A since the previous
- * CONNECT (or ever).
+ * client fills A (sock_fill()); the server empties it, but for the pill, when the connection is
+ * there. `skip` of CONNECT and FILLED counts the junk bytes written to A since the last of these
+ * (or ever). Until it has said so nobody else writes to A.
  *   - with F_WAIT the answer comes when the connection is made or has failed. After a failure the
  *     socket is as before and may connect again; its B stays open.
- *   - without F_WAIT the answer is -EINPROGRESS at once. When it fails B is closed: A reports
- *     EPOLLERR and ECONNRESET. SO_ERROR by GETOPT says the true reason, once. The handle lives on
- *     for SOCK_TOMBSTONE_S. To connect again the client makes a new pair.
+ *   - with F_SOON the answer comes within a moment. 0: the connection is there, and nothing needs
+ *     to be filled (peers nearby answer within microseconds: filling and emptying costs more). To
+ *     an edge-triggered epoll that saw A writable before, the server's taking away of a byte says
+ *     that it is so again: the client writes one more (skip = 1) before. -EINPROGRESS: the client
+ *     fills A now and says so with FILLED; until then the server reads nothing.
+ *   - without both A is full already, and the answer is -EINPROGRESS at once.
+ * When an attempt without F_WAIT fails B is closed: A reports EPOLLERR and ECONNRESET. SO_ERROR by
+ * GETOPT says the true reason, once. The handle lives on for SOCK_TOMBSTONE_S. To connect again the
+ * client makes a new pair.
  *
  * END. The peer's FIN: read() of A gives 0. shutdown(A, SHUT_WR) of the program: FIN is sent after
  * what was written. Close of the last copy of A: FIN, or RST if received bytes were not read.
@@ -139,6 +145,7 @@ enum sock_op {
     SOCK_ATTACH,    /**< -, end of a SOCK_SEQPACKET pair attached -> -. Another control connection,
                          with the rights of this one: for a process that may not connect any more,
                          on a connection that it shares with another (with F_SILENT) */
+    SOCK_FILLED,    /**< struct sock_filled -> -. A is full, after -EINPROGRESS of F_SOON */
     SOCK_OP_END
 };
 
@@ -148,7 +155,8 @@ enum sock_flags {
                             exists then; 0: it does not) */
     SOCK_F_WAIT = 2,   /**< answer when it is done. CONNECT */
     SOCK_F_SILENT = 4, /**< no answer unless the message is malformed. SENDTO, SETOPT, CLOSE,
-                             ATTACH */
+                             ATTACH, FILLED */
+    SOCK_F_SOON = 8,   /**< answer when it is done, or -EINPROGRESS after a moment. CONNECT */
 };
 
 struct sock_request {
@@ -223,6 +231,11 @@ struct sock_listen {
 struct sock_connect {
     struct sock_addr remote;
     uint32_t skip; /**< TCP: junk bytes written to A since sock_adopt.skip or the last CONNECT */
+    uint32_t reserved;
+};
+
+struct sock_filled {
+    uint32_t skip; /**< junk bytes written to A since CONNECT */
     uint32_t reserved;
 };
 

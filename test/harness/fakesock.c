@@ -32,6 +32,7 @@ struct fsock {
     uint32_t state;
     struct sock_names names;
     uint32_t skip;
+    bool is_filling; /* FILLED follows */
     struct fsock *peer;
     int error; /* SO_ERROR */
     int conn;  /* who waits for CONNECT, -1 nobody */
@@ -145,7 +146,7 @@ static void reset(struct fsock *f, int error)
 static void pump(struct fsock *f)
 {
     static char data[1 << 20];
-    if (f->state == SOCK_S_CONNECTING)
+    if (f->state == SOCK_S_CONNECTING || f->is_filling)
         return;
     for (;;) {
         int n = 0;
@@ -312,6 +313,7 @@ static void start_connect(struct fsock *f, const struct sock_request *head,
         return;
     }
     f->state = SOCK_S_CONNECTING;
+    f->is_filling = (head->flags & SOCK_F_SOON) != 0;
     f->conn = head->flags & SOCK_F_WAIT ? conn : -1;
     f->id = head->id;
     if (f->conn < 0)
@@ -434,6 +436,11 @@ static void with_socket(struct fsock *f, const struct sock_request *head, const 
     case SOCK_CONNECT:
         start_connect(f, head, body, conn);
         return;
+    case SOCK_FILLED:
+        f->skip += ((const struct sock_filled *)body)->skip;
+        f->is_filling = false;
+        pump(f);
+        break;
     case SOCK_NAME:
         len = sizeof(f->names);
         break;
