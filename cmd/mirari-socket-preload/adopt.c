@@ -14,8 +14,11 @@
  * new pair and the other stack need them again.
  */
 #include <fcntl.h>
+#include <time.h>
 
 #include "cmd/mirari-socket-preload/preload.h"
+
+#define IDENTIFY_TRIES 50 /* ten milliseconds */
 
 static _Atomic int unadopted; /* sockets with an end B here; a hint */
 
@@ -170,9 +173,17 @@ static int find_handle(struct pre_sock *s, int fd)
     struct sock_identity who;
     uint64_t handle;
     int r = who_is(fd, &who, &handle);
+    /* What told the server of it may be on another connection, and the server not there yet. */
+    for (int i = 0; i < IDENTIFY_TRIES && r == -ENOENT && pre_has(s, PRE_NARROW); i++) {
+        const struct timespec moment = {.tv_nsec = 200000};
+        (void)nanosleep(&moment, NULL);
+        r = who_is(fd, &who, &handle);
+    }
     if (r != 0)
         return r == -ENETDOWN ? r : -ENOTCONN;
     learn(s, &who);
+    if (atomic_load(&s->state) == PRE_CONNECTED)
+        pre_widen(s, fd);
     pre_refresh(s, fd);
     atomic_store(&s->handle, handle);
     return 0;
@@ -212,7 +223,7 @@ static int adopt(struct pre_sock *s, struct pre_ask *ask, int b, struct pre_mask
     } else if (pre_entry(b) == PRE_PRIVATE && pre_is_inode(b, s->b_ino)) {
         atomic_store(&s->b_fd, b); /* never sent */
         atomic_fetch_add(&unadopted, 1);
-    } else {
+    } else if (r != 0 || !(ask->flags & SOCK_F_SILENT)) {
         pre_flag(s, PRE_STALE, true);
     }
     if (!is_long)
@@ -254,6 +265,19 @@ int pre_op_simple(struct pre_sock *s, int fd, int op, struct iovec body, struct 
     return r;
 }
 
+/* Another program began to connect it, and we go on. */
+static void find_narrow(struct pre_sock *s, int fd)
+{
+    int room = 0;
+    socklen_t len = sizeof(room);
+    if (s->is_udp || pre_real.getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, &len) < 0 ||
+        room >= SOCK_PAIR_SNDBUF)
+        return;
+    pre_flag(s, PRE_NARROW, true);
+    if (atomic_load(&s->state) == PRE_CONNECTED)
+        pre_widen(s, fd);
+}
+
 struct pre_sock *pre_identify(int fd)
 {
     struct sock_identity who;
@@ -270,6 +294,7 @@ struct pre_sock *pre_identify(int fd)
     s->ino = st.st_ino;
     learn(s, &who);
     pre_flag(s, PRE_SHARED, true);
+    find_narrow(s, fd);
     atomic_store(&s->handle, handle);
     pre_set(fd, s);
     return s;
@@ -300,6 +325,8 @@ void pre_update(struct pre_sock *s, int fd)
     if (who_is(fd, &who, &handle) != 0)
         return;
     learn(s, &who);
+    if (atomic_load(&s->state) == PRE_CONNECTED)
+        pre_widen(s, fd);
     atomic_store(&s->handle, handle);
     pre_refresh(s, fd);
 }
@@ -357,7 +384,7 @@ int pre_renew(struct pre_sock *s, int fd)
     int r = pre_replace(s, fd, a);
     s->ino = new_ino;
     s->skip = 0;
-    pre_flag(s, PRE_STALE | PRE_UNFILLED | PRE_NAMED, false);
+    pre_flag(s, PRE_STALE | PRE_UNFILLED | PRE_NAMED | PRE_NARROW, false);
     atomic_store(&s->state, PRE_NEW);
     pre_refresh(s, fd);
     if (r == 0 && pre_has(s, PRE_BOUND) && s->bound.family != AF_UNSPEC)

@@ -99,6 +99,11 @@ static int set_native(struct pre_sock *s, int fd, int name, const void *value, s
         return pre_real.setsockopt(fd, SOL_SOCKET, name, &s->send_buffer, sizeof(int)) < 0 ? -errno
                                                                                            : 0;
     }
+    if (name == SO_SNDBUF && atomic_load(&s->state) == PRE_CONNECTING) {
+        (void)pre_progress(s, fd);
+        if (pre_has(s, PRE_NARROW)) /* poll would take it for connected */
+            return len < sizeof(number) ? -EINVAL : 0;
+    }
     if (pre_real.setsockopt(fd, SOL_SOCKET, name, value, len) < 0)
         return -errno;
     bool is_size = name == SO_SNDBUF || name == SO_RCVBUF;

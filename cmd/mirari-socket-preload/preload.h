@@ -159,7 +159,8 @@ enum pre_flags {
     PRE_PKTINFO6 = 0x2000,
     PRE_HOPS6 = 0x4000,
     PRE_CLASS6 = 0x8000,
-    PRE_LINK = 0x10000, /**< a route socket, with PRE_HOST */
+    PRE_LINK = 0x10000,   /**< a route socket, with PRE_HOST */
+    PRE_NARROW = 0x20000, /**< A's buffer is the least there is: connecting, see begin_unasked() */
 };
 
 struct pre_sock {
@@ -177,6 +178,7 @@ struct pre_sock {
     int send_timeout_ms; /**< SO_SNDTIMEO, for connect; 0 = none */
     int send_buffer;     /**< UDP: SO_SNDBUF as asked for; 0 = not */
     uint32_t skip;       /**< junk bytes in A that the server has not been told of */
+    uint64_t target;     /**< TCP, connecting without waiting: a hash of the peer's address */
     struct sock_addr bound;
     struct sock_names names;
     uint32_t options_len;
@@ -325,6 +327,8 @@ ssize_t pre_dgram_recv(struct pre_sock *s, int fd, struct msghdr *msg, int flags
 int pre_dgram_first(int fd);
 /** The true reason of a connection that the kernel calls reset: sets errno. */
 void pre_reset_reason(int fd);
+/** A's buffer is as it should be again, if it was not. */
+void pre_widen(struct pre_sock *s, int fd);
 /** SO_ERROR of a connection attempt: 0, an errno, or -1: goes on. */
 int pre_progress(struct pre_sock *s, int fd);
 /** ioctl of ours. Returns true when @result is the answer. (iface.c) */

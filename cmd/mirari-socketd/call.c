@@ -183,7 +183,7 @@ static int connect_tcp(struct sd_call *call, const struct mir_endpoint *remote)
     return r < 0 ? sd_reply_names(call, -EINPROGRESS) : 0;
 }
 
-int sd_op_connect(struct sd_call *call)
+static int begin_connect(struct sd_call *call)
 {
     struct sd_socket *s = call->socket;
     struct sock_connect connect;
@@ -207,6 +207,21 @@ int sd_op_connect(struct sd_call *call)
         return -EACCES;
     int r = sd_dgram_connect(s, &remote);
     return r < 0 ? r : sd_reply_names(call, 0);
+}
+
+/* Who waits for no answer finds A broken, and asks why. */
+int sd_op_connect(struct sd_call *call)
+{
+    struct sd_socket *s = call->socket;
+    int r = begin_connect(call);
+    bool is_new = s->state == SOCK_S_NEW || s->state == SOCK_S_BOUND;
+    if (r < 0 && r != -EBADMSG && (call->head.flags & SOCK_F_SILENT) && s->kind == SD_TCP &&
+        is_new) {
+        s->so_error = -r;
+        sd_socket_end(s);
+        r = 0;
+    }
+    return r;
 }
 
 /* ---- shutdown ---------------------------------------------------------------------------------

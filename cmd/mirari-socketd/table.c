@@ -41,14 +41,19 @@ struct sd_socket *sd_socket_find(uint64_t handle)
     return s != NULL && s->handle == handle ? s : NULL;
 }
 
-struct sd_socket *sd_socket_of_ino(uint64_t ino)
+static struct sd_socket *find_ino(uint64_t ino, bool is_ended)
 {
     mir_list_for_each (link, bucket_of(ino)) {
         struct sd_socket *s = MIR_CONTAINER_OF(link, struct sd_socket, by_ino);
-        if (s->ino == ino && s->state != SOCK_S_ENDED)
+        if (s->ino == ino && (s->state == SOCK_S_ENDED) == is_ended)
             return s;
     }
     return NULL;
+}
+
+struct sd_socket *sd_socket_of_ino(uint64_t ino)
+{
+    return find_ino(ino, false);
 }
 
 /* ---- watching B -------------------------------------------------------------------------------
@@ -255,6 +260,8 @@ int sd_op_identify(struct sd_call *call)
     if (syscall(SYS_fstat, call->fd[0], &st) < 0)
         return -errno;
     struct sd_socket *s = sd_socket_of_ino(st.st_ino);
+    if (s == NULL)
+        s = find_ino(st.st_ino, true); /* its error may still be of interest */
     if (s == NULL || !S_ISSOCK(st.st_mode) ||
         (call->control->uid != 0 && call->control->uid != s->uid))
         return -ENOENT;

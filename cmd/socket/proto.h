@@ -41,7 +41,9 @@
  *     an edge-triggered epoll that saw A writable before, the server's taking away of a byte says
  *     that it is so again: the client writes one more (skip = 1) before. -EINPROGRESS: the client
  *     fills A now and says so with FILLED; until then the server reads nothing.
- *   - without both A is full already, and the answer is -EINPROGRESS at once.
+ *   - without both A is not writable already, and the answer is -EINPROGRESS at once. With
+ *     F_SILENT not even that: A shows an attempt that cannot be begun as one that has failed. The
+ *     handle is asked for with IDENTIFY then, when it is needed.
  * When an attempt without F_WAIT fails B is closed: A reports EPOLLERR and ECONNRESET. SO_ERROR by
  * GETOPT says the true reason, once. The handle lives on for SOCK_TOMBSTONE_S. To connect again the
  * client makes a new pair.
@@ -155,7 +157,7 @@ enum sock_flags {
                             exists then; 0: it does not) */
     SOCK_F_WAIT = 2,   /**< answer when it is done. CONNECT */
     SOCK_F_SILENT = 4, /**< no answer unless the message is malformed. SENDTO, SETOPT, CLOSE,
-                             ATTACH, FILLED */
+                             ATTACH, FILLED, CONNECT */
     SOCK_F_SOON = 8,   /**< answer when it is done, or -EINPROGRESS after a moment. CONNECT */
 };
 

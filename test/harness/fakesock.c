@@ -316,7 +316,7 @@ static void start_connect(struct fsock *f, const struct sock_request *head,
     f->is_filling = (head->flags & SOCK_F_SOON) != 0;
     f->conn = head->flags & SOCK_F_WAIT ? conn : -1;
     f->id = head->id;
-    if (f->conn < 0)
+    if (f->conn < 0 && !(head->flags & SOCK_F_SILENT))
         answer(conn, head->id, -EINPROGRESS, f->handle, &f->names, sizeof(f->names));
     bool is_special = f->to.family == AF_INET && memcmp(f->to.ip, special, 3) == 0;
     f->due_ms = is_special ? (f->to.ip[3] == 9 ? -1 : now_ms() + 30) : 0;

@@ -278,6 +278,39 @@ static void test_connect_nonblocking(void)
     close(listener);
 }
 
+static void test_connect_unasked(void)
+{
+    int port, listener = listen_any(&port);
+    tap_case("a connect to where the last one was a success does not wait for the server");
+    for (int i = 0; i < 2; i++) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        check_int(dial(fd, "10.9.9.7", port), ==, -1);
+        check_int(errno, ==, EINPROGRESS);
+        check(!is_writable(fd, 0));
+        check_int(send(fd, "x", 1, MSG_NOSIGNAL), ==, -1);
+        check_int(errno, ==, EAGAIN);
+        int room = 1 << 16;
+        check_int(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)), ==, 0);
+        check(!is_writable(fd, 0));
+        check(is_writable(fd, 2000));
+        int peer = accept(listener, NULL, NULL);
+        if (i == 1)
+            check(port_of(fd) > 0); /* whose handle nobody has told us */
+        check_int(option(fd, SOL_SOCKET, SO_ERROR), ==, 0);
+        check_int(option(fd, SOL_SOCKET, SO_SNDBUF), >=, i == 1 ? SOCK_PAIR_SNDBUF : room);
+        echoes(fd, peer, "unasked");
+        close(fd);
+        close(peer);
+    }
+    close(listener);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    check_int(dial(fd, "10.9.9.7", port), ==, -1);
+    check_int(errno, ==, EINPROGRESS);
+    check(is_writable(fd, 2000));
+    check_int(option(fd, SOL_SOCKET, SO_ERROR), ==, ECONNREFUSED);
+    close(fd);
+}
+
 /* SIGALRM is the whole test's limit. */
 static void on_signal(int number)
 {
@@ -896,6 +929,7 @@ static int run_all(void)
     test_fresh();
     test_connect();
     test_connect_nonblocking();
+    test_connect_unasked();
     test_disconnect();
     test_broken();
     test_connect_interrupted();
