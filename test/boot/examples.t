@@ -13,8 +13,8 @@ import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "harness"))
-from example import (ASKING, BUILD, ROOT, SERVICE_PORT, Appliance, architectures, do_request, done, free_port, in_order, names, read_plan,
-                     report, why_no_machine)
+from example import (ASKING, BUILD, ROOT, SERVICE_PORT, Appliance, architectures, do_request, done, first_line, free_port, in_order, names,
+                     read_plan, report, why_no_machine)
 
 MIRARI = os.path.join(BUILD, "mirari")
 MACHINES = {"x86_64": ("microvm", "q35"), "aarch64": ("virt",)}
@@ -38,7 +38,10 @@ def run_virt(name, steps, arch, machine):
     report(is_ready, f"{where}: starts", appliance.text)
     for verb, rest in asks if is_ready else []:
         do_request(port, verb, rest, where)
-    status = appliance.end(any(verb == "stop" for verb, _ in steps))
+    is_stopped = any(verb == "stop" for verb, _ in steps)
+    if is_stopped and not asks:
+        appliance.wait_for(first_line(steps))
+    status = appliance.end(is_stopped)
     want = next(rest for verb, rest in steps if verb == "status")
     report(str(status) == want, f"{where}: exit status {want}", f"{status}\n{appliance.text}")
     # The console is a serial line: its ends of lines are CR LF.

@@ -15,7 +15,7 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "harness"))
-from example import ASKING, BUILD, SERVICE_PORT, WAIT_S, Appliance, do_request, done, free_port, in_order, names, read_plan, report
+from example import ASKING, BUILD, SERVICE_PORT, WAIT_S, Appliance, do_request, done, first_line, free_port, in_order, names, read_plan, report
 
 
 def run_unix(name, steps, mode):
@@ -44,7 +44,10 @@ def run_unix(name, steps, mode):
                     break
     for verb, rest in asks:
         do_request(port, verb, rest, where)
-    status = appliance.end(any(verb == "stop" for verb, _ in steps))
+    is_stopped = any(verb == "stop" for verb, _ in steps)
+    if is_stopped and not asks:
+        appliance.wait_for(first_line(steps))
+    status = appliance.end(is_stopped)
     want = next(rest for verb, rest in steps if verb == "status")
     report(str(status) == want, f"{where}: exit status {want}", f"{status}\n{appliance.text}")
     # The probe above is a connection more, so counts are compared where there was none.

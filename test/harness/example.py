@@ -69,13 +69,18 @@ class Appliance:
 
     def end(self, ask):
         if ask:
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(signal.SIGTERM)  # not SIGINT: who runs us in the background has it ignored
         try:
             self.text += self.process.communicate(timeout=WAIT_S)[0].decode(errors="replace")
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.text += "\nkilled: it did not end"
         return self.process.returncode
+
+
+def first_line(steps):
+    """What the appliance says first, as a pattern: it has begun when it is there, and can be stopped."""
+    return "^" + re.escape(next((rest for verb, rest in steps if verb == "out"), ""))
 
 
 def http(method, url, body=None):
