@@ -16,7 +16,10 @@
 
 #include "cmd/mirari-socket-preload/preload.h"
 
-enum { UDP_SEND_BUFFER_MIN = 2 * 65536 }; /* a pair refuses messages larger than its buffer */
+enum {
+    UDP_SEND_BUFFER_MIN = 2 * 65536, /* a pair refuses messages larger than its buffer */
+    SHOWN_MIN = 4608,                /* Linux shows no SO_SNDBUF below */
+};
 
 static bool is_native(int level, int name)
 {
@@ -93,11 +96,16 @@ static int set_native(struct pre_sock *s, int fd, int name, const void *value, s
         int64_t ms = (int64_t)t.tv_sec * 1000 + (t.tv_usec + 999) / 1000;
         s->send_timeout_ms = ms < 0 || ms > INT32_MAX ? 0 : (int)ms;
     }
-    if (name == SO_SNDBUF && s->is_udp && len >= sizeof(number)) {
+    if ((name == SO_SNDBUF || name == SO_SNDBUFFORCE) && len >= sizeof(number)) {
         memcpy(&number, value, sizeof(number));
-        s->send_buffer = number > UDP_SEND_BUFFER_MIN ? number : UDP_SEND_BUFFER_MIN;
-        return pre_real.setsockopt(fd, SOL_SOCKET, name, &s->send_buffer, sizeof(int)) < 0 ? -errno
-                                                                                           : 0;
+        int least = s->is_udp ? UDP_SEND_BUFFER_MIN : SOCK_PAIR_SNDBUF;
+        bool is_little = number >= 0 && number < least; /* negative: as much as may be */
+        s->send_buffer = is_little ? least : number;
+        s->send_shown = is_little && !s->is_udp ? number : 0;
+        if (s->is_udp || is_little)
+            return pre_real.setsockopt(fd, SOL_SOCKET, name, &s->send_buffer, sizeof(int)) < 0
+                       ? -errno
+                       : 0;
     }
     if (name == SO_SNDBUF && atomic_load(&s->state) == PRE_CONNECTING) {
         (void)pre_progress(s, fd);
@@ -255,6 +263,8 @@ static int get_ours(struct pre_sock *s, int fd, int level, int name, void *to, s
         if (is_done)
             return r;
     }
+    if (level == SOL_SOCKET && name == SO_SNDBUF && s->send_shown != 0)
+        return give_int(to, room, s->send_shown < SHOWN_MIN / 2 ? SHOWN_MIN : 2 * s->send_shown);
     if (is_native(level, name))
         return pre_real.getsockopt(fd, level, name, to, room) < 0 ? -errno : 0;
     if (atomic_load(&s->handle) == 0 && atomic_load(&s->b_fd) >= 0) {

@@ -176,7 +176,8 @@ struct pre_sock {
     uint16_t protocol; /**< as the program said, may be 0 */
     bool is_udp;
     int send_timeout_ms; /**< SO_SNDTIMEO, for connect; 0 = none */
-    int send_buffer;     /**< UDP: SO_SNDBUF as asked for; 0 = not */
+    int send_buffer;     /**< SO_SNDBUF of the pair, if not the usual one; else 0 */
+    int send_shown;      /**< SO_SNDBUF as asked for, when the pair needs more; else 0 */
     uint32_t skip;       /**< junk bytes in A that the server has not been told of */
     uint64_t target;     /**< TCP, connecting without waiting: a hash of the peer's address */
     struct sock_addr bound;

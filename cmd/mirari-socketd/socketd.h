@@ -158,6 +158,7 @@ struct sd_socket {
     mir_time_us began_us;  /* to connect */
     uint32_t old;          /* bytes at the head of B's queue that are not new */
     uint32_t peeks;        /* receptions since they were last taken away */
+    struct mir_timer tidy; /* they are taken away at last */
     bool is_bulk;          /* there was much last time */
     bool is_last;          /* what is in B is all that comes */
     bool eof_in;           /* no more from the program */
@@ -166,6 +167,7 @@ struct sd_socket {
     bool out_full;         /* B has no room */
     bool is_deaf;          /* the program reads no more */
     bool is_filling;       /* the client puts junk into A: FILLED follows */
+    bool is_unread;        /* and did not get what was for it */
     int end_err;           /* what ended the connection, until the program can be told; 0 */
     struct mir_work work;  /* another turn */
     struct mir_view held[SD_HELD_MAX];
@@ -349,6 +351,8 @@ void sd_stream_moment_over(void *arg);
 void sd_stream_start(struct sd_socket *s);
 void sd_stream_ready(struct sd_socket *s, unsigned events);
 void sd_stream_release(struct sd_socket *s);
+/** The timer of old bytes. */
+void sd_stream_tidy(void *arg);
 /** Take all but the pill out of B. */
 void sd_stream_drain(struct sd_socket *s);
 

@@ -14,7 +14,9 @@
  *     byte into a page run, which goes to the stack by reference. That one byte is then peeked
  *
  * So the last message always stays: its memory counts against the buffer of A, and is less than
- * what would make A not writable.
+ * what would make A not writable. So do old bytes: they may have been written one by one, each with
+ * the memory of a message, so that a few hundred of them fill A and nothing more ever comes. More
+ * than OLD_SMALL of them stay for TIDY_US only.
  *
  * Back-pressure. Without room in the stack nothing is read from B: the program's buffer fills, it
  * blocks. Without room in B nothing is taken from the stack: the window closes. Events come at
@@ -34,6 +36,8 @@
 #define PEEK_BYTES 16384u
 #define PEEKS_MAX  16u
 #define OLD_MAX    16384u
+#define OLD_SMALL  64u /* messages of one byte: still less than what would make A not writable */
+#define TIDY_US    2000
 #define RUN_BYTES  (16u * MIR_PAGE_SIZE)
 
 static uint8_t scratch[PEEK_BYTES];
@@ -64,6 +68,13 @@ static void set_offset(const struct sd_socket *s)
     (void)setsockopt(s->watch.fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset);
 }
 
+void sd_stream_tidy(void *arg)
+{
+    struct sd_socket *s = arg;
+    if (s->state == SOCK_S_CONNECTED && s->old > OLD_SMALL)
+        take_away(s, 1);
+}
+
 void sd_stream_drain(struct sd_socket *s)
 {
     if (s->old > 1) {
@@ -82,16 +93,25 @@ static void finish(struct sd_socket *s)
     take_away(s, 0);
     while ((got = recv(s->watch.fd, trash, sizeof trash, MSG_DONTWAIT)) > 0)
         ;
-    bool is_unread = got < 0 && errno == ECONNRESET; /* A was closed, and not all was read */
+    bool is_unread = s->is_unread || (got < 0 && errno == ECONNRESET); /* by A, before its end */
     if (s->fin_out && !is_unread) /* A closed, or shut? Its names may still be asked for */
         sd_socket_end(s);
     else
         sd_socket_free(s, is_unread);
 }
 
+/* The end of the stream may be seen before the event that tells that A was closed. */
+static bool is_closed(const struct sd_socket *s)
+{
+    struct pollfd look = {.fd = s->watch.fd};
+    const struct timespec now = {0};
+    return ppoll(&look, 1, &now, NULL) > 0 && (look.revents & POLLHUP) != 0;
+}
+
 static void told_eof(struct sd_socket *s)
 {
     s->eof_in = true;
+    s->is_hup = s->is_hup || is_closed(s);
     if (s->is_hup) {
         finish(s);
         return;
@@ -166,6 +186,8 @@ static enum outcome read_little(struct sd_socket *s, uint32_t room)
     s->is_bulk = (size_t)got == PEEK_BYTES;
     if (++s->peeks >= PEEKS_MAX || s->old >= OLD_MAX)
         take_away(s, 1);
+    else if (s->old > OLD_SMALL && !mir_timer_is_set(&s->tidy))
+        mir_timer_set(sd.app->loop, &s->tidy, mir_loop_now(sd.app->loop) + TIDY_US);
     /* A short read is all that there was, but for the end, which comes as one event with the last
      * bytes, and at descriptors that somebody put among them. */
     bool may_be_more = (size_t)got == want || s->is_last || (msg.msg_flags & MSG_CTRUNC) != 0;
@@ -249,6 +271,14 @@ void sd_stream_release(struct sd_socket *s)
     drop_held(s, SIZE_MAX);
 }
 
+/* The program does not get what came for it: as in TCP, its closing is a reset then. */
+static void drop_unread(struct sd_socket *s)
+{
+    s->is_deaf = true;
+    s->is_unread = true;
+    drop_held(s, SIZE_MAX);
+}
+
 /* Returns false when B takes no more. */
 static bool write_held(struct sd_socket *s)
 {
@@ -260,14 +290,13 @@ static bool write_held(struct sd_socket *s)
         total += s->held[i].len;
     }
     if (s->is_deaf) {
-        drop_held(s, SIZE_MAX);
+        drop_unread(s);
         return true;
     }
     ssize_t put = sendmsg(s->watch.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
     sd.count.stream_out_writes++;
     if (put < 0 && errno != EAGAIN && errno != EINTR) {
-        s->is_deaf = true; /* closed, or shut for reading: a hang-up tells which */
-        drop_held(s, SIZE_MAX);
+        drop_unread(s); /* closed, or shut for reading: a hang-up tells which */
         return true;
     }
     if (put > 0) {

@@ -149,6 +149,7 @@ struct sd_socket *sd_socket_new(const struct sd_socket *like, int fd_given, uint
     s->options = like->options;
     mir_work_init(&s->work, run_again, s);
     mir_timer_init(&s->soon, sd_stream_moment_over, s);
+    mir_timer_init(&s->tidy, sd_stream_tidy, s);
     mir_list_init(&s->waiter.link);
     mir_list_init(&s->on_port);
     mir_list_init(&s->waiting);
@@ -287,6 +288,7 @@ static void let_go(struct sd_socket *s, bool is_abort)
 {
     mir_work_cancel(&s->work);
     mir_timer_cancel(&s->soon);
+    mir_timer_cancel(&s->tidy);
     sd_wake(s, -ECONNABORTED, NULL, 0);
     sd_unlisten(s);
     sd_port_drop(s);

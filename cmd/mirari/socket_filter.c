@@ -5,11 +5,12 @@
  * programs call most, and calls with the same number are told apart by their arguments:
  *
  *   socket            families inet and inet6, and netlink's route protocol
- *   sendto, recvfrom  with an address; without one they are send() and recv(): data
- *   set/getsockopt    but for timeouts and SO_RCVLOWAT, which the kernel's pair has itself
- *   ioctl             questions about interfaces
- *   bind, listen, accept, connect, the names, and messages: always, since a filter sees numbers
- *                     only, and cannot know whether descriptor 5 is a socket of ours
+ *   sendto, recvfrom  with an address; without one they are send() and recv(): data. A recv() of
+ * one byte and no flags stops too: that is how CPython's ssl module asks whether a socket is
+ * connected, and a pair would say that it is set/getsockopt    but for timeouts and SO_RCVLOWAT,
+ * which the kernel's pair has itself ioctl             questions about interfaces bind, listen,
+ * accept, connect, the names, and messages: always, since a filter sees numbers only, and cannot
+ * know whether descriptor 5 is a socket of ours
  *
  * A call that no test here names is let pass for any arguments, so the kernel skips the whole
  * filter for it (its bitmap of constant answers): read, write and epoll_wait cost nothing.
@@ -144,6 +145,18 @@ static void add_pointer(struct program *p, uint32_t nr, unsigned arg)
     end_block(p, block);
 }
 
+/* recv() of one byte without flags; others go on to the next block. */
+static void add_probe(struct program *p)
+{
+    unsigned block = begin_block(p, SYS_recvfrom);
+    load_arg(p, 2, false);
+    emit(p, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 3);
+    load_arg(p, 3, false);
+    on_value(p, 0, SECCOMP_RET_USER_NOTIF);
+    load(p, offsetof(struct seccomp_data, nr));
+    end_block(p, block);
+}
+
 static void add_socket(struct program *p)
 {
     unsigned block = begin_block(p, SYS_socket);
@@ -202,6 +215,7 @@ static void make_program(struct program *p)
     add_options(p, SYS_setsockopt);
     add_options(p, SYS_getsockopt);
     add_pointer(p, SYS_sendto, 4);
+    add_probe(p);
     add_pointer(p, SYS_recvfrom, 4);
     add_socket(p);
     add_ioctl(p);

@@ -468,6 +468,10 @@ void handle_recvfrom(struct sup *sup, struct call *call)
     size_t room = call->arg[2];
     if (!call_find(sup, call, (int)call->arg[0]) || is_stream_done(sup, call))
         return;
+    if (call->arg[4] == 0) { /* recv() */
+        call_continue(sup, call);
+        return;
+    }
     int r = call_is_valid(sup, call) ? receive(sup, call, flags, &received) : -EINTR;
     if (r != 0) {
         not_received(sup, call, r, flags);

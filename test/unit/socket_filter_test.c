@@ -92,6 +92,9 @@ static void test_arguments(void)
     check_int(CALL(SYS_sendto, 3, 4096, 10, 0, 0x7fff00000000ull, 16), ==, STOPS);
     check_int(CALL(SYS_recvfrom, 3, 4096, 10, 0, 0, 4096), ==, PASSES);
     check_int(CALL(SYS_recvfrom, 3, 4096, 10, 0, 0x100000000ull, 4096), ==, STOPS);
+    check_int(CALL(SYS_recvfrom, 3, 4096, 1, 0, 0, 0), ==, STOPS); /* is it connected? */
+    check_int(CALL(SYS_recvfrom, 3, 4096, 1, MSG_PEEK, 0, 0), ==, PASSES);
+    check_int(CALL(SYS_recvfrom, 3, 4096, 1, MSG_PEEK, 4096, 4096), ==, STOPS);
     tap_case("options but time-outs");
     check_int(CALL(SYS_setsockopt, 3, SOL_SOCKET, SO_RCVTIMEO, 0, 0), ==, PASSES);
     check_int(CALL(SYS_getsockopt, 3, SOL_SOCKET, SO_SNDTIMEO, 0, 0), ==, PASSES);

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""Runs modules of CPython's own test suite, class by class, and prints one line for each case.
+"""Runs modules of CPython's own test suite and prints one line for each case.
 
     python.py [-t SECONDS] MODULE[:PATTERN]...      e.g. test.test_socket 'test.test_ssl:Threaded*'
 
-Lines are "ok|fail|skip|hang CASE". Each class runs in a process of its own: one that hangs or crashes costs its own time
-limit, and is then run again case by case, so that one bad case does not hide the others. Names of classes that match no
-PATTERN (fnmatch, after the colon, several by commas) are left out.
+Lines are "ok|fail|skip|hang CASE". Each module runs in a process of its own; when that hangs or crashes, what is open is run
+class by class, and then case by case, so that one bad case does not hide the others. Classes whose names match no PATTERN
+(fnmatch, after the colon, several by commas) are left out.
 """
 import faulthandler
 import fnmatch
@@ -97,7 +97,8 @@ def run(names, limit):
     return found, is_over and process.returncode == 0, notes
 
 
-def run_class(name, cases, limit):
+def run_again(name, cases, limit):
+    """One class, and what it leaves open case by case."""
     found, is_good, notes = run([name], limit)
     missing = [case for case in cases if case not in found]
     if is_good and missing:  # setUpClass or setUpModule skipped or failed
@@ -105,14 +106,22 @@ def run_class(name, cases, limit):
         found.update((case, word) for case in missing)
     elif missing:
         notes = []
-        for case in cases:
-            if found.get(case) == "ok":
-                continue
+        for case in missing:
             got, is_good, more = run([case], limit)
             found[case] = got.get(case, "skip" if is_good else "hang")
             notes += more
-    for case in cases:
-        print(found[case], case, flush=True)
+    return found, notes
+
+
+def run_module(classes, limit):
+    found, is_good, notes = run(list(classes), limit * (2 + len(classes) / 10))
+    for name, cases in classes.items():
+        if any(case not in found for case in cases):
+            again, more = run_again(name, cases, limit)
+            found.update(again)
+            notes += more
+        for case in cases:
+            print(found[case], case, flush=True)
     for line in notes:
         print("#", line.lstrip("# "), flush=True)
 
@@ -134,10 +143,9 @@ def main():
         classes = {}
         for case in cases_of(suite):
             classes.setdefault(case.rpartition(".")[0], []).append(case)
-        for name, cases in classes.items():
-            short = name.removeprefix(module + ".")
-            if not patterns or any(fnmatch.fnmatch(short, p) for p in patterns.split(",")):
-                run_class(name, cases, limit)
+        short = {name: name.removeprefix(module + ".") for name in classes}
+        run_module({name: cases for name, cases in classes.items()
+                    if not patterns or any(fnmatch.fnmatch(short[name], p) for p in patterns.split(","))}, limit)
 
 
 main()

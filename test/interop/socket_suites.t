@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: ISC
+# What the test suites of others have found in the socket server, each as a case of its own; and a part of CPython's own tests of
+# sockets, if Debian's package with them is installed. All of it over 127.0.0.1 and ::1 of our stack; `make socket-suites` runs
+# the suites whole, over the host's stack too.
+. "$(dirname "$0")/lib.sh"
+. test/socket/net.sh
+need_root
+need python3
+sut_has || skip_all 'there is no socket server in this build'
+python=$(command -v /usr/bin/python3 || command -v python3)
+
+cat >"$WORK/cases.py" <<'END2'
+import errno, select, socket, ssl, struct, threading
+
+def pair(linger=False):
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(listener.getsockname())
+    server = listener.accept()[0]
+    listener.close()
+    for s in client, server:
+        s.settimeout(20)
+    return client, server
+
+def say(name, *what):
+    print(name, *what, flush=True)
+
+# Each little write has memory of its own in the pair: they must not fill it for ever.
+client, server = pair()
+got = []
+def echo():
+    while data := server.recv(65536):
+        got.append(len(data))
+reader = threading.Thread(target=echo)
+reader.start()
+for i in range(4000):
+    client.send(b"x")
+client.shutdown(socket.SHUT_WR)
+reader.join()
+say("small-writes", sum(got))
+
+# Closing with SO_LINGER of no time is a reset, however early; the program may have closed before the server looks.
+ends = []
+for i in range(30):
+    client, server = pair()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    server.close()
+    try:
+        ends.append(len(client.recv(1)))
+    except OSError as error:
+        ends.append(errno.errorcode[error.errno])
+say("linger-0", *sorted(set(map(str, ends))))
+
+# Who closes without having read resets, also when more was on its way.
+client, server = pair()
+def flood():
+    try:
+        while True:
+            server.send(bytes(60000))
+    except OSError as error:
+        ends.append(error.errno)
+ends = []
+writer = threading.Thread(target=flood)
+writer.start()
+client.recv(10)
+client.close()
+writer.join(20)
+say("unread", not writer.is_alive(), ends[:1] in ([errno.ECONNRESET], [errno.EPIPE]))
+
+# CPython's ssl module asks by recv() of a byte whether a socket is connected.
+context = ssl.create_default_context()
+fresh, listener = socket.socket(), socket.create_server(("127.0.0.1", 0))
+context.check_hostname = False
+say("ssl", context.wrap_socket(fresh).version(), context.wrap_socket(listener, server_side=False).version())
+
+# A small send buffer does not keep a connection from being made without blocking.
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.socket()
+client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024)
+client.setblocking(False)
+error = client.connect_ex(listener.getsockname())
+listener.settimeout(20)
+select.select([], [client], [], 20)
+say("small-buffer", error in (0, errno.EINPROGRESS), listener.accept()[1] == client.getsockname())
+
+# Protocols that our stack has not are the host's.
+say("foreign", socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_UDPLITE).proto == socket.IPPROTO_UDPLITE)
+
+# Names of interfaces behind addresses are ours.
+name = socket.if_nameindex()[0][1]
+address = socket.getaddrinfo("ff02::1%" + name, 80, type=socket.SOCK_DGRAM)[0][4]
+say("scope", address[3] == socket.if_nametoindex(name), socket.getnameinfo(address, socket.NI_NUMERICHOST)[0] == "ff02::1%" + name)
+END2
+cat >"$WORK/wanted" <<'END2'
+small-writes 4000
+linger-0 ECONNRESET
+unread True True
+ssl None None
+small-buffer True True
+foreign True
+scope True True
+END2
+
+SUT_RUN=()
+"$python" "$WORK/cases.py" >"$WORK/host" 2>&1
+is "$(diff "$WORK/wanted" "$WORK/host")" '' "host's stack: the cases are right"
+
+PARTS='test.test_socket:Basic*,*UDPTest,*TCPTest,FileObject*,NetworkConnection*,NonBlocking*,TCPCloser*,InheritanceTest'
+has_suite() { "$python" -c 'import test.test_socket' 2>/dev/null; }
+for via in notify preload; do
+    sut_ours "$via"
+    SUT_RUN=(ip netns exec "$NS" "$B/mirari" socket run --via "$via" --on "$SUT_SERVER" --rule 'inet ours' --)
+    sut timeout 100 "$python" "$WORK/cases.py" >"$WORK/ours" 2>&1
+    is "$(diff "$WORK/wanted" "$WORK/ours")" '' "$via: what suites of others have found"
+    if has_suite; then
+        sut timeout 200 "$python" test/socket/suites/python.py -t 30 "$PARTS" >"$WORK/suite" 2>&1
+        is "$(grep -E '^(fail|hang)' "$WORK/suite")" '' "$via: CPython's test_socket, a part" || grep '^#' "$WORK/suite" | head -40
+        good=$(grep -c '^ok' "$WORK/suite")
+        [ "$good" -ge 100 ]
+        ok $? "$via: at least 100 cases of it" || note "$good"
+    else
+        skip 'libpython3.11-testsuite is not installed' "$via: CPython's test_socket, a part"
+    fi
+    sut_close
+done
+done_testing
