@@ -33,7 +33,7 @@ static bool catches_interrupt;
 
 /* ---- the channel ----------------------------------------------------------------------------- */
 
-static int connect_to(const char *path)
+int ctl_connect(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof(address.sun_path)) {
@@ -57,7 +57,7 @@ int ctl_open(struct ctl *ctl, const char *command, const char *who)
     char path[64];
     *ctl = (struct ctl){.command = command, .who = who, .fd = -1};
     if (strchr(who, '/') != NULL) {
-        ctl->fd = connect_to(who);
+        ctl->fd = ctl_connect(who);
         if (ctl->fd < 0)
             complain("%s: cannot connect to \"%s\": %s; is the appliance running, with --control "
                      "of this path?",
@@ -70,7 +70,7 @@ int ctl_open(struct ctl *ctl, const char *command, const char *who)
     if (folder < 0)
         return EXIT_FAIL;
     snprintf(path, sizeof(path), "/proc/self/fd/%d/" SOCKET_NAME, folder);
-    ctl->fd = connect_to(path);
+    ctl->fd = ctl_connect(path);
     if (ctl->fd < 0)
         complain("%s: \"%s\" has no control channel: %s", command, who,
                  errno == ENOENT

@@ -30,6 +30,8 @@ struct ctl {
  *  complains and returns EXIT_FAIL. */
 int ctl_open(struct ctl *ctl, const char *command, const char *who);
 void ctl_close(struct ctl *ctl);
+/** A connection to the socket @path, or -1 with errno. */
+int ctl_connect(const char *path);
 
 /** Called for every item; false: the call is canceled. */
 typedef bool (*ctl_item_fn)(struct ctl *ctl, uint32_t item, void *arg);

@@ -15,6 +15,7 @@
 #include "cmd/mirari/socket.h"
 #include "cmd/mirari/ctl.h"
 #include "cmd/mirari/dash.h"
+#include "cmd/mirari/test.h"
 #include "cmd/mirari/tool.h"
 
 #ifndef MIR_VERSION
@@ -196,6 +197,19 @@ static const struct command commands[] = {
     {"ctl", cmd_ctl, "NAME|PID [METHOD [KEY=VALUE ...]]",
      "call any method of an appliance's control channel; without METHOD list them",
      "  NAME|PID            or, for all of these commands, the path of its control socket\n"},
+    {"test", cmd_test, "[-t TARGET] [-j N] [-k] [FILE|FOLDER ...]",
+     "run tests that start appliances and drive them",
+     "  -t, --target NAME   on unix or virt only, instead of all that a file names\n"
+     "  -j, --jobs N        so many files and targets at a time (1)\n"
+     "  -l, --list          list the tests, run nothing\n"
+     "  -k, --keep          keep logs of good runs too\n"
+     "      --slower N      N times all time limits\n"
+     "      --junit FILE    write the results for programs that read JUnit's\n"
+     "  -o, --out DIR       results of building go to DIR/NAME of each folder\n"
+     "      --no-build      run what is there\n"
+     "      --accel auto|kvm|tcg  of machines, as for run\n"
+     "  -C, --folder DIR    look for tests there\n"
+     "  FILE|FOLDER         *.test; else those here and in test/\n"},
     {"doctor", cmd_doctor, "", "check this machine, and say how to mend it", ""},
 };
 

@@ -694,6 +694,8 @@ static void read_testable(struct reader *r, const struct conf_node *node)
     const char *text = reader_scalar(r, node);
     if (text != NULL && !valid_bool(text, &r->manifest->is_testable, &why))
         diag_error(r->diag, node->line, "%s", why.text);
+    /* Methods that nobody can call would be of no use. */
+    r->manifest->vm.has_control = r->manifest->vm.has_control || r->manifest->is_testable;
 }
 
 /* Of the keys below, those that are not of the old form. */

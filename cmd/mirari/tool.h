@@ -13,6 +13,7 @@
  *   zones.c      files of zones, checked when the appliance is made
  *   ctl.c and others  what is asked of running appliances, see ctl.h
  *   dash.c and others  the page of running appliances, see dash.h
+ *   test.c and others  tests that drive appliances, see test.h
  *   state.c      the folder of running appliances: ps, stop, logs
  *   elf.c dwarf.c size.c   where the bytes of an image go
  *   socket.c     servers of sockets, see socket.h

@@ -67,6 +67,7 @@ static void serve(void *arg)
     mir__control_init(&control,
                       &(struct mir__control_config){
                           .app = &v->app, .net = v->net, .target = "virt", .cpu_us = cpu_us});
+    mir_fault_control_serve(&v->faults, &control.server);
     mir__mux_init(&mux, &control.server, on_wake, NULL);
     started_us = v->started_us;
     is_serving = true;

@@ -144,6 +144,7 @@ static int add_fault(struct mir__virt *v, struct mir__virt_net *net, char error[
     if (fault == NULL)
         return -MIR_ENOMEM;
     mir_fault_init(fault, &config);
+    mir_fault_control_add(&v->faults, net->options->name, fault);
     net->dev = &fault->wrap.dev;
     return 0;
 }

@@ -23,6 +23,7 @@
 #include <mirari/app.h>
 #include <mirari/dev_net.h>
 
+#include "dev/net/fault/fault.h"
 #include "lib/app/options.h"
 #include "target/virt/arch.h"
 
@@ -143,6 +144,7 @@ struct mir__virt {
     struct mir_rng rng;
     struct mir_net *net; /* NULL: no network */
     struct mir__virt_net nets[MIR_APP_NETS_MAX];
+    struct mir_fault_control faults; /* of the networks with --fault */
     struct mir_block_dev *blocks[MIR_APP_BLOCKS_MAX];
     struct mir_manifest_kv kvs[MIR__APP_STORES_MAX];
     const char *virtio_mmio[16]; /* "SIZE@ADDRESS:IRQ[:ID]", from virtio_mmio.device= */

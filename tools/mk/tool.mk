@@ -18,6 +18,7 @@ all: lib tool simtool $(if $(wildcard $(MUSL_INCLUDE)/string.h),virt) ## Librari
 
 # The parts of the tool are a library too, for its tests. sdk-root tells a tool that is not installed
 # where headers and templates are.
+TOOL_TESTS := unit/conf_test unit/test_parse_test fuzz/manifest_fuzz fuzz/test_file_fuzz
 define tool_rules
 $(B)/$(1)/libtool.a: $(call objs,$(1),$(filter-out %/main.c,$(TOOL_C)))
 $(B)/$(1)/cmd/mirari/build.o: EXTRA_CFLAGS = -DMIR_HOST_LIBS='"$$(HOST_LIBS)"' \
@@ -26,8 +27,8 @@ $(B)/$(1)/cmd/mirari/build.o: EXTRA_CFLAGS = -DMIR_HOST_LIBS='"$$(HOST_LIBS)"' \
   -DMIR_MUSL_INCLUDE='"$$(MUSL_INCLUDE)"' -DMIR_MUSL_LIB='"$$(MUSL_LIB)"'
 $(B)/$(1)/cmd/mirari/dash_page.o: $(wildcard cmd/mirari/dash/*)
 $(B)/$(1)/cmd/mirari/main.o: EXTRA_CFLAGS = -DMIR_VERSION='"$$(VERSION)"'
-$(B)/$(1)/test/unit/conf_test $(B)/$(1)/test/fuzz/manifest_fuzz: $(B)/$(1)/libtool.a
-$(B)/$(1)/test/unit/conf_test $(B)/$(1)/test/fuzz/manifest_fuzz: PART_LIBS = $(LIBS_$(1)) $(TOOL_LIBS)
+$(addprefix $(B)/$(1)/test/,$(TOOL_TESTS)): $(B)/$(1)/libtool.a
+$(addprefix $(B)/$(1)/test/,$(TOOL_TESTS)): PART_LIBS = $(LIBS_$(1)) $(TOOL_LIBS)
 endef
 $(foreach v,host asan replay fuzz,$(eval $(call tool_rules,$(v))))
 $(B)/host/cmd/mirari/main.o: VERSION

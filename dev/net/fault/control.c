@@ -105,16 +105,6 @@ static const struct mir_rpc_method methods[] = {
      .param_count = MIR_ARRAY_LEN(params)},
 };
 
-void mir_fault_control_add(struct mir_fault_control *control, const char *name,
-                           struct mir_fault *fault)
-{
-    if (control->count == MIR_FAULT_CONTROL_MAX)
-        return;
-    control->row[control->count].name = name;
-    control->row[control->count].fault = fault;
-    control->count++;
-}
-
 void mir_fault_control_serve(struct mir_fault_control *control, struct mir_rpc_server *server)
 {
     if (control->count == 0 || server == NULL)
