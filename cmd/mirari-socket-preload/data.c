@@ -109,6 +109,8 @@ static ssize_t stream_send(struct pre_sock *s, int fd, const struct msghdr *msg,
     struct msghdr plain = {.msg_iov = msg->msg_iov, .msg_iovlen = msg->msg_iovlen};
     if (pre_has(s, PRE_HOST))
         return pre_real.sendmsg(fd, msg, flags);
+    if ((flags & MSG_FASTOPEN) && atomic_load(&s->state) == PRE_CONNECTED)
+        return pre_fail(EISCONN);
     if ((flags & MSG_FASTOPEN) && atomic_load(&s->state) == PRE_NEW &&
         connect(fd, msg->msg_name, msg->msg_namelen) < 0)
         return -1;
@@ -129,13 +131,13 @@ static ssize_t stream_recv(struct pre_sock *s, int fd, struct msghdr *msg, int f
         return pre_real.recvmsg(fd, msg, flags);
     if (flags & MSG_ERRQUEUE)
         return pre_fail(EAGAIN);
+    if ((flags & MSG_OOB) && atomic_load(&s->state) != PRE_LISTENING)
+        return pre_fail(EINVAL);
     int r = not_connected(s, fd);
     if (r == ENOTCONN && pre_has(s, PRE_STALE))
         return 0; /* the end of an attempt that failed, and was told */
     if (r != 0)
         return pre_fail(r);
-    if (flags & MSG_OOB)
-        return pre_fail(EINVAL);
     msg->msg_namelen = 0;
     if ((flags & MSG_TRUNC) && msg->msg_iovlen == 1)
         return looked_at(discard(fd, msg->msg_iov[0].iov_len, flags), fd);

@@ -103,9 +103,7 @@ static int begin_send(struct pre_sock *s, int fd, const struct msghdr *msg, int 
     size_t len = 0;
     for (size_t i = 0; i < msg->msg_iovlen; i++)
         len += msg->msg_iov[i].iov_len;
-    if (len > SOCK_DGRAM_MAX)
-        return -EMSGSIZE;
-    head->len = (uint32_t)len;
+    head->len = (uint32_t)(len < SOCK_MESSAGE_MAX ? len : SOCK_MESSAGE_MAX);
     if (msg->msg_name != NULL && msg->msg_namelen != 0) {
         int r = pre_addr_in(s, msg->msg_name, msg->msg_namelen, &head->peer);
         if (r == 0 && head->peer.family == AF_UNSPEC)
@@ -119,6 +117,10 @@ static int begin_send(struct pre_sock *s, int fd, const struct msghdr *msg, int 
         if (atomic_load(&s->state) != PRE_CONNECTED)
             return -EDESTADDRREQ;
     }
+    bool is_v4 = s->domain == AF_INET || head->peer.family == AF_INET ||
+                 (head->peer.family == AF_UNSPEC && s->names.peer.family == AF_INET);
+    if (head->len > (is_v4 ? SOCK_DGRAM4_MAX : SOCK_DGRAM_MAX))
+        return -EMSGSIZE;
     return put_ancillary(head, msg);
 }
 
@@ -152,6 +154,8 @@ ssize_t pre_dgram_send(struct pre_sock *s, int fd, const struct msghdr *msg, int
     int r = choose_stack(s, fd, msg);
     if (r == 0 && pre_has(s, PRE_HOST))
         return pre_real.sendmsg(fd, msg, flags);
+    if (r == 0 && pre_has(s, PRE_SHUT_WR))
+        r = -EPIPE;
     if (r == 0)
         r = begin_send(s, fd, msg, flags, &head);
     if (r == 0 && unlikely(atomic_load(&s->handle) == 0))
@@ -162,6 +166,8 @@ ssize_t pre_dgram_send(struct pre_sock *s, int fd, const struct msghdr *msg, int
     memcpy(iov + 1, msg->msg_iov, msg->msg_iovlen * sizeof(*iov));
     struct msghdr out = {.msg_iov = iov, .msg_iovlen = msg->msg_iovlen + 1};
     ssize_t put = pre_real.sendmsg(fd, &out, (flags & MSG_DONTWAIT) | MSG_NOSIGNAL);
+    if (put < 0 && pre_has(s, PRE_SHUT_WR))
+        return pre_fail(EPIPE);
     if (put < 0)
         return errno == EPIPE || errno == ECONNRESET ? pre_fail(ENETDOWN) : -1;
     return (ssize_t)head.len;
@@ -263,6 +269,11 @@ static ssize_t end_recv(struct pre_sock *s, const struct sock_dgram *head, size_
     return (ssize_t)(flags & MSG_TRUNC || len < room ? len : room);
 }
 
+static bool is_waiting(int fd, int flags)
+{
+    return !(flags & MSG_DONTWAIT) && !(pre_real.fcntl(fd, F_GETFL) & O_NONBLOCK);
+}
+
 ssize_t pre_dgram_recv(struct pre_sock *s, int fd, struct msghdr *msg, int flags)
 {
     struct sock_dgram head;
@@ -271,8 +282,6 @@ ssize_t pre_dgram_recv(struct pre_sock *s, int fd, struct msghdr *msg, int flags
         return pre_real.recvmsg(fd, msg, flags);
     if (flags & MSG_ERRQUEUE)
         return pre_fail(EAGAIN);
-    if (flags & MSG_OOB)
-        return pre_fail(EOPNOTSUPP);
     if (msg->msg_iovlen > IOV_MOST)
         return pre_fail(EMSGSIZE);
     if (unlikely(atomic_load(&s->handle) == 0)) {
@@ -286,8 +295,10 @@ ssize_t pre_dgram_recv(struct pre_sock *s, int fd, struct msghdr *msg, int flags
     ssize_t got = pre_real.recvmsg(fd, &in, (flags & (MSG_DONTWAIT | MSG_PEEK)) | MSG_TRUNC);
     if (got < 0)
         return errno == ECONNRESET ? pre_fail(ENETDOWN) : -1;
-    if (got < (ssize_t)sizeof(head)) /* the end: asked for, or the server has gone */
-        return got == 0 && pre_has(s, PRE_SHUT_RD) ? 0 : pre_fail(ENETDOWN);
+    if (got == 0 && pre_has(s, PRE_SHUT_RD)) /* as Linux: who would not wait finds nothing */
+        return is_waiting(fd, flags) ? 0 : pre_fail(EAGAIN);
+    if (got < (ssize_t)sizeof(head)) /* the server has gone */
+        return pre_fail(ENETDOWN);
     if (head.flags & SOCK_D_ERROR) {
         if (flags & MSG_PEEK) /* an error is reported once, also to who only looks */
             pre_real.recv(fd, &head, sizeof(head), MSG_DONTWAIT);

@@ -197,6 +197,23 @@ static int ask_iface(unsigned long op, void *arg)
     return op == SIOCGIFCONF ? list_addresses(&all, arg) : sock_iface_request(&all, op, arg);
 }
 
+/* Of the stack, not of the pair, where the pill waits. */
+static int count_unsent(struct pre_sock *s, int fd, int *bytes)
+{
+    struct {
+        struct sock_option head;
+        int value[2];
+    } out = {.head = {.level = SOCK_LEVEL_SERVER, .name = SOCK_O_UNSENT, .len = sizeof(int)}}, in;
+    memset(&in, 0, sizeof(in));
+    if (atomic_load(&s->state) == PRE_LISTENING)
+        return -EINVAL;
+    if (atomic_load(&s->state) == PRE_CONNECTED)
+        (void)pre_op_simple(s, fd, SOCK_GETOPT, PRE_BYTES(&out.head, sizeof(out.head)),
+                            PRE_BYTES(&in, sizeof(in)));
+    *bytes = in.value[0];
+    return 0;
+}
+
 bool pre_ioctl(struct pre_sock *s, int fd, unsigned long op, void *arg, int *result)
 {
     if (sock_iface_is_request(op)) {
@@ -208,12 +225,17 @@ bool pre_ioctl(struct pre_sock *s, int fd, unsigned long op, void *arg, int *res
         return false;
     switch (op) {
     case SIOCATMARK:
-        *(int *)arg = 0;
+        if (s->is_udp)
+            *result = -ENOTTY;
+        else
+            *(int *)arg = 0;
         return true;
     case SIOCGSTAMP_OLD:
     case SIOCGSTAMPNS_OLD:
         *result = -ENOENT;
         return true;
+    case SIOCOUTQ:
+        return !s->is_udp && (*result = count_unsent(s, fd, arg), true);
     case FIONREAD:
         if (s->is_udp)
             *(int *)arg = pre_dgram_first(fd);

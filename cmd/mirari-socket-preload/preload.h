@@ -122,8 +122,10 @@ extern struct pre_real pre_real;
 
 /* What is written to an end A here must reach the kernel, not our own send(). */
 #define send(fd, data, len, flags) pre_real.send(fd, data, len, flags)
+#define recv(fd, data, len, flags) pre_real.recv(fd, data, len, flags)
 #include "cmd/socket/proto.h"
 #undef send
+#undef recv
 #include "cmd/socket/iface.h"
 #include "cmd/socket/rules.h"
 
@@ -148,7 +150,7 @@ enum pre_flags {
     PRE_SHARED = 4,      /**< another process may have moved it on: ask the server */
     PRE_UNFILLED = 8,    /**< connecting, but A looks writable (interrupted connect) */
     PRE_NAMED = 16,      /**< names are known and do not change any more */
-    PRE_SHUT_RD = 32,    /**< 0 from recv is the end that the program asked for */
+    PRE_SHUT_RD = 32,    /**< the end of A is what the program asked for */
     PRE_DECIDED = 64,    /**< rules have decided by a destination */
     PRE_STALE = 128,     /**< the pair is used up: a connect failed */
     PRE_PKTINFO = 0x100, /**< ancillary data that the program wants with datagrams */
@@ -159,8 +161,9 @@ enum pre_flags {
     PRE_PKTINFO6 = 0x2000,
     PRE_HOPS6 = 0x4000,
     PRE_CLASS6 = 0x8000,
-    PRE_LINK = 0x10000,   /**< a route socket, with PRE_HOST */
-    PRE_NARROW = 0x20000, /**< A's buffer is the least there is: connecting, see begin_unasked() */
+    PRE_LINK = 0x10000,    /**< a route socket, with PRE_HOST */
+    PRE_NARROW = 0x20000,  /**< A's buffer is the least there is: connecting, see begin_unasked() */
+    PRE_SHUT_WR = 0x40000, /**< UDP: sending is EPIPE */
 };
 
 struct pre_sock {

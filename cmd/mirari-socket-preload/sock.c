@@ -131,6 +131,9 @@ HOOK int listen(int fd, int backlog)
         r = -EINVAL;
     if (r == 0 && pre_has(s, PRE_STALE))
         r = pre_renew(s, fd);
+    uint32_t skip; /* a listener is never writable */
+    if (r == 0 && atomic_load(&s->state) != PRE_LISTENING)
+        r = sock_fill(fd, &skip);
     if (r == 0)
         r = pre_op_simple(s, fd, SOCK_LISTEN, PRE_BYTES(&body, sizeof(body)),
                           PRE_BYTES(&s->names, sizeof(s->names)));
@@ -449,6 +452,7 @@ static int accept_ours(int listener, uint16_t domain, struct sock_accept *news, 
         return -EMFILE; /* no number was free: the kernel has closed it */
     int fd;
     memcpy(&fd, CMSG_DATA(&control.head), sizeof(fd));
+    sock_unseal(fd);
     if (flags & SOCK_NONBLOCK)
         pre_real.fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
     return enter_accepted(fd, domain, news);
@@ -599,6 +603,15 @@ static bool has_ended(struct pre_sock *s, int fd)
     return r == 0 && names.peer.family == AF_UNSPEC;
 }
 
+static void shut_udp(struct pre_sock *s, int fd, int how)
+{
+    if (how != SHUT_WR)
+        pre_flag(s, PRE_SHUT_RD, true);
+    if (how != SHUT_RD)
+        pre_flag(s, PRE_SHUT_WR, true);
+    pre_real.shutdown(fd, how);
+}
+
 HOOK int shutdown(int fd, int how)
 {
     struct pre_sock *s = likely(pre_entry(fd) == 0) ? NULL : pre_get(fd);
@@ -615,15 +628,18 @@ HOOK int shutdown(int fd, int how)
         (void)pre_progress(s, fd);
     pre_update(s, fd);
     uint32_t state = atomic_load(&s->state);
-    if (state == PRE_NEW || (state == PRE_CONNECTED && !s->is_udp && has_ended(s, fd))) {
+    if (!s->is_udp && (state == PRE_NEW || (state == PRE_CONNECTED && has_ended(s, fd)))) {
         r = -ENOTCONN;
     } else if (state == PRE_CONNECTED && !s->is_udp) {
         r = pre_real.shutdown(fd, how) < 0 ? -errno : 0;
     } else {
         r = pre_op_simple(s, fd, SOCK_SHUTDOWN, PRE_BYTES(&body, sizeof(body)), PRE_BYTES(NULL, 0));
-        if (r == 0 && how != SHUT_WR) {
-            pre_flag(s, PRE_SHUT_RD, true);
-            pre_real.shutdown(fd, SHUT_RD); /* wakes whoever waits */
+        if (s->is_udp) /* without a peer too: ENOTCONN, and whoever waits is woken */
+            shut_udp(s, fd, how);
+        else if (r == 0 && (state != PRE_LISTENING || how != SHUT_WR)) {
+            pre_flag(s, PRE_STALE, true); /* the pair is used up */
+            atomic_store(&s->state, PRE_NEW);
+            pre_refresh(s, fd);
         }
     }
     return done(s, r);

@@ -48,7 +48,8 @@ int sd_op_name(struct sd_call *call)
 /* ---- bind -------------------------------------------------------------------------------------
  */
 
-/* May it be an address of ours? The stack knows; groups and broadcasts only for datagrams. */
+/* May it be an address of ours? The stack knows. As on Linux a stream, too, may be bound to a
+ * group or broadcast of IPv4, from which nothing comes. */
 static int check_local(const struct sd_socket *s, const struct mir_ip *ip)
 {
     if (mir_ip_is_any(ip) || sd.net == NULL)
@@ -57,7 +58,9 @@ static int check_local(const struct sd_socket *s, const struct mir_ip *ip)
         return -EINVAL;
     if (s->kind == SD_UDP)
         return 0;
-    return mir__ip_is_bindable(sd.net, ip) ? 0 : -EADDRNOTAVAIL;
+    bool is_to_many =
+        s->domain == AF_INET && (mir__udp_is_group(ip) || mir__udp_is_broadcast(sd.net, ip));
+    return is_to_many || mir__ip_is_bindable(sd.net, ip) ? 0 : -EADDRNOTAVAIL;
 }
 
 static int bind_to(struct sd_socket *s, const struct mir_endpoint *local)
@@ -72,6 +75,8 @@ static int bind_to(struct sd_socket *s, const struct mir_endpoint *local)
         return r;
     }
     s->has_local = true;
+    s->is_port_chosen = local->port != 0;
+    s->is_address_chosen = !mir_ip_is_any(&local->ip);
     s->state = SOCK_S_BOUND;
     return 0;
 }
@@ -190,7 +195,7 @@ static int begin_connect(struct sd_call *call)
     struct mir_endpoint remote = {.port = 0};
     memcpy(&connect, call->body, sizeof connect);
     if (s->kind == SD_TCP)
-        s->old += MIR_MIN(connect.skip, SD_SKIP_MAX);
+        sd_stream_forget(s, connect.skip);
     if (connect.remote.family != AF_UNSPEC) {
         int r = sd_endpoint(s->domain, &connect.remote, &remote);
         if (r < 0)
@@ -205,7 +210,8 @@ static int begin_connect(struct sd_call *call)
         return connect_tcp(call, &remote);
     if (is_broadcast(&remote.ip) && !s->options.number[SD_N_BROADCAST])
         return -EACCES;
-    int r = sd_dgram_connect(s, &remote);
+    int r =
+        connect.remote.family == AF_UNSPEC ? sd_dgram_disconnect(s) : sd_dgram_connect(s, &remote);
     return r < 0 ? r : sd_reply_names(call, 0);
 }
 
@@ -240,12 +246,11 @@ int sd_op_shutdown(struct sd_call *call)
         return s->remote.port != 0 ? 0 : -ENOTCONN;
     }
     if (s->state == SOCK_S_LISTENING && how.how != SHUT_WR) {
-        sd_unlisten(s);
-        s->state = SOCK_S_BOUND;
-        (void)shutdown(s->watch.fd, SHUT_WR); /* whoever accepts finds the end */
+        sd_stream_empty(s); /* whoever accepts finds the end, and no reset */
+        sd_socket_end(s);
         return 0;
     }
-    if (s->state == SOCK_S_CONNECTING && how.how != SHUT_RD) {
+    if (s->state == SOCK_S_CONNECTING) {
         sd_socket_end(s);
         return 0;
     }

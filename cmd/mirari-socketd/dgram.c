@@ -185,8 +185,6 @@ static int send_dgram(struct sd_socket *s, const struct sock_dgram *head, const 
     struct mir_endpoint local;
     if (s->shut_wr)
         return -EPIPE;
-    if (len > SOCK_DGRAM_MAX)
-        return -EMSGSIZE;
     if (head != NULL && head->peer.family != AF_UNSPEC) {
         int r = sd_endpoint(s->domain, &head->peer, &msg.to);
         if (r < 0)
@@ -195,11 +193,15 @@ static int send_dgram(struct sd_socket *s, const struct sock_dgram *head, const 
             return -EINVAL;
         if (mir_ip_is_any(&msg.to.ip))
             msg.to.ip = mir_ip_from_v4(0x7f000001);
+        if (s->options.number[SD_N_V6ONLY] && mir_ip_is_v4(&msg.to.ip))
+            return -ENETUNREACH;
         if (head->peer.scope != 0 && !mir_ip_is_v4(&msg.to.ip))
             msg.if_index = head->peer.scope;
     }
     if (msg.to.port == 0)
         return -EDESTADDRREQ;
+    if (len > (mir_ip_is_v4(&msg.to.ip) ? SOCK_DGRAM4_MAX : SOCK_DGRAM_MAX))
+        return -EMSGSIZE;
     if (head != NULL && head->flags & SOCK_D_HAS_LOCAL) {
         struct sock_addr from = {.family = s->domain};
         memcpy(from.ip, head->local_ip, sizeof from.ip);
@@ -266,6 +268,16 @@ static bool take_one(struct sd_socket *s)
     return true;
 }
 
+/* Closed, or shut both ways? A pair does not tell. After shutdown() the names and options of the
+ * socket may still be asked for. */
+static void hung_up(struct sd_socket *s)
+{
+    if (s->shut_rd && s->shut_wr)
+        sd_socket_end(s);
+    else
+        sd_socket_free(s, false);
+}
+
 void sd_dgram_ready(struct sd_socket *s, unsigned events)
 {
     if (events & MIR_HOST_HANGUP)
@@ -275,14 +287,14 @@ void sd_dgram_ready(struct sd_socket *s, unsigned events)
     for (int i = 0; i < TURN && !s->eof_in; i++) {
         if (!take_one(s)) {
             if (s->is_hup)
-                sd_socket_free(s, false);
+                hung_up(s);
             return;
         }
     }
     if (!s->eof_in)
         mir_loop_post(sd.app->loop, &s->work);
     else if (s->is_hup)
-        sd_socket_free(s, false);
+        hung_up(s);
 }
 
 /* ---- opening ----------------------------------------------------------------------------------
@@ -293,6 +305,8 @@ int sd_dgram_open(struct sd_socket *s)
     bool is_any = mir_ip_is_any(&s->local.ip);
     if (s->udp != NULL)
         return 0;
+    if (s->state == SOCK_S_ENDED)
+        return -ENETDOWN;
     struct mir_udp_config config = {
         .local = s->local,
         .handler = on_udp,
@@ -317,6 +331,10 @@ int sd_dgram_open(struct sd_socket *s)
 int sd_dgram_connect(struct sd_socket *s, const struct mir_endpoint *remote)
 {
     struct mir_endpoint peer = *remote;
+    if (s->state == SOCK_S_ENDED) { /* shut both ways: a peer in name only */
+        s->remote = peer;
+        return 0;
+    }
     int r = sd_dgram_open(s);
     if (r < 0)
         return r;
@@ -329,5 +347,32 @@ int sd_dgram_connect(struct sd_socket *s, const struct mir_endpoint *remote)
         return -mir_host_errno(r);
     s->remote = peer;
     s->state = peer.port != 0 ? SOCK_S_CONNECTED : SOCK_S_BOUND;
+    return 0;
+}
+
+/* As Linux: a port that bind() did not name is given back. With groups joined the socket of the
+ * stack stays as it is, for they are its own. */
+int sd_dgram_disconnect(struct sd_socket *s)
+{
+    static const struct mir_endpoint nobody;
+    int r = s->udp != NULL ? mir_udp_connect(s->udp, &nobody) : 0;
+    s->remote = nobody;
+    s->so_error = 0;
+    if (r < 0)
+        return -mir_host_errno(r);
+    bool is_ended = s->state == SOCK_S_ENDED;
+    if (!is_ended)
+        s->state = s->has_local ? SOCK_S_BOUND : SOCK_S_NEW;
+    if (s->is_port_chosen || s->has_groups)
+        return 0;
+    if (s->udp != NULL)
+        mir_udp_close(s->udp);
+    s->udp = NULL;
+    s->local.port = 0;
+    if (!s->is_address_chosen)
+        s->local.ip = nobody.ip;
+    s->has_local = false;
+    if (!is_ended)
+        s->state = SOCK_S_NEW;
     return 0;
 }

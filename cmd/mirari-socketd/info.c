@@ -33,7 +33,7 @@ static uint8_t congestion_state(const struct mir_tcp_info *from)
     return from->sacked_bytes > 0 ? TCP_CA_Disorder : TCP_CA_Open;
 }
 
-static void fill(const struct mir_tcp_info *from, struct tcp_info *to)
+static void fill(const struct mir_tcp_info *from, bool is_v4, struct tcp_info *to)
 {
     uint32_t mss = from->mss;
     to->tcpi_state = linux_state(from->state);
@@ -54,7 +54,7 @@ static void fill(const struct mir_tcp_info *from, struct tcp_info *to)
     to->tcpi_lost = segments(from->lost_bytes, mss);
     to->tcpi_retrans = segments(from->retrans_out_bytes, mss);
     to->tcpi_last_data_recv = to->tcpi_last_ack_recv = from->last_received_ms;
-    to->tcpi_pmtu = mss + (from->timestamps ? 12 : 0) + 40;
+    to->tcpi_pmtu = mss + (from->timestamps ? 12 : 0) + (is_v4 ? 40 : 60);
     to->tcpi_rcv_ssthresh = from->rcv_wnd_bytes;
     to->tcpi_rtt = from->srtt_us;
     to->tcpi_rttvar = from->rttvar_us;
@@ -88,7 +88,7 @@ uint32_t sd_tcp_info(const struct sd_socket *s, void *out, uint32_t size)
     memset(&info, 0, sizeof info);
     if (s->tcp != NULL) {
         mir_tcp_get_info(s->tcp, &from);
-        fill(&from, &info);
+        fill(&from, mir_ip_is_v4(&s->remote.ip), &info);
     } else {
         info.tcpi_state =
             linux_state(s->state == SOCK_S_LISTENING ? MIR_TCP_S_LISTEN : MIR_TCP_S_CLOSED);

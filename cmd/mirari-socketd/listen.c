@@ -11,7 +11,9 @@
  * stack's listener is told, and requests are dropped as if lost: peers try again. What has come
  * through the handshake by then, or with SYN cookies, is kept up to WAITING_MAX; beyond, reset.
  *
- * B of a listener has no pill: nothing is read from it but its hang-up.
+ * B of a listener has no pill: nothing is read from it but its hang-up. A listener is not writable:
+ * the client fills A, and the server shuts B for reading, so that who writes to a listener gets
+ * EPIPE.
  */
 #include "cmd/mirari-socketd/socketd.h"
 
@@ -143,7 +145,8 @@ static struct sd_socket *new_child(struct sd_socket *parent)
     if (sock_pair(SOCK_STREAM, SOCK_CLOEXEC, &a, &b) < 0)
         return NULL;
     struct sd_socket *child = NULL;
-    if (syscall(SYS_fstat, a, &st) == 0 &&
+    /* The seal: whoever accepts takes it off; what is closed before that has unread data. */
+    if (syscall(SYS_fstat, a, &st) == 0 && send(b, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 &&
         setsockopt(b, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) == 0)
         child = sd_socket_new(parent, b, st.st_ino);
     else
@@ -267,6 +270,7 @@ int sd_listen(struct sd_socket *s, int backlog)
     listener->tcp->is_full = false;
     s->listener = listener;
     s->state = SOCK_S_LISTENING;
+    (void)shutdown(s->watch.fd, SHUT_RD);
     return 0;
 }
 

@@ -78,6 +78,7 @@ static const struct row rows[] = {
     SO(BUSY_POLL, FOR_ALL, IS_INT, 0, INT32_MAX, 0),
     SO(RXQ_OVFL, FOR_ALL, IS_BOOL, 0, 1, 0),
     SO(NO_CHECK, FOR_ALL, IS_BOOL, 0, 1, 0),
+    SO(SELECT_ERR_QUEUE, FOR_ALL, IS_BOOL, 0, 1, 0),
     TCP(NODELAY, IS_BOOL, 0, 1, 0),
     TCP(CORK, IS_BOOL, 0, 1, 0),
     TCP(MAXSEG, IS_INT, 0, 32767, 536),
@@ -93,10 +94,11 @@ static const struct row rows[] = {
     TCP(FASTOPEN, IS_INT, 0, INT32_MAX, 0),
     TCP(FASTOPEN_CONNECT, IS_INT, 0, 1, 0),
     TCP(NOTSENT_LOWAT, IS_INT, INT32_MIN, INT32_MAX, 0),
+    TCP(THIN_LINEAR_TIMEOUTS, IS_BOOL, 0, 1, 0),
     IP(TOS, TOS, FOR_ALL, IS_BYTE, 0, 255, 0),
     IP(TTL, TTL, FOR_ALL, IS_BYTE, 1, 255, 64),
-    IP(MULTICAST_TTL, GROUP_TTL, FOR_UDP, IS_BYTE, 0, 255, 1),
-    IP(MULTICAST_LOOP, GROUP_LOOP, FOR_UDP, IS_BOOL, 0, 1, 1),
+    IP(MULTICAST_TTL, GROUP_TTL, FOR_ALL, IS_BYTE, 0, 255, 1),
+    IP(MULTICAST_LOOP, GROUP_LOOP, FOR_ALL, IS_BOOL, 0, 1, 1),
     IP(PKTINFO, PKTINFO, FOR_ALL, IS_BOOL, 0, 1, 0),
     IP(RECVTTL, RECVTTL, FOR_ALL, IS_BOOL, 0, 1, 0),
     IP(RECVTOS, RECVTOS, FOR_ALL, IS_BOOL, 0, 1, 0),
@@ -106,14 +108,16 @@ static const struct row rows[] = {
     IP(BIND_ADDRESS_NO_PORT, BIND_NO_PORT, FOR_ALL, IS_BOOL, 0, 1, 0),
     IP(MULTICAST_ALL, GROUP_ALL, FOR_ALL, IS_BOOL, 0, 1, 1),
     IP(MINTTL, MINTTL, FOR_ALL, IS_BYTE, 0, 255, 0),
+    IP(RECVOPTS, RECVOPTS, FOR_ALL, IS_BOOL, 0, 1, 0), /* and none ever come */
+    IP(RETOPTS, RETOPTS, FOR_ALL, IS_BOOL, 0, 1, 0),
     IP6(MTU, MTU6, FOR_ALL, IS_INT, 0, 65535, 0),
     IP6(AUTOFLOWLABEL, AUTOFLOWLABEL, FOR_ALL, IS_BOOL, 0, 1, 1),
     IP6(FREEBIND, FREEBIND, FOR_ALL, IS_BOOL, 0, 1, 0),
     IP6(V6ONLY, V6ONLY, FOR_ALL, IS_BOOL, 0, 1, 0),
     IP6(TCLASS, TCLASS, FOR_ALL, IS_INT, -1, 255, 0),
     IP6(UNICAST_HOPS, HOPS, FOR_ALL, IS_INT, -1, 255, 64),
-    IP6(MULTICAST_HOPS, GROUP_HOPS, FOR_UDP, IS_INT, -1, 255, 1),
-    IP6(MULTICAST_LOOP, GROUP_LOOP6, FOR_UDP, IS_BOOL, 0, 1, 1),
+    IP6(MULTICAST_HOPS, GROUP_HOPS, FOR_ALL, IS_INT, -1, 255, 1),
+    IP6(MULTICAST_LOOP, GROUP_LOOP6, FOR_ALL, IS_BOOL, 0, 1, 1),
     IP6(RECVPKTINFO, PKTINFO6, FOR_ALL, IS_BOOL, 0, 1, 0),
     IP6(RECVHOPLIMIT, RECVHOPS, FOR_ALL, IS_BOOL, 0, 1, 0),
     IP6(RECVTCLASS, RECVTCLASS, FOR_ALL, IS_BOOL, 0, 1, 0),
@@ -195,6 +199,9 @@ static void apply_tcp(struct sd_socket *s)
         uint32_t idle_s = is_set(s, SD_N_KEEPIDLE) ? (uint32_t)number[SD_N_KEEPIDLE] : KEEP_IDLE_S;
         tell_tcp(s, MIR_TCP_KEEPALIVE_IDLE_S, number[SD_N_KEEPALIVE] ? idle_s : 0);
     }
+    if (s->options.congestion[0] != '\0' &&
+        mir__tcp_set_congestion(s->tcp, s->options.congestion) < 0)
+        MIR_LOG(APP, DEBUG, "the stack does not take %s", s->options.congestion);
     if (s->options.linger.l_onoff != 0 && s->options.linger.l_linger == 0)
         tell_tcp(s, MIR_TCP_LINGER_MS, 0);
     else if (s->options.linger.l_onoff == 0)
@@ -291,6 +298,7 @@ static int change_group(struct sd_socket *s, const struct mir_udp_group *group, 
     if (r < 0)
         return r;
     r = is_join ? mir_udp_join(s->udp, group) : mir_udp_leave(s->udp, group);
+    s->has_groups |= is_join && r == 0;
     if (r == -MIR_EEXIST)
         return -EADDRINUSE;
     if (r == -MIR_ENOENT)
@@ -418,13 +426,17 @@ static int set_other(struct sd_socket *s, int level, int name, const void *value
     if (level == SOL_TCP && name == TCP_CONGESTION && !is_udp) {
         char text[16] = {0};
         memcpy(text, value, MIR_MIN(len, 15u));
-        if (strcmp(text, "cubic") != 0 && strcmp(text, "reno") != 0)
+        if (!mir__tcp_has_congestion(text))
             return -ENOENT;
         memcpy(s->options.congestion, text, sizeof text);
         return 0;
     }
     if (level == SOL_TCP && name == TCP_ULP && !is_udp)
         return -ENOENT; /* no TLS in the stack */
+    if (level == SOL_TCP && name == TCP_TIMESTAMP && !is_udp)
+        return -EPERM; /* it is for who restores connections */
+    if (level == SOL_SOCKET && name == SO_PASSCRED)
+        return -EOPNOTSUPP;
     if (level == IPPROTO_IP && (name == IP_ADD_MEMBERSHIP || name == IP_DROP_MEMBERSHIP))
         return is_udp ? set_group4(s, name, value, len) : -EPROTO;
     if (level == IPPROTO_IP &&
@@ -433,11 +445,11 @@ static int set_other(struct sd_socket *s, int level, int name, const void *value
     if ((level == IPPROTO_IP || (level == IPPROTO_IPV6 && s->domain == AF_INET6)) &&
         (name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP) && is_udp)
         return set_group(s, name, value, len);
-    if (level == IPPROTO_IP && name == IP_MULTICAST_IF && is_udp)
-        return set_group_if4(s, value, len);
-    if (level == IPPROTO_IPV6 && s->domain == AF_INET6 && is_udp &&
+    if (level == IPPROTO_IP && name == IP_MULTICAST_IF)
+        return is_udp ? set_group_if4(s, value, len) : -EINVAL;
+    if (level == IPPROTO_IPV6 && s->domain == AF_INET6 &&
         (name == IPV6_ADD_MEMBERSHIP || name == IPV6_DROP_MEMBERSHIP))
-        return set_group6(s, name, value, len);
+        return is_udp ? set_group6(s, name, value, len) : -EPROTO;
     if (level == IPPROTO_IPV6 && s->domain == AF_INET6 && is_udp && name == IPV6_MULTICAST_IF) {
         if (len < sizeof s->options.group_if)
             return -EINVAL;
@@ -451,7 +463,13 @@ static int set_other(struct sd_socket *s, int level, int name, const void *value
 static int check_state(const struct sd_socket *s, const struct row *row, int32_t number)
 {
     bool is_new = s->state == SOCK_S_NEW;
-    if (row->number == SD_N_V6ONLY && s->has_local)
+    if (row->number == SD_N_V6ONLY && (s->has_local || !is_new))
+        return -EINVAL;
+    if (row->number == SD_N_GROUP_TTL && s->kind == SD_TCP)
+        return -EINVAL;
+    if (row->number == SD_N_GROUP_HOPS && s->kind == SD_TCP)
+        return -ENOPROTOOPT;
+    if (row->number == SD_N_WINDOW_CLAMP && number == 0 && s->state >= SOCK_S_LISTENING)
         return -EINVAL;
     if (row->number == SD_N_FASTOPEN_CONNECT && !is_new)
         return -EINVAL;
@@ -488,6 +506,10 @@ static int read_number(const struct row *row, const void *value, uint32_t len, i
         memcpy(number, value, sizeof *number);
         return 0;
     }
+    if (row->number == SD_N_AUTOFLOWLABEL || row->number == SD_N_DONTFRAG) {
+        *number = 0;
+        return 0;
+    }
     if (row->level != IPPROTO_IP || len < 1)
         return -EINVAL;
     *number = *(const uint8_t *)value;
@@ -504,8 +526,8 @@ int sd_option_set(struct sd_socket *s, int level, int name, const void *value, u
         name = SO_RCVBUF;
     bool is_text = (level == SOL_SOCKET && name == SO_BINDTODEVICE) ||
                    (level == SOL_TCP && (name == TCP_CONGESTION || name == TCP_ULP));
-    bool is_short = len < sizeof number && level != IPPROTO_IP && level != IPPROTO_IPV6 &&
-                    (level != SOL_TCP || s->kind == SD_TCP) && !is_text;
+    int own = s->kind == SD_TCP ? SOL_TCP : IPPROTO_UDP;
+    bool is_short = len < sizeof number && (level == SOL_SOCKET || level == own) && !is_text;
     int r = is_short ? -EINVAL : set_other(s, level, name, value, len);
     if (r <= 0) {
         sd_options_apply(s);
@@ -541,6 +563,14 @@ static int give(void *value, uint32_t *len, const void *from, size_t size)
 static int give_number(void *value, uint32_t *len, int32_t number)
 {
     return give(value, len, &number, sizeof number);
+}
+
+/* Options of IP are one byte for who has no room for more. */
+static int give_flag(void *value, uint32_t *len, int32_t number)
+{
+    uint8_t byte = (uint8_t)number;
+    return *len > 0 && *len < sizeof number ? give(value, len, &byte, 1)
+                                            : give_number(value, len, number);
 }
 
 static int take_error(struct sd_socket *s)
@@ -599,6 +629,8 @@ static int get_socket(struct sd_socket *s, int name, void *value, uint32_t *len)
 static int get_other(struct sd_socket *s, int level, int name, void *value, uint32_t *len)
 {
     int mtu;
+    if (level == SOCK_LEVEL_SERVER && name == SOCK_O_UNSENT)
+        return give_number(value, len, s->kind == SD_TCP ? sd_stream_unsent(s) : 0);
     if (level == SOL_SOCKET)
         return get_socket(s, name, value, len);
     if (level == SOL_TCP && s->kind == SD_TCP && name == TCP_INFO) {
@@ -629,6 +661,10 @@ static int get_other(struct sd_socket *s, int level, int name, void *value, uint
     }
     if (level == IPPROTO_IP && name == IP_OPTIONS)
         return give(value, len, "", 0);
+    if (level == IPPROTO_IP && name == IP_HDRINCL)
+        return give_flag(value, len, 0);
+    if (level == SOL_TCP && s->kind == SD_TCP && name == TCP_TIMESTAMP)
+        return give_number(value, len, (int32_t)(mir_loop_now(sd.app->loop) / MIR_US_PER_MS));
     if (level == IPPROTO_IPV6 && name == IPV6_MULTICAST_IF && s->domain == AF_INET6)
         return give(value, len, &s->options.group_if, sizeof s->options.group_if);
     return 1;
@@ -645,6 +681,10 @@ int sd_option_get(struct sd_socket *s, int level, int name, void *value, uint32_
     int32_t number = is_set(s, row->number) ? s->options.number[row->number] : row->untouched;
     if (row->style == IS_CLAMPED && is_set(s, row->number))
         number *= 2;
+    if (row->number == SD_N_GROUP_ALL && s->domain == AF_INET6 && !is_set(s, SD_N_GROUP_ALL))
+        number = 0;
+    if (row->number == SD_N_LINGER2 && number == 0)
+        number = row->untouched;
     if (number < 0 && row->level == IPPROTO_IPV6 && row->least == -1)
         number = row->untouched;
     if (row->level == IPPROTO_IP && *len > 0 && *len < sizeof number && number <= 255) {

@@ -105,6 +105,10 @@ enum sd_number {
     SD_N_MINTTL,
     SD_N_MTU6,
     SD_N_AUTOFLOWLABEL,
+    SD_N_SELECT_ERR_QUEUE,
+    SD_N_THIN_LINEAR_TIMEOUTS,
+    SD_N_RECVOPTS,
+    SD_N_RETOPTS,
     SD_N_COUNT
 };
 
@@ -136,7 +140,8 @@ struct sd_socket {
     enum sock_state state;
     uint16_t domain;
     bool framed;
-    bool has_local; /* bound, with a port */
+    bool has_local;                         /* bound, with a port */
+    bool is_port_chosen, is_address_chosen; /* by bind(): kept when a UDP socket is disconnected */
     bool shut_rd, shut_wr;
     bool is_watched;
     uint32_t pid, via;
@@ -184,6 +189,7 @@ struct sd_socket {
 
     /* UDP */
     struct mir_udp *udp;
+    bool has_groups; /* has joined some */
     uint64_t dropped;
 };
 
@@ -353,6 +359,13 @@ void sd_stream_ready(struct sd_socket *s, unsigned events);
 void sd_stream_release(struct sd_socket *s);
 /** The timer of old bytes. */
 void sd_stream_tidy(void *arg);
+/** Nothing that is in B now goes to the peer: [skip] bytes more that the client says it put there,
+ * and whatever the program wrote before it was connected. */
+void sd_stream_forget(struct sd_socket *s, uint32_t skip);
+/** Bytes that the program wrote and the peer has not acknowledged. */
+int sd_stream_unsent(const struct sd_socket *s);
+/** Take everything out of B. Returns the errno that was found there, or 0. */
+int sd_stream_empty(struct sd_socket *s);
 /** Take all but the pill out of B. */
 void sd_stream_drain(struct sd_socket *s);
 
@@ -361,6 +374,9 @@ void sd_stream_drain(struct sd_socket *s);
 /** Make the socket of the stack exist. Returns 0 or negative errno. */
 int sd_dgram_open(struct sd_socket *s);
 int sd_dgram_connect(struct sd_socket *s, const struct mir_endpoint *remote);
+/** Forget the peer, and what bind() did not say of the local address. Returns 0 or negative errno.
+ */
+int sd_dgram_disconnect(struct sd_socket *s);
 void sd_dgram_ready(struct sd_socket *s, unsigned events);
 void sd_dgram_fini(void);
 

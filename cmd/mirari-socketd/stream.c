@@ -83,17 +83,43 @@ void sd_stream_drain(struct sd_socket *s)
     }
 }
 
+void sd_stream_forget(struct sd_socket *s, uint32_t skip)
+{
+    int there = 0;
+    s->old += MIR_MIN(skip, SD_SKIP_MAX);
+    if ((s->state == SOCK_S_NEW || s->state == SOCK_S_BOUND) &&
+        ioctl(s->watch.fd, FIONREAD, &there) == 0 && (uint32_t)there > s->old)
+        s->old = (uint32_t)there;
+}
+
+int sd_stream_unsent(const struct sd_socket *s)
+{
+    struct mir_tcp_info info = {.send_queue_bytes = 0};
+    int there = 0;
+    if (s->tcp == NULL || s->state != SOCK_S_CONNECTED)
+        return 0;
+    mir_tcp_get_info(s->tcp, &info);
+    if (ioctl(s->watch.fd, FIONREAD, &there) < 0 || (uint32_t)there < s->old)
+        there = (int)s->old;
+    return (int)(info.send_queue_bytes + (uint32_t)there - s->old);
+}
+
+int sd_stream_empty(struct sd_socket *s)
+{
+    ssize_t got;
+    s->old = 0;
+    while ((got = recv(s->watch.fd, trash, sizeof trash, MSG_DONTWAIT)) > 0)
+        ;
+    return got < 0 ? errno : 0;
+}
+
 /* ---- the end ----------------------------------------------------------------------------------
  */
 
 /* Nothing more will come from either side: A must not see a reset. */
 static void finish(struct sd_socket *s)
 {
-    ssize_t got;
-    take_away(s, 0);
-    while ((got = recv(s->watch.fd, trash, sizeof trash, MSG_DONTWAIT)) > 0)
-        ;
-    bool is_unread = s->is_unread || (got < 0 && errno == ECONNRESET); /* by A, before its end */
+    bool is_unread = sd_stream_empty(s) == ECONNRESET || s->is_unread; /* by A, before its end */
     if (s->fin_out && !is_unread) /* A closed, or shut? Its names may still be asked for */
         sd_socket_end(s);
     else

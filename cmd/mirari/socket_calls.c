@@ -161,6 +161,8 @@ static void listen_answered(struct sup *sup, struct call *call,
 void handle_listen(struct sup *sup, struct call *call)
 {
     struct sock_listen body = {.backlog = (int32_t)call->arg[1]};
+    uint32_t skip;
+    int r;
     if (!call_find(sup, call, (int)call->arg[0]))
         return;
     struct served *sock = call->sock;
@@ -168,6 +170,8 @@ void handle_listen(struct sup *sup, struct call *call)
         call_return(sup, call, -EOPNOTSUPP);
     else if (sock->state == SERVED_CONNECTING || sock->state == SERVED_CONNECTED)
         call_return(sup, call, -EINVAL);
+    else if (sock->state != SERVED_LISTENING && (r = sock_fill(call->a, &skip)) != 0)
+        call_return(sup, call, r); /* filled: a listener is never writable */
     else
         control_request(sup, call, SOCK_LISTEN, 0, (struct body){&body, sizeof(body)},
                         listen_answered);
@@ -345,6 +349,8 @@ static int receive_accept(int a, struct sock_accept *accept)
     int fd = -EINVAL;
     if (head != NULL && head->cmsg_type == SCM_RIGHTS)
         memcpy(&fd, CMSG_DATA(head), sizeof(fd));
+    if (fd >= 0)
+        sock_unseal(fd);
     return fd;
 }
 
@@ -479,6 +485,10 @@ static void name_answered(struct sup *sup, struct call *call, const struct sock_
                           const void *body)
 {
     struct served *sock = call->sock;
+    if (response->error == -EBADF && sock->kind == SERVED_TCP && sock->state == SERVED_CONNECTED) {
+        give_name(sup, call); /* shut both ways: the server takes that for closed */
+        return;
+    }
     if (response->error != 0) {
         call_return(sup, call,
                     response->error == -EBADF && call->nr == SYS_getpeername ? -ENOTCONN
@@ -492,6 +502,14 @@ static void name_answered(struct sup *sup, struct call *call, const struct sock_
     give_name(sup, call);
 }
 
+/* A connection that ended has no peer any more; the server knows. */
+static bool has_broken(const struct call *call)
+{
+    struct pollfd look = {.fd = call->a};
+    return call->sock->state == SERVED_CONNECTED && poll(&look, 1, 0) > 0 &&
+           (look.revents & (POLLHUP | POLLERR)) != 0;
+}
+
 static void handle_name(struct sup *sup, struct call *call)
 {
     if (!call_find(sup, call, (int)call->arg[0]))
@@ -502,8 +520,9 @@ static void handle_name(struct sup *sup, struct call *call)
         give_link_name(sup, call);
         return;
     }
-    bool may_lack = is_peer && sock->names.peer.family == AF_UNSPEC && /* since it began */
-                    (sock->state == SERVED_CONNECTING || sock->state == SERVED_CONNECTED);
+    bool may_lack = is_peer && (sock->state == SERVED_CONNECTING ||
+                                (sock->state == SERVED_CONNECTED &&
+                                 (sock->names.peer.family == AF_UNSPEC || has_broken(call))));
     bool is_known = sock->handle == 0 || (sock->kind == SERVED_TCP && sock->has_names && !may_lack);
     if (is_known)
         give_name(sup, call);

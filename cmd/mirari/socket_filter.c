@@ -5,12 +5,13 @@
  * programs call most, and calls with the same number are told apart by their arguments:
  *
  *   socket            families inet and inet6, and netlink's route protocol
- *   sendto, recvfrom  with an address; without one they are send() and recv(): data. A recv() of
- * one byte and no flags stops too: that is how CPython's ssl module asks whether a socket is
- * connected, and a pair would say that it is set/getsockopt    but for timeouts and SO_RCVLOWAT,
- * which the kernel's pair has itself ioctl             questions about interfaces bind, listen,
- * accept, connect, the names, and messages: always, since a filter sees numbers only, and cannot
- * know whether descriptor 5 is a socket of ours
+ *   sendto, recvfrom  with an address, or with a flag that a pair has not; else they are send() and
+ *                     recv(): data. A recv() of one byte and no flags stops too: that is how
+ * CPython's ssl module asks whether a socket is connected, and a pair would say that it is
+ *   set/getsockopt    but for timeouts and SO_RCVLOWAT, which the kernel's pair has itself
+ *   ioctl             questions about interfaces, and what waits (SIOCOUTQ, FIONREAD)
+ *   bind, listen, accept, connect, the names, and messages: always, since a filter sees numbers
+ *                     only, and cannot know whether descriptor 5 is a socket of ours
  *
  * A call that no test here names is let pass for any arguments, so the kernel skips the whole
  * filter for it (its bitmap of constant answers): read, write and epoll_wait cost nothing.
@@ -26,6 +27,7 @@
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -99,21 +101,23 @@ static void end_block(struct program *p, unsigned begin)
 
 /* Calls that always stop, those of busy servers first. */
 static const uint32_t always[] = {
-    SYS_accept4,  SYS_recvmsg,  SYS_sendmsg, SYS_connect,
+    SYS_accept4,     SYS_recvmsg,     SYS_sendmsg,  SYS_connect,
 #ifdef SYS_accept
     SYS_accept,
 #endif
-    SYS_recvmmsg, SYS_sendmmsg, SYS_bind,    SYS_listen,  SYS_getsockname, SYS_getpeername,
+    SYS_recvmmsg,    SYS_sendmmsg,    SYS_bind,     SYS_listen,
+    SYS_getsockname, SYS_getpeername, SYS_shutdown,
 };
 
-static const uint32_t interface_questions[] = {
-    SIOCGIFCONF,    SIOCGIFNAME,    SIOCGIFINDEX,  SIOCGIFFLAGS, SIOCGIFADDR,   SIOCGIFNETMASK,
-    SIOCGIFBRDADDR, SIOCGIFDSTADDR, SIOCGIFHWADDR, SIOCGIFMTU,   SIOCGIFTXQLEN, SIOCGIFMETRIC,
+static const uint32_t questions[] = {
+    FIONREAD,       TIOCOUTQ,      SIOCATMARK,  SIOCGIFCONF,    SIOCGIFNAME,
+    SIOCGIFINDEX,   SIOCGIFFLAGS,  SIOCGIFADDR, SIOCGIFNETMASK, SIOCGIFBRDADDR,
+    SIOCGIFDSTADDR, SIOCGIFHWADDR, SIOCGIFMTU,  SIOCGIFTXQLEN,  SIOCGIFMETRIC,
 };
 
 /* Options of the level SOL_SOCKET that a pair has like any socket. */
 static const uint32_t native_options[] = {
-    SO_RCVTIMEO,     SO_SNDTIMEO,     SO_RCVLOWAT,
+    SO_RCVTIMEO,     SO_SNDTIMEO,     SO_RCVLOWAT, SO_PEEK_OFF,
 #if SO_RCVTIMEO != 66 && defined(SO_RCVTIMEO_NEW)
     SO_RCVTIMEO_NEW, SO_SNDTIMEO_NEW,
 #endif
@@ -132,10 +136,13 @@ static void add_options(struct program *p, uint32_t nr)
     end_block(p, block);
 }
 
-/* A pointer that is not NULL. */
-static void add_pointer(struct program *p, uint32_t nr, unsigned arg)
+/* A pointer that is not NULL, or one of @flags in the fourth argument. */
+static void add_pointer(struct program *p, uint32_t nr, unsigned arg, uint32_t flags)
 {
     unsigned block = begin_block(p, nr);
+    load_arg(p, 3, false);
+    emit(p, BPF_JMP | BPF_JSET | BPF_K, flags, 0, 1);
+    give(p, SECCOMP_RET_USER_NOTIF);
     load_arg(p, arg, false);
     emit(p, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0);
     give(p, SECCOMP_RET_USER_NOTIF);
@@ -175,8 +182,8 @@ static void add_ioctl(struct program *p)
 {
     unsigned block = begin_block(p, SYS_ioctl);
     load_arg(p, 1, false);
-    for (size_t i = 0; i < LEN(interface_questions); i++)
-        on_value(p, interface_questions[i], SECCOMP_RET_USER_NOTIF);
+    for (size_t i = 0; i < LEN(questions); i++)
+        on_value(p, questions[i], SECCOMP_RET_USER_NOTIF);
     give(p, SECCOMP_RET_ALLOW);
     end_block(p, block);
 }
@@ -214,9 +221,9 @@ static void make_program(struct program *p)
         on_value(p, always[i], SECCOMP_RET_USER_NOTIF);
     add_options(p, SYS_setsockopt);
     add_options(p, SYS_getsockopt);
-    add_pointer(p, SYS_sendto, 4);
+    add_pointer(p, SYS_sendto, 4, MSG_FASTOPEN);
     add_probe(p);
-    add_pointer(p, SYS_recvfrom, 4);
+    add_pointer(p, SYS_recvfrom, 4, MSG_ERRQUEUE | MSG_OOB);
     add_socket(p);
     add_ioctl(p);
     on_value(p, SYS_io_uring_setup, SECCOMP_RET_ERRNO | ENOSYS);

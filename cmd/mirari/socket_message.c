@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/netlink.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -109,19 +110,50 @@ static void send_datagram(struct sup *sup, struct call *call, const struct sock_
                     (struct body){sup->data, sizeof(*dgram) + dgram->len}, sent_answered);
 }
 
+static void reset_answered(struct sup *sup, struct call *call, const struct sock_response *response,
+                           const void *body)
+{
+    struct {
+        struct sock_option head;
+        int value;
+    } answer = {.value = 0};
+    if (response->error == 0 && response->len >= sizeof(answer))
+        memcpy(&answer, body, sizeof(answer));
+    call_return(sup, call, answer.value != 0 ? -answer.value : -ECONNRESET);
+}
+
+/* A pair that broke says EPIPE to who sends; TCP says why, once. True: the call goes on to its end.
+ */
+static bool is_told_reset(struct sup *sup, struct call *call)
+{
+    struct sock_option body = {.level = SOL_SOCKET, .name = SO_ERROR, .len = sizeof(int)};
+    struct pollfd look = {.fd = call->a};
+    int error = 0;
+    socklen_t len = sizeof(error);
+    if (call->sock->kind != SERVED_TCP || poll(&look, 1, 0) <= 0 || !(look.revents & POLLERR) ||
+        !call_is_valid(sup, call))
+        return false;
+    if (getsockopt(call->a, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error == 0)
+        return false;
+    control_request(sup, call, SOCK_GETOPT, 0, (struct body){&body, sizeof(body)}, reset_answered);
+    return true;
+}
+
 /* An address on a connection means nothing. Without blocking here, whatever the program wants. */
 static void send_stream(struct sup *sup, struct call *call)
 {
     size_t len = call->arg[2] < sizeof(sup->data) ? call->arg[2] : sizeof(sup->data);
     int flags = (int)call->arg[3];
     if (flags & MSG_FASTOPEN) {
-        call_return(sup, call, -EOPNOTSUPP);
+        call_return(sup, call, call->sock->state == SERVED_CONNECTED ? -EISCONN : -EOPNOTSUPP);
         return;
     }
     if (call->sock->state != SERVED_CONNECTED && call->sock->state != SERVED_CONNECTING) {
         call_return(sup, call, -EPIPE);
         return;
     }
+    if (is_told_reset(sup, call))
+        return;
     if (peer_read(call, call->arg[1], sup->data, len) != 0) {
         call_return(sup, call, -EFAULT);
         return;
@@ -132,6 +164,26 @@ static void send_stream(struct sup *sup, struct call *call)
         call_watch(sup, call, EPOLLOUT, SO_SNDTIMEO, -EAGAIN);
     else
         call_return(sup, call, put < 0 ? -errno : put);
+}
+
+/* A socket of IPv6 sends to an address in the form of IPv4 as well. */
+static int take_destination(const struct served *sock, const struct sockaddr_storage *from,
+                            size_t len, struct sock_addr *out)
+{
+    const struct sockaddr_in *in = (const void *)from;
+    bool is_v4 = from->ss_family == AF_INET && len >= sizeof(*in);
+    if (sock->domain == AF_INET || !is_v4)
+        return addr_take(sock, from, len, out);
+    *out = (struct sock_addr){.family = AF_INET6, .port = ntohs(in->sin_port)};
+    out->ip[10] = out->ip[11] = 0xff;
+    memcpy(out->ip + 12, &in->sin_addr, 4);
+    return 0;
+}
+
+static size_t dgram_max(const struct served *sock, const struct sock_addr *to)
+{
+    uint16_t family = to->family != AF_UNSPEC ? to->family : sock->names.peer.family;
+    return sock->domain == AF_INET || family == AF_INET ? SOCK_DGRAM4_MAX : SOCK_DGRAM_MAX;
 }
 
 void handle_sendto(struct sup *sup, struct call *call)
@@ -148,8 +200,10 @@ void handle_sendto(struct sup *sup, struct call *call)
         return;
     }
     if (r == 0 && sock->kind == SERVED_UDP)
-        r = addr_take(sock, &storage, addr_len, &dgram.peer);
-    if (r == 0 && len > SOCK_DGRAM_MAX)
+        r = take_destination(sock, &storage, addr_len, &dgram.peer);
+    if (r == 0 && sock->kind == SERVED_UDP && len > dgram_max(sock, &dgram.peer))
+        r = -EMSGSIZE;
+    if (r == 0 && len > sizeof(sup->data))
         r = -EMSGSIZE;
     if (r == 0)
         r = peer_read(call, call->arg[1], sup->data, len);
@@ -165,7 +219,7 @@ void handle_sendto(struct sup *sup, struct call *call)
     send_datagram(sup, call, &dgram, (int64_t)len);
 }
 
-static void take_pktinfo(struct sock_dgram *dgram, const struct cmsghdr *head)
+static bool take_pktinfo(struct sock_dgram *dgram, const struct cmsghdr *head)
 {
     struct in_pktinfo info;
     struct in6_pktinfo info6;
@@ -175,6 +229,7 @@ static void take_pktinfo(struct sock_dgram *dgram, const struct cmsghdr *head)
         memcpy(dgram->local_ip, &info.ipi_spec_dst, 4);
         dgram->if_index = (uint32_t)info.ipi_ifindex;
         dgram->flags |= SOCK_D_HAS_LOCAL;
+        return true;
     }
     if (head->cmsg_type == IPV6_PKTINFO && head->cmsg_level == IPPROTO_IPV6 &&
         head->cmsg_len >= CMSG_LEN(sizeof(info6))) {
@@ -182,7 +237,20 @@ static void take_pktinfo(struct sock_dgram *dgram, const struct cmsghdr *head)
         memcpy(dgram->local_ip, &info6.ipi6_addr, 16);
         dgram->if_index = info6.ipi6_ifindex;
         dgram->flags |= SOCK_D_HAS_LOCAL;
+        return true;
     }
+    return false;
+}
+
+/* As the kernel: only what is of the socket's own protocol has to be known. */
+static int refuse_unknown(const struct served *sock, const struct cmsghdr *head)
+{
+    int type = head->cmsg_type;
+    if (sock->domain == AF_INET && head->cmsg_level == IPPROTO_IP)
+        return type == IP_TTL || type == IP_TOS ? 0 : -EINVAL;
+    if (sock->domain == AF_INET6 && head->cmsg_level == IPPROTO_IPV6)
+        return type == IPV6_HOPLIMIT || type == IPV6_TCLASS ? 0 : -EINVAL;
+    return 0;
 }
 
 /* Source, hop limit, traffic class that the program wants for this datagram. */
@@ -207,7 +275,9 @@ static int take_control(const struct call *call, const struct msghdr *user,
         size_t room = (size_t)((char *)&control + user->msg_controllen - (char *)head);
         if (head->cmsg_len < sizeof(*head) || head->cmsg_len > room)
             return -EINVAL;
-        take_pktinfo(dgram, head);
+        int r = take_pktinfo(dgram, head) ? 0 : refuse_unknown(call->sock, head);
+        if (r != 0)
+            return r;
         if (head->cmsg_len >= CMSG_LEN(sizeof(int)))
             memcpy(&value, CMSG_DATA(head), sizeof(int));
         bool is_ip = head->cmsg_level == IPPROTO_IP, is_ip6 = head->cmsg_level == IPPROTO_IPV6;
@@ -235,16 +305,18 @@ static int take_extras(const struct call *call, const struct header *header,
 {
     *dgram = (struct sock_dgram){.len = (uint32_t)header->len};
     memset(name, 0, sizeof(*name));
-    if (header->len > SOCK_DGRAM_MAX)
+    if (header->len > SOCK_MESSAGE_MAX - sizeof(*dgram))
         return -EMSGSIZE;
     if (header->user.msg_name != NULL && header->user.msg_namelen > 0) {
         int r = addr_read(call, (uint64_t)(uintptr_t)header->user.msg_name,
                           (int32_t)header->user.msg_namelen, name);
         if (r == 0 && call->sock->kind == SERVED_UDP)
-            r = addr_take(call->sock, name, header->user.msg_namelen, &dgram->peer);
+            r = take_destination(call->sock, name, header->user.msg_namelen, &dgram->peer);
         if (r != 0)
             return r;
     }
+    if (call->sock->kind == SERVED_UDP && header->len > dgram_max(call->sock, &dgram->peer))
+        return -EMSGSIZE;
     return call->sock->kind == SERVED_UDP ? take_control(call, &header->user, dgram) : 0;
 }
 
@@ -259,6 +331,8 @@ static int read_payload(struct sup *sup, const struct call *call, const struct h
 static void send_natively(struct sup *sup, struct call *call)
 {
     const struct served *sock = call->sock;
+    if (is_told_reset(sup, call))
+        return;
     if (sock->state == SERVED_CONNECTED || sock->state == SERVED_CONNECTING)
         call_continue(sup, call);
     else
@@ -300,18 +374,36 @@ void handle_sendmsg(struct sup *sup, struct call *call)
         send_datagram(sup, call, &dgram, (int64_t)header.len);
 }
 
-static void first_sent(struct sup *sup, struct call *call, const struct sock_response *response,
-                       const void *body)
+static void send_more(struct sup *sup, struct call *call);
+
+static uint64_t message_at(const struct call *call, uint64_t index)
 {
-    uint32_t len = (uint32_t)call->note[0];
-    (void)body;
-    if (response->error == 0 && call_is_valid(sup, call))
-        (void)peer_write(call, call->arg[1] + offsetof(struct mmsghdr, msg_len), &len, sizeof(len));
-    call_return(sup, call, response->error != 0 ? response->error : 1);
+    return call->arg[1] + index * sizeof(struct mmsghdr);
 }
 
-/* One of many. Returns 1: it went; 0: it waits for the server, as the first; or -errno. */
-static int send_one_of(struct sup *sup, struct call *call, uint64_t at, bool is_first)
+/* One of many, call->note[1] of which went before. */
+static void one_sent(struct sup *sup, struct call *call, const struct sock_response *response,
+                     const void *body)
+{
+    uint32_t len = (uint32_t)call->note[0];
+    int r = response->error;
+    (void)body;
+    if (r == 0 && !call_is_valid(sup, call))
+        r = -EINTR;
+    if (r == 0)
+        r = peer_write(call, message_at(call, call->note[1]) + offsetof(struct mmsghdr, msg_len),
+                       &len, sizeof(len));
+    if (r == 0) {
+        call->note[1]++;
+        send_more(sup, call);
+        return;
+    }
+    call->sock->last_to = (struct sock_addr){0};
+    call_return(sup, call, call->note[1] > 0 ? (int64_t)call->note[1] : r);
+}
+
+/* One of many. Returns 1: it went; 0: it waits for the server; or -errno. */
+static int send_one_of(struct sup *sup, struct call *call, uint64_t at)
 {
     struct header header;
     struct sockaddr_storage name;
@@ -330,29 +422,39 @@ static int send_one_of(struct sup *sup, struct call *call, uint64_t at, bool is_
             error = peer_write(call, at + offsetof(struct mmsghdr, msg_len), &len, sizeof(len));
         return error != 0 ? error : 1;
     }
-    if (!is_first)
-        return 0;
     call->sock->last_to = dgram.peer;
     call->note[0] = dgram.len;
     memmove(sup->data + sizeof(dgram), sup->data, dgram.len);
     memcpy(sup->data, &dgram, sizeof(dgram));
     control_request(sup, call, SOCK_SENDTO, 0, (struct body){sup->data, sizeof(dgram) + dgram.len},
-                    first_sent);
+                    one_sent);
     return 0;
 }
 
-/* The kernel may take fewer than asked; so do we, when one needs the server's word. */
+/* From call->note[1] on, until all went or one waits for the server's word. */
+static void send_more(struct sup *sup, struct call *call)
+{
+    uint64_t count = call->arg[2] < 1024 ? call->arg[2] : 1024;
+    int r = 1;
+    while (call->note[1] < count && r == 1) {
+        r = send_one_of(sup, call, message_at(call, call->note[1]));
+        if (r == 1)
+            call->note[1]++;
+    }
+    if (r != 0)
+        call_return(sup, call, call->note[1] > 0 ? (int64_t)call->note[1] : r);
+}
+
 void handle_sendmmsg(struct sup *sup, struct call *call)
 {
     struct mmsghdr first;
-    uint64_t count = call->arg[2] < 1024 ? call->arg[2] : 1024, done = 0;
     if (!call_find(sup, call, (int)call->arg[0]))
         return;
     if (call->sock->kind != SERVED_UDP) {
         send_natively(sup, call);
         return;
     }
-    if (count == 0) {
+    if (call->arg[2] == 0) {
         call_return(sup, call, 0);
         return;
     }
@@ -368,15 +470,8 @@ void handle_sendmmsg(struct sup *sup, struct call *call)
         call_return(sup, call, -EINTR);
         return;
     }
-    int r = 1;
-    while (done < count && r == 1) {
-        r = send_one_of(sup, call, call->arg[1] + done * sizeof(struct mmsghdr), done == 0);
-        done += r == 1;
-    }
-    if (done > 0)
-        call_return(sup, call, (int64_t)done);
-    else if (r < 0)
-        call_return(sup, call, r);
+    call->note[1] = 0;
+    send_more(sup, call);
 }
 
 /* ---- receiving --------------------------------------------------------------------------------
@@ -402,8 +497,6 @@ static int receive(struct sup *sup, struct call *call, int flags, struct receive
     int fd = -1;
     if (flags & MSG_ERRQUEUE)
         return -EAGAIN;
-    if (flags & MSG_OOB)
-        return -EOPNOTSUPP;
     out->len = recvmsg(call->a, &message, (flags & MSG_PEEK) | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (out->len < 0)
         return errno == EAGAIN || errno == EINTR ? -EAGAIN : -errno;
@@ -418,7 +511,10 @@ static int receive(struct sup *sup, struct call *call, int flags, struct receive
     }
     if (out->dgram.flags & SOCK_D_ERROR)
         return -out->dgram.error;
-    if (fd < 0 && out->len == 0) /* the end of the pair, not an empty datagram */
+    bool is_end = fd < 0 && out->len == 0; /* of the pair; an empty datagram brings a descriptor */
+    if (is_end && call->sock->is_shut_rd)
+        return (flags & MSG_DONTWAIT) || call_is_nonblocking(call) ? -EAGAIN : -ESHUTDOWN;
+    if (is_end)
         return -ENETDOWN;
     return 0;
 }
@@ -442,18 +538,25 @@ static int64_t result_of(const struct received *received, size_t room, int flags
 /* What ends a call that found no datagram. */
 static void not_received(struct sup *sup, struct call *call, int error, int flags)
 {
-    if (error == -EAGAIN && !(flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) && !call_is_nonblocking(call))
+    if (error == -ESHUTDOWN) /* as Linux: who waits gets the end */
+        call_return(sup, call, 0);
+    else if (error == -EAGAIN && !(flags & (MSG_DONTWAIT | MSG_ERRQUEUE)) &&
+             !call_is_nonblocking(call))
         call_watch(sup, call, EPOLLIN, SO_RCVTIMEO, -EAGAIN);
     else
         call_return(sup, call, error);
 }
 
 /* Connections take it natively, but for those that are none yet. True: the call was ended. */
-static bool is_stream_done(struct sup *sup, struct call *call)
+static bool is_stream_done(struct sup *sup, struct call *call, int flags)
 {
     if (call->sock->kind != SERVED_TCP)
         return false;
-    if (call->sock->state == SERVED_CONNECTED || call->sock->state == SERVED_CONNECTING)
+    if ((flags & MSG_ERRQUEUE) && call->sock->state != SERVED_LISTENING)
+        call_return(sup, call, -EAGAIN);
+    else if ((flags & MSG_OOB) && call->sock->state != SERVED_LISTENING)
+        call_return(sup, call, -EINVAL);
+    else if (call->sock->state == SERVED_CONNECTED || call->sock->state == SERVED_CONNECTING)
         call_continue(sup, call);
     else
         call_return(sup, call, -ENOTCONN);
@@ -466,7 +569,7 @@ void handle_recvfrom(struct sup *sup, struct call *call)
     struct sockaddr_storage name;
     int flags = (int)call->arg[3];
     size_t room = call->arg[2];
-    if (!call_find(sup, call, (int)call->arg[0]) || is_stream_done(sup, call))
+    if (!call_find(sup, call, (int)call->arg[0]) || is_stream_done(sup, call, flags))
         return;
     if (call->arg[4] == 0) { /* recv() */
         call_continue(sup, call);
@@ -481,7 +584,7 @@ void handle_recvfrom(struct sup *sup, struct call *call)
     size_t name_len = give_source(call->sock, &received, &name);
     if (put > 0)
         r = peer_write(call, call->arg[1], sup->data, put);
-    if (r == 0)
+    if (r == 0 && call->arg[4] != 0)
         r = addr_write(call, call->arg[4], call->arg[5], &name, name_len);
     call_return(sup, call, r != 0 ? r : result_of(&received, room, flags));
 }
@@ -626,7 +729,7 @@ void handle_recvmsg(struct sup *sup, struct call *call)
     struct header header;
     struct received received;
     int flags = (int)call->arg[2];
-    if (!call_find(sup, call, (int)call->arg[0]) || is_stream_done(sup, call))
+    if (!call_find(sup, call, (int)call->arg[0]) || is_stream_done(sup, call, flags))
         return;
     int r = read_header(call, call->arg[1], &header);
     if (r == 0 && !call_is_valid(sup, call))
@@ -647,7 +750,7 @@ void handle_recvmmsg(struct sup *sup, struct call *call)
     struct received received;
     int flags = (int)call->arg[3], r = 0;
     uint64_t count = call->arg[2] < 1024 ? call->arg[2] : 1024, done = 0;
-    if (!call_find(sup, call, (int)call->arg[0]) || is_stream_done(sup, call))
+    if (!call_find(sup, call, (int)call->arg[0]) || is_stream_done(sup, call, flags))
         return;
     if (!call_is_valid(sup, call)) {
         call_return(sup, call, -EINTR);

@@ -34,6 +34,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,9 +63,9 @@ int64_t now_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-static call_handler *handler_of(int nr)
+static call_handler *handler_of(const struct seccomp_data *data)
 {
-    switch (nr) {
+    switch (data->nr) {
     case SYS_socket:
         return handle_socket;
     case SYS_bind:
@@ -98,8 +99,14 @@ static call_handler *handler_of(int nr)
         return handle_sendmmsg;
     case SYS_recvmmsg:
         return handle_recvmmsg;
+    case SYS_shutdown:
+        return handle_shutdown;
     case SYS_ioctl:
-        return handle_ioctl;
+        if ((unsigned)data->args[1] == FIONREAD)
+            return handle_fionread;
+        if ((unsigned)data->args[1] == SIOCATMARK)
+            return handle_atmark;
+        return (unsigned)data->args[1] == TIOCOUTQ ? handle_outq : handle_ioctl;
     default:
         return call_continue;
     }
@@ -149,7 +156,7 @@ static struct call *new_call(struct sup *sup, const struct seccomp_notif *notif)
                           .serial = ++sup->last_serial,
                           .tid = (pid_t)notif->pid,
                           .nr = notif->data.nr,
-                          .handler = handler_of(notif->data.nr),
+                          .handler = handler_of(&notif->data),
                           .a = -1};
     if (call->serial == 0)
         call->serial = ++sup->last_serial;

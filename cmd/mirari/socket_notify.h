@@ -9,6 +9,7 @@
  *   socket_table.c     sockets that we serve, known by inode; adoption; the other stack
  *   socket_calls.c     socket bind connect listen accept getsockname getpeername
  *   socket_option.c    getsockopt setsockopt
+ *   socket_end.c       shutdown FIONREAD SIOCOUTQ
  *   socket_message.c   sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg
  *   socket_link.c      AF_NETLINK route sockets and SIOCGIF*
  *
@@ -98,6 +99,7 @@ struct served {
     uint8_t kind, state; /**< enum served_kind, served_state */
     bool is_adopting;    /**< a request that makes it known is under way */
     bool has_names;      /**< names.local is the true one */
+    bool is_shut_rd;     /**< UDP: the end of A is what the program asked for */
     uint16_t domain, type, protocol;
     uint16_t wants; /**< enum served_wants */
     uint32_t users; /**< calls that hold it */
@@ -303,7 +305,8 @@ int addr_write(const struct call *call, uint64_t at, uint64_t len_at, const void
 
 call_handler handle_socket, handle_bind, handle_connect, handle_listen, handle_accept,
     handle_getsockname, handle_getpeername, handle_setsockopt, handle_getsockopt, handle_sendto,
-    handle_recvfrom, handle_sendmsg, handle_recvmsg, handle_sendmmsg, handle_recvmmsg, handle_ioctl;
+    handle_recvfrom, handle_sendmsg, handle_recvmsg, handle_sendmmsg, handle_recvmmsg, handle_ioctl,
+    handle_shutdown, handle_fionread, handle_outq, handle_atmark;
 
 /** A route socket: answer the requests in [len] bytes. Returns 0 or -errno. */
 int link_take(struct sup *sup, struct served *sock, const void *data, size_t len);

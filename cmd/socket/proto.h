@@ -52,12 +52,16 @@
  * what was written. Close of the last copy of A: FIN, or RST if received bytes were not read.
  * RST, timeouts: B is closed, A gives ECONNRESET once and then as the kernel does.
  *
- * LISTENING. After LISTEN the server writes to B, for each new connection, one struct sock_accept
- * with end A of the new connection attached (SCM_RIGHTS, exactly one descriptor). accept() is
- * recvmsg(A, 64 bytes) with MSG_CMSG_CLOEXEC if wanted; several processes may do it at the same
- * time. Less than 64 bytes or no descriptor cannot happen but at the end (0: the server has gone
- * or SHUTDOWN was called: EINVAL to the program). The new A is blocking; set O_NONBLOCK if
- * accept4() asks for it (the flag is of the open file description and shared by nobody yet).
+ * LISTENING. The client fills A before LISTEN, for a listener is never writable; the server shuts B
+ * for reading, so that writing to A is EPIPE. After LISTEN the server writes to B, for each new
+ * connection, one struct sock_accept with end A of the new connection attached (SCM_RIGHTS, exactly
+ * one descriptor). accept() is recvmsg(A, 64 bytes) with MSG_CMSG_CLOEXEC if wanted; several
+ * processes may do it at the same time. Less than 64 bytes or no descriptor cannot happen but at
+ * the end (0: the server has gone or SHUTDOWN was called: EINVAL to the program). The new A is
+ * blocking; set O_NONBLOCK if accept4() asks for it (the flag is of the open file description and
+ * shared by nobody yet). One byte waits in it, the seal: accept() takes it off
+ * (sock_unseal()). A connection that dies with its listener has it still and is reset for it, as
+ * the kernel does with what nobody accepted.
  *
  * UDP. With SOCK_FRAMED every datagram, both ways, is a struct sock_dgram and the payload. Without,
  * what A sends is payload for the connected peer, and what A receives is payload with one
@@ -106,7 +110,8 @@
 #define SOCK_TOMBSTONE_S 60              /**< an ended socket's error can be asked for so long */
 #define SOCK_ENV         "MIRARI_SOCKET" /**< environment: path of the control socket */
 #define SOCK_OPTION_MAX  256u            /**< bytes of an option's value */
-#define SOCK_DGRAM_MAX   65507u          /**< payload bytes of a datagram */
+#define SOCK_DGRAM_MAX   65527u          /**< payload bytes of a datagram */
+#define SOCK_DGRAM4_MAX  65507u          /**< the same over IPv4 */
 /** SO_SNDBUF of end A of a stream. A is writable while a quarter of it (doubled by the kernel) is
     free, and the pill keeps the message it is the last byte of: up to 17 pages, of sendfile(). With
     less, a program could wait for ever. */
@@ -223,6 +228,13 @@ struct sock_option {
     int32_t name;
     uint32_t len; /**< bytes of the value that follow; in a GETOPT request: room, none follow */
     uint32_t reserved;
+};
+
+/** GETOPT at this level: what the server knows of a socket beyond the options of programs. */
+#define SOCK_LEVEL_SERVER (-2)
+enum sock_server_option {
+    SOCK_O_UNSENT =
+        1, /**< SIOCOUTQ: bytes that the program wrote and the peer has not acknowledged */
 };
 
 struct sock_listen {
@@ -414,6 +426,13 @@ static inline int sock_pair(int type, int flags, int *a, int *b)
     *a = fd[0];
     *b = fd[1];
     return 0;
+}
+
+/** Take the seal off a connection that was accepted. */
+static inline void sock_unseal(int a)
+{
+    char seal;
+    (void)recv(a, &seal, 1, MSG_DONTWAIT);
 }
 
 /**

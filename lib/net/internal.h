@@ -247,6 +247,11 @@ void mir__tcp_icmp_error(struct mir_net *net, const struct mir_ip *local,
                          const struct mir_ip *remote, const uint8_t segment[8], int err,
                          uint16_t mtu);
 extern const struct mir_tcp_ops mir__tcp_ops;
+/** Is there a congestion control of this name? */
+bool mir__tcp_has_congestion(const char *name);
+/** Another congestion control for one connection, which keeps its window. Returns 0, -MIR_ENOENT
+ * (no such), -MIR_ENOTSUP (a connection of the host's stack). */
+int mir__tcp_set_congestion(struct mir_tcp *tcp, const char *name) MIR_CHECK;
 int mir__tcp_listen(struct mir_stack *stack, const struct mir_tcp_listen_config *config,
                     struct mir_tcp_listener **listener) MIR_CHECK;
 void mir__tcp_unlisten(struct mir_tcp_listener *listener);

@@ -414,10 +414,11 @@ static uint16_t choose_port(struct mir_net *net, const struct mir_udp_config *co
     return 0;
 }
 
-/* A group may be bound to as well: only what is sent to it arrives. */
+/* A group or a broadcast may be bound to as well: only what is sent to it arrives. */
 static bool can_bind(const struct mir_net *net, const struct mir_ip *ip)
 {
-    return mir_ip_is_any(ip) || mir__udp_is_group(ip) || mir__ip_is_bindable(net, ip);
+    return mir_ip_is_any(ip) || mir__udp_is_group(ip) || mir__ip_is_bindable(net, ip) ||
+           mir__udp_is_broadcast(net, ip);
 }
 
 int mir__udp_open(struct mir_stack *stack, const struct mir_udp_config *config,

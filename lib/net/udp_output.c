@@ -17,7 +17,7 @@ enum { PAYLOAD_MAX4 = 65535 - 20 - 8, PAYLOAD_MAX = 65535 - 8 };
 
 /* ---- routes --------------------------------------------------------------------------------- */
 
-static bool is_broadcast(const struct mir_net *net, const struct mir_ip *ip)
+bool mir__udp_is_broadcast(const struct mir_net *net, const struct mir_ip *ip)
 {
     uint32_t to = mir_ip_to_v4(ip);
     if (!mir_ip_is_v4(ip))
@@ -91,10 +91,10 @@ int mir__udp_route(struct mir__udp_socket *s, const struct mir_ip *dst, const st
         src = mir_ip_from_v4(net->ifaces[if_index - 1].ip);
     else if (if_index != 0 && mir_ip_is_any(&src))
         (void)mir__ip6_select_source(&net->ifaces[if_index - 1], dst, &src);
-    /* A group is somewhere to send to, not from. */
-    if (mir__udp_is_group(&src))
+    /* A group or broadcast is somewhere to send to, not from. */
+    if (mir__udp_is_group(&src) || mir__udp_is_broadcast(net, &src))
         src = (struct mir_ip){{0}};
-    bool is_to_broadcast = is_broadcast(net, dst);
+    bool is_to_broadcast = mir__udp_is_broadcast(net, dst);
     if (is_to_broadcast && !s->may_broadcast)
         return -MIR_EPERM;
     int r = mir__ip_route(net, dst, &src, &s->route);

@@ -80,6 +80,8 @@ static inline struct mir__udp_socket *mir__udp_of(const struct mir_udp *udp)
 
 /** Multicast of either family. */
 bool mir__udp_is_group(const struct mir_ip *ip);
+/** 255.255.255.255, or the broadcast address of a subnet of ours. */
+bool mir__udp_is_broadcast(const struct mir_net *net, const struct mir_ip *ip);
 struct mir_list *mir__udp_port_bucket(struct mir_net *net, uint16_t port);
 /** The socket that a packet from @from to @dst, @port is for; NULL: none. Not for groups. */
 struct mir__udp_socket *mir__udp_find(struct mir_net *net, const struct mir_ip *dst, uint16_t port,

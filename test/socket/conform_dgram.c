@@ -365,7 +365,7 @@ static void many(int family)
     char room[4][16];
     struct iovec iov[4];
     struct sockaddr_storage from[4];
-    struct mmsghdr msg[4];
+    struct mmsghdr msg[4] = {0};
     for (int i = 0; i < 4; i++) {
         iov[i] = (struct iovec){room[i], (size_t)i + 1};
         msg[i].msg_hdr = (struct msghdr){

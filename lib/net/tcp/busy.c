@@ -54,6 +54,31 @@ bool mir__tcp_wake_slow(struct mir__tcp_pcb *pcb)
     return true;
 }
 
+bool mir__tcp_has_congestion(const char *name)
+{
+    return name != NULL && mir__tcp_cc_find(name) != NULL;
+}
+
+/* The window stays; what the new one remembers begins as after a rest. */
+int mir__tcp_set_congestion(struct mir_tcp *tcp, const char *name)
+{
+    struct mir__tcp_pcb *pcb = (struct mir__tcp_pcb *)(void *)tcp;
+    const struct mir__tcp_cc *cc = name != NULL ? mir__tcp_cc_find(name) : NULL;
+    if (tcp->ops != &mir__tcp_ops)
+        return -MIR_ENOTSUP;
+    if (cc == NULL)
+        return -MIR_ENOENT;
+    if (cc == pcb->cc)
+        return 0;
+    pcb->cc = cc;
+    if (pcb->busy == &pcb->host->rest)
+        return 0;
+    mir_memset(&pcb->busy->cc_state, 0, sizeof pcb->busy->cc_state);
+    if (is_synchronized(pcb) && cc->on_wake != NULL)
+        cc->on_wake(pcb);
+    return 0;
+}
+
 /* Everything is acknowledged, in both directions, and the application has taken it. */
 static bool is_quiet(const struct mir__tcp_pcb *pcb)
 {
