@@ -268,6 +268,7 @@ static int join(struct fsock *f, uint16_t port)
                          .msg_iovlen = 1,
                          .msg_control = &control,
                          .msg_controllen = sizeof(control)};
+    (void)send(b, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT); /* the seal */
     (void)sendmsg(target->b, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
     close(a);
     return 0;

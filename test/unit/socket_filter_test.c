@@ -29,6 +29,9 @@ static uint32_t decide(const struct seccomp_data *data)
         case BPF_JMP | BPF_JGT | BPF_K:
             at += value > op->k ? op->jt : op->jf;
             break;
+        case BPF_JMP | BPF_JSET | BPF_K:
+            at += (value & op->k) != 0 ? op->jt : op->jf;
+            break;
         case BPF_RET | BPF_K:
             return op->k;
         default:

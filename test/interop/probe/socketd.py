@@ -166,6 +166,7 @@ class Sock:
         child.handle, child.ino = struct.unpack_from("=QQ", message)
         child.a = socket.socket(fileno=fd[0])
         child.a.settimeout(20)
+        child.a.recv(1)  # the seal
         return child, unaddr(message[16:40])
 
     def send_to(self, ip, port, data):
