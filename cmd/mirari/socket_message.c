@@ -571,7 +571,7 @@ void handle_recvfrom(struct sup *sup, struct call *call)
     size_t room = call->arg[2];
     if (!call_find(sup, call, (int)call->arg[0]) || is_stream_done(sup, call, flags))
         return;
-    if (call->arg[4] == 0) { /* recv() */
+    if (call->arg[4] == 0 && !(flags & (MSG_OOB | MSG_ERRQUEUE))) { /* recv() */
         call_continue(sup, call);
         return;
     }
