@@ -586,7 +586,8 @@ static void link_step(struct builder *b, const struct place *place, const struct
 {
     const struct manifest *m = b->manifest;
     bool has_disks = m->disk_count > 0 || m->vm.disks.count > 0;
-    bool has_devices = m->net_count > 0 || has_disks || m->vm.has_control;
+    bool has_channels = m->channel_count > 0;
+    bool has_devices = m->net_count > 0 || has_disks || has_channels || m->vm.has_control;
     *step = (struct step){.what = "LD",
                           .name = place->binary,
                           .cwd = place->gen,
@@ -607,6 +608,8 @@ static void link_step(struct builder *b, const struct place *place, const struct
         list_add(&step->argv, "-Wl,-u,mir__disks");
     if (is_virt(b->common->target) && m->vm.has_control)
         list_add(&step->argv, "-Wl,-u,mir__virt_control");
+    if (is_virt(b->common->target) && has_channels)
+        list_add(&step->argv, "-Wl,-u,mir__channels");
     if (b->common->asan)
         list_add(&step->argv, "-fsanitize=address,undefined");
     for (size_t i = 0; i < count; i++) {

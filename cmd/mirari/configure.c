@@ -249,6 +249,19 @@ static void emit_disks(struct str *out, const struct manifest *m)
     str_text(out, "};\n\n");
 }
 
+static void emit_channels(struct str *out, const struct manifest *m)
+{
+    if (m->channel_count == 0)
+        return;
+    str_text(out, "static const struct mir_manifest_channel channels[] = {\n");
+    for (size_t i = 0; i < m->channel_count; i++) {
+        str_text(out, "    {.name = ");
+        str_c_literal(out, m->channel[i].name);
+        str_format(out, ", .is_optional = %d},\n", m->channel[i].is_optional);
+    }
+    str_text(out, "};\n\n");
+}
+
 static void emit_params(struct str *out, const struct manifest *m)
 {
     static const char *const types[] = {"MIR_PARAM_STRING", "MIR_PARAM_INT", "MIR_PARAM_BOOL"};
@@ -275,6 +288,7 @@ static void emit_manifest(struct str *out, const struct manifest *m, const char 
     emit_nets(out, m, target);
     emit_kvs(out, m);
     emit_disks(out, m);
+    emit_channels(out, m);
     emit_params(out, m);
     str_text(out, "const struct mir_manifest mir_manifest = {\n    .name = ");
     str_c_literal(out, m->name);
@@ -285,6 +299,8 @@ static void emit_manifest(struct str *out, const struct manifest *m, const char 
         str_format(out, "    .nets = nets,\n    .net_count = %zu,\n", m->net_count);
     if (m->kv_count > 0)
         str_format(out, "    .kvs = kvs,\n    .kv_count = %zu,\n", m->kv_count);
+    if (m->channel_count > 0)
+        str_format(out, "    .channels = channels,\n    .channel_count = %zu,\n", m->channel_count);
     if (m->disk_count > 0)
         str_format(out, "    .disks = disks,\n    .disk_count = %zu,\n", m->disk_count);
     if (m->param_count > 0)

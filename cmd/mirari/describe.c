@@ -161,6 +161,11 @@ static void describe_json(const struct common *common, const struct manifest *m)
         str_text(&out, i > 0 ? ", " : "");
         str_json(&out, m->disk[i].name);
     }
+    str_text(&out, "],\n  \"channels\": [");
+    for (size_t i = 0; i < m->channel_count; i++) {
+        str_text(&out, i > 0 ? ", " : "");
+        str_json(&out, m->channel[i].name);
+    }
     str_text(&out, "]");
     json_targets(&out, common, m);
     str_text(&out, "\n}\n");
@@ -253,6 +258,9 @@ static void describe_lines(const struct common *common, const struct manifest *m
         show("disk", "%zu is \"%s\"%s%s", i + 1, m->disk[i].name,
              m->disk[i].is_optional ? ", optional" : "",
              m->disk[i].is_readonly ? ", only read" : "");
+    for (size_t i = 0; i < m->channel_count; i++)
+        show("channel", "\"%s\"%s", m->channel[i].name,
+             m->channel[i].is_optional ? ", optional" : "");
     show_vm(&m->vm);
     for (size_t i = 0; i < target_count; i++) {
         struct common other = *common;

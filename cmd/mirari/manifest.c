@@ -23,10 +23,11 @@
 #include "cmd/mirari/reader.h"
 
 const char *const reserved_options[] = {
-    "net",     "ip",         "gateway", "route",   "ip6",   "mac",         "mtu",     "vlan",
-    "forward", "host-ip",    "pcap",    "fault",   "trace", "log",         "memory",  "spin",
-    "dns",     "no-sandbox", "help",    "version", "acd",   "link-local4", "accel",   "machine",
-    "cpu",     "disk",       "gdb",     "qemu",    "print", "kv",          "workers", "monitor"};
+    "net",         "ip",      "gateway", "route",      "ip6",    "mac",     "mtu",
+    "vlan",        "forward", "host-ip", "pcap",       "fault",  "trace",   "log",
+    "memory",      "spin",    "dns",     "no-sandbox", "help",   "version", "acd",
+    "link-local4", "accel",   "machine", "cpu",        "disk",   "gdb",     "qemu",
+    "print",       "kv",      "workers", "monitor",    "channel"};
 const size_t reserved_option_count = LEN(reserved_options);
 
 /* ---- helpers ----------------------------------------------------------------------------------
@@ -368,7 +369,8 @@ static void read_param(struct reader *r, const struct conf_node *section)
         add_param(r, section, (enum param_type)type, found[1], found[2]);
 }
 
-/* `args NAME { }`, `kv NAME { }` and `disk NAME { }` are sections in a section. */
+/* `args NAME { }`, `kv NAME { }`, `disk NAME { }` and `channel NAME { }` are sections in a section.
+ */
 static void read_named(struct reader *r, const struct conf_node *node,
                        void (*read)(struct reader *, const struct conf_node *), const char *hint)
 {
@@ -699,16 +701,17 @@ static void read_testable(struct reader *r, const struct conf_node *node)
 }
 
 /* Of the keys below, those that are not of the old form. */
-#define KEYS_NEW 13
+#define KEYS_NEW 14
 
 void manifest_from_conf(struct manifest *m, const struct conf_node *root, bool look_at_files,
                         struct diag *diag)
 {
     static const char *const keys[] = {
-        "name",         "version",     "memory",     "log",        "net",        "kv",
-        "args",         "sources",     "cflags",     "libs",       "vm",         "disk",
-        "testable",     "ip-use-dhcp", "ip-address", "ip-netmask", "ip-gateway", "http-port",
-        "http-address", "main-http",   "main-ip",    "main-noip",  "depends",    "packages"};
+        "name",       "version",    "memory",     "log",       "net",
+        "kv",         "args",       "sources",    "cflags",    "libs",
+        "vm",         "disk",       "testable",   "channel",   "ip-use-dhcp",
+        "ip-address", "ip-netmask", "ip-gateway", "http-port", "http-address",
+        "main-http",  "main-ip",    "main-noip",  "depends",   "packages"};
     struct reader r = {.manifest = m, .diag = diag, .look_at_files = look_at_files};
     m->memory_mib = 64;
     for (const struct conf_node *node = root->child; node != NULL; node = node->next) {
@@ -736,6 +739,8 @@ void manifest_from_conf(struct manifest *m, const struct conf_node *root, bool l
         } else if (i == 12) {
             if (reader_is_first(&r, root, node))
                 read_testable(&r, node);
+        } else if (i == 13) {
+            read_named(&r, node, reader_channel, "channel NAME { }");
         } else if (!read_old_key(&r, root, node)) {
             /* The old keys are offered only for keys that look like them. */
             bool looks_old = strchr(node->key, '-') != NULL || m->is_legacy;

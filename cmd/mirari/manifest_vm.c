@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The sections of a manifest about machines: `vm { }`, how they are run, and `disk NAME { }`, which
- * disks the appliance knows by name.
+/* The sections of a manifest about machines: `vm { }`, how they are run, and `disk NAME { }` and
+ * `channel NAME { }`, which disks and channels the appliance knows by name.
  *
  * The first named disk is the first one of the machine, and so on. What file or device it is,
  * vm.disk or the command line of `mirari run` say: an image does not depend on that.
@@ -91,4 +91,42 @@ void reader_disk(struct reader *r, const struct conf_node *section)
     }
     disk.name = need_text(section->key, strlen(section->key));
     m->disk[m->disk_count++] = disk;
+}
+
+void reader_channel(struct reader *r, const struct conf_node *section)
+{
+    static const char *const keys[] = {"optional"};
+    struct manifest *m = r->manifest;
+    struct manifest_channel channel = {.line = section->line};
+    struct why why;
+    if (section->kind != CONF_OBJECT) {
+        diag_error(r->diag, section->line,
+                   "\"channel\" is a section with a name; write channel NAME { }");
+        return;
+    }
+    for (const struct conf_node *node = section->child; node != NULL; node = node->next) {
+        if (strcmp(node->key, keys[0]) == 0)
+            (void)read_flag(r, section, node, &channel.is_optional);
+        else
+            reader_unknown_key(r, node, keys, LEN(keys), "channel NAME");
+    }
+    if (!valid_label(section->key, &why)) {
+        diag_error(r->diag, section->line, "%s", why.text);
+        return;
+    }
+    for (size_t i = 0; i < m->channel_count; i++) {
+        if (strcmp(m->channel[i].name, section->key) != 0)
+            continue;
+        diag_error(r->diag, section->line,
+                   "channel \"%s\" is there already, on line %d; remove one", section->key,
+                   m->channel[i].line);
+        return;
+    }
+    if (m->channel_count == MANIFEST_CHANNELS_MAX) {
+        diag_error(r->diag, section->line, "more than %d channels; remove some",
+                   MANIFEST_CHANNELS_MAX);
+        return;
+    }
+    channel.name = need_text(section->key, strlen(section->key));
+    m->channel[m->channel_count++] = channel;
 }

@@ -30,5 +30,6 @@ struct field reader_field(struct reader *r, const struct conf_node *node);
 /** manifest_vm.c: the sections `vm { }` and `disk NAME { }`. */
 void reader_vm(struct reader *r, const struct conf_node *section);
 void reader_disk(struct reader *r, const struct conf_node *section);
+void reader_channel(struct reader *r, const struct conf_node *section);
 
 #endif

@@ -340,6 +340,22 @@ static void add_lease_files(struct run *run)
         close(state.base_fd);
 }
 
+/* A process is told where the servers of its channels are. */
+static int add_channels(struct run *run)
+{
+    struct list paths = {0};
+    int r = channel_plan(run, &paths);
+    if (r == 0 && !run->dry_run)
+        r = channel_open(&paths);
+    for (size_t i = 0; i < paths.count && r == 0; i++) {
+        char *value = need_format("%s=%s", run->manifest.channel[i].name, paths.item[i]);
+        list_add(&run->options, "--channel");
+        list_add(&run->options, value);
+        free(value);
+    }
+    return r;
+}
+
 char *command_line(const struct list *argv)
 {
     struct str line = {0};
@@ -404,8 +420,9 @@ static int prepare(struct run *run)
         return vm_prepare(run);
     if (!run->dry_run)
         add_lease_files(run);
+    int r = add_channels(run);
     make_argv(run);
-    return 0;
+    return r;
 }
 
 int cmd_run(int argc, char **argv)

@@ -235,10 +235,18 @@ struct manifest_disk {
     bool is_optional, is_readonly;
 };
 
-#define MANIFEST_NETS_MAX   8
-#define MANIFEST_DISKS_MAX  8
-#define MANIFEST_KVS_MAX    32
-#define MANIFEST_PARAMS_MAX 64
+/** Channels that the appliance knows by name. */
+struct manifest_channel {
+    char *name;
+    int line;
+    bool is_optional;
+};
+
+#define MANIFEST_NETS_MAX     8
+#define MANIFEST_DISKS_MAX    8
+#define MANIFEST_CHANNELS_MAX 8
+#define MANIFEST_KVS_MAX      32
+#define MANIFEST_PARAMS_MAX   64
 
 struct manifest {
     char *folder; /**< as given by -C; "." at least */
@@ -256,6 +264,8 @@ struct manifest {
     size_t param_count;
     struct manifest_disk disk[MANIFEST_DISKS_MAX];
     size_t disk_count;
+    struct manifest_channel channel[MANIFEST_CHANNELS_MAX];
+    size_t channel_count;
     struct manifest_vm vm;
 };
 

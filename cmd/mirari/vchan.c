@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* `mirari vchan`: channels between processes from the command line.
+/* `mirari vchan`: channels between processes, and to virtual machines, from the command line.
  *
  *   listen connect cat   standard input and output, or those of a command, joined to a channel
  *   proxy                TCP and Unix sockets to channels and back
+ *   ivshmem              regions, where virtual machines come too (vchan_region.c)
  *   ls stat              what is there (vchan_list.c)
  *   bench                how fast (vchan_bench.c)
  *
@@ -25,14 +26,12 @@
 
 #include "cmd/mirari/vchan.h"
 
-#define CLIENTS_MAX 64u
-
 static volatile sig_atomic_t is_stopping;
 
 struct vchan_options {
     const char *name, *to;
     char **command; /* NULL: our own input and output */
-    bool is_listening, is_once, is_kept, is_any_user;
+    bool is_listening, is_once, is_kept, is_any_user, is_region;
     unsigned wait_s, linger_s;
     uint32_t allow_uid;
     bool has_uid;
@@ -103,6 +102,7 @@ static int listen_at(const char *path, struct vchan_options *options,
 static int connect_to(const char *path, unsigned wait_s, struct vchan_end *end)
 {
     mir_time_us deadline_us = mir_memfd_now() + wait_s * MIR_US_PER_S;
+    end->is_region = false;
     int r = mir_memfd_connect(path, deadline_us, &memfd_config, &end->memfd);
     if (r == 0) {
         r = mir_vchan_connect(&end->vchan, &end->memfd.channel, &vchan_config);
@@ -111,6 +111,8 @@ static int connect_to(const char *path, unsigned wait_s, struct vchan_end *end)
     }
     if (r == 0)
         return 0;
+    if (r == -MIR_ENOTSUP)
+        return vchan_region_connect(path, wait_s, end);
     complain(r == -MIR_ENOENT || r == -MIR_ECONNREFUSED
                  ? "nobody listens at \"%s\"; --wait SECONDS waits for a server"
              : r == -MIR_EPERM     ? "the server at \"%s\" does not let this user in"
@@ -163,8 +165,9 @@ static int join_command(struct vchan_end *end, char **command)
     return result != 0 ? result : WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAIL;
 }
 
-static int join(struct vchan_end *end, const struct vchan_options *options)
+static int join(struct vchan_end *end, const void *arg)
 {
+    const struct vchan_options *options = arg;
     if (options->command != NULL)
         return join_command(end, options->command);
     end->in = STDIN_FILENO;
@@ -194,19 +197,17 @@ static void on_signal(int number)
 }
 
 /* A signal must end a poll(), not a join. */
-static void catch_signals(void)
+void vchan_signals(bool are_noticed)
 {
-    struct sigaction action = {.sa_handler = on_signal};
+    const struct sigaction action = {.sa_handler = are_noticed ? on_signal : SIG_DFL};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGCHLD, &action, NULL);
 }
 
-static void release_signals(void)
+bool vchan_is_stopping(void)
 {
-    (void)signal(SIGINT, SIG_DFL);
-    (void)signal(SIGTERM, SIG_DFL);
-    (void)signal(SIGCHLD, SIG_DFL);
+    return is_stopping != 0;
 }
 
 static unsigned reap(unsigned children)
@@ -235,18 +236,18 @@ static int serve_here(struct mir_memfd_listener *listener, const struct vchan_op
             mir_memfd_listener_close(listener);
         if (!serve(&end))
             continue;
-        release_signals();
+        vchan_signals(false);
         status = join(&end, options);
         if (options->is_once)
             return status;
-        catch_signals();
+        vchan_signals(true);
     }
     return status;
 }
 
 /* Each client by a process, which does @run with it. */
 static int serve_many(struct mir_memfd_listener *listener, struct vchan_options *options,
-                      int (*run)(struct vchan_end *end, const struct vchan_options *options))
+                      vchan_run *run)
 {
     static struct vchan_end end;
     unsigned children = 0;
@@ -255,7 +256,7 @@ static int serve_many(struct mir_memfd_listener *listener, struct vchan_options 
         children = reap(children);
         if (!is_there)
             continue;
-        if (children == CLIENTS_MAX) {
+        if (children == VCHAN_CLIENTS_MAX) {
             (void)!mir_memfd_refuse(listener);
             continue;
         }
@@ -263,7 +264,7 @@ static int serve_many(struct mir_memfd_listener *listener, struct vchan_options 
             continue;
         pid_t pid = fork();
         if (pid == 0) {
-            release_signals();
+            vchan_signals(false);
             close(mir_memfd_listener_fd(listener));
             end.is_quiet = true;
             _exit(serve(&end) ? run(&end, options) : EXIT_FAIL);
@@ -280,12 +281,16 @@ static int run_server(struct vchan_options *options)
     char *path = vchan_path("listen", options->name);
     if (path == NULL)
         return EXIT_USAGE;
+    if (options->is_region && !vchan_is_region(path) && vchan_region_start(path) != 0)
+        return EXIT_FAIL;
+    vchan_signals(true);
+    bool is_many = options->command != NULL && !options->is_once;
+    if (vchan_is_region(path))
+        return is_many ? vchan_region_serve_many(path, join, options)
+                       : vchan_region_serve(path, options->is_once, join, options);
     if (listen_at(path, options, &listener) != 0)
         return EXIT_FAIL;
-    catch_signals();
-    int status = options->command != NULL && !options->is_once
-                     ? serve_many(&listener, options, join)
-                     : serve_here(&listener, options);
+    int status = is_many ? serve_many(&listener, options, join) : serve_here(&listener, options);
     mir_memfd_listener_close(&listener);
     return status;
 }
@@ -383,8 +388,9 @@ static int join_socket(struct vchan_end *end, int fd, const struct vchan_options
     return status;
 }
 
-static int to_socket(struct vchan_end *end, const struct vchan_options *options)
+static int to_socket(struct vchan_end *end, const void *arg)
 {
+    const struct vchan_options *options = arg;
     int fd = open_socket(options->to, false);
     if (fd >= 0)
         return join_socket(end, fd, options);
@@ -403,9 +409,9 @@ static int from_socket(int listener, const char *path, const struct vchan_option
         int fd = is_there ? accept4(listener, NULL, NULL, SOCK_CLOEXEC) : -1;
         if (fd < 0)
             continue;
-        pid_t pid = children < CLIENTS_MAX ? fork() : -1;
+        pid_t pid = children < VCHAN_CLIENTS_MAX ? fork() : -1;
         if (pid == 0) {
-            release_signals();
+            vchan_signals(false);
             close(listener);
             end.is_quiet = true;
             _exit(connect_to(path, options->wait_s, &end) == 0 ? join_socket(&end, fd, options)
@@ -429,7 +435,9 @@ static int run_proxy(struct vchan_options *options)
     char *path = vchan_path("proxy", name);
     if (path == NULL)
         return EXIT_USAGE;
-    catch_signals();
+    vchan_signals(true);
+    if (is_from && vchan_is_region(path))
+        return vchan_region_serve_many(path, to_socket, options);
     if (is_from) {
         if (listen_at(path, options, &listener) != 0)
             return EXIT_FAIL;
@@ -450,7 +458,7 @@ static int run_proxy(struct vchan_options *options)
 /* ---- command line -------------------------------------------------------------------------------
  */
 
-static bool number(const char *command, const char *option, const char *text, unsigned *value)
+bool vchan_number(const char *command, const char *option, const char *text, unsigned *value)
 {
     char *end;
     unsigned long n = text != NULL ? strtoul(text, &end, 10) : 0;
@@ -469,6 +477,7 @@ static int option(struct vchan_options *o, const char *command, char **argv, int
     bool *flag = strcmp(text, "-l") == 0 || strcmp(text, "--listen") == 0 ? &o->is_listening
                  : strcmp(text, "--once") == 0                            ? &o->is_once
                  : strcmp(text, "-k") == 0 || strcmp(text, "--keep") == 0 ? &o->is_kept
+                 : strcmp(text, "--region") == 0                          ? &o->is_region
                  : strcmp(text, "--allow-any") == 0                       ? &o->is_any_user
                                                                           : NULL;
     unsigned *value = strcmp(text, "-w") == 0 || strcmp(text, "--wait") == 0     ? &o->wait_s
@@ -482,13 +491,13 @@ static int option(struct vchan_options *o, const char *command, char **argv, int
     if (value == NULL)
         return 0;
     o->has_uid |= value == &o->allow_uid;
-    return number(command, text, argv[++*at], value) ? 1 : -1;
+    return vchan_number(command, text, argv[++*at], value) ? 1 : -1;
 }
 
 static int parse(struct vchan_options *o, int argc, char **argv)
 {
-    static const char *const names[] = {"--listen", "--once",   "--keep",     "--allow-any",
-                                        "--wait",   "--linger", "--allow-uid"};
+    static const char *const names[] = {"--listen", "--once",   "--keep",      "--allow-any",
+                                        "--wait",   "--linger", "--allow-uid", "--region"};
     const char *command = argv[0];
     bool is_proxy = strcmp(command, "proxy") == 0;
     for (int i = 1; i < argc; i++) {
@@ -532,8 +541,9 @@ int cmd_vchan(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"listen", run},  {"connect", run},     {"cat", run},          {"proxy", run},
-                    {"ls", vchan_ls}, {"stat", vchan_stat}, {"bench", vchan_bench}};
+    } commands[] = {{"listen", run},      {"connect", run},           {"cat", run},
+                    {"proxy", run},       {"ivshmem", vchan_ivshmem}, {"ls", vchan_ls},
+                    {"stat", vchan_stat}, {"bench", vchan_bench}};
     const char *names[LEN(commands)];
     for (size_t i = 0; i < LEN(commands); i++) {
         names[i] = commands[i].name;
@@ -542,6 +552,7 @@ int cmd_vchan(int argc, char **argv)
     }
     if (argc > 1)
         return usage_error("vchan", argv[1], names, LEN(names));
-    complain("vchan: listen, connect, cat, proxy, ls, stat or bench? `mirari help vchan` tells");
+    complain("vchan: listen, connect, cat, proxy, ivshmem, ls, stat or bench? `mirari help vchan` "
+             "tells");
     return EXIT_USAGE;
 }

@@ -106,12 +106,12 @@ static bool turn(struct joint *joint)
         {.fd = r_in == 0 ? end->in : -1, .events = POLLIN},
         {.fd = end->out, .events = r_out == 0 ? POLLOUT : 0},
     };
-    unsigned count = mir_memfd_descriptors(&end->memfd, fd);
+    unsigned count = vchan_end_descriptors(end, fd);
     for (unsigned i = 0; i < count; i++)
         fds[2 + i] = (struct pollfd){.fd = fd[i], .events = POLLIN};
     if (poll(fds, 2 + count, r_out == 0 ? -1 : timeout_ms) < 0)
         return errno == EINTR;
-    mir_memfd_poll(&end->memfd);
+    vchan_end_poll(end);
     if (fds[0].revents != 0)
         take(joint, room, room_len);
     if (fds[1].revents & POLLOUT)

@@ -98,6 +98,13 @@ bool valid_disk(const char *text, struct why *why)
     return len > 0 || fail(why, "the disk has no name; write FILE or FILE,ro");
 }
 
+static bool valid_channel(const char *text, struct why *why)
+{
+    const char *equal = strchr(text, '=');
+    return (text[0] != '\0' && (equal == NULL || (equal != text && equal[1] != '\0'))) ||
+           fail(why, "\"%.64s\" is not REGION or NAME=REGION", text);
+}
+
 static int take_gdb(struct vm_options *options, const char *value)
 {
     struct why why;
@@ -118,11 +125,8 @@ int vm_option(struct vm_options *options, int argc, char **argv, int *at)
     static const struct {
         const char *name;
         bool (*check)(const char *text, struct why *why);
-    } known[] = {{"--accel", valid_accel},
-                 {"--machine", valid_machine},
-                 {"--cpu", valid_cpu},
-                 {"--disk", valid_disk},
-                 {"--qemu", NULL}};
+    } known[] = {{"--accel", valid_accel}, {"--machine", valid_machine}, {"--cpu", valid_cpu},
+                 {"--disk", valid_disk},   {"--channel", valid_channel}, {"--qemu", NULL}};
     const char *arg = argv[*at];
     struct why why;
     size_t i = 0, len = strcspn(arg, "=");
@@ -144,7 +148,7 @@ int vm_option(struct vm_options *options, int argc, char **argv, int *at)
     if (i < 3)
         *(i == 0 ? &options->accel : i == 1 ? &options->machine : &options->cpu) = value;
     else
-        list_add(i == 3 ? &options->disks : &options->extra, value);
+        list_add(i == 3 ? &options->disks : i == 4 ? &options->channels : &options->extra, value);
     return 1;
 }
 
@@ -446,9 +450,11 @@ static void add_net_device(const struct run *run, const struct vm *vm, size_t in
 
 static void add_machine(const struct run *run, const struct vm *vm, struct list *argv)
 {
-    static const char *const details[] = {"microvm,rtc=on",
-                                          "q35,usb=off,vmport=off,sata=off,smbus=off",
-                                          "pc,usb=off,vmport=off", "virt,gic-version=max"};
+    /* Channels are PCI devices. */
+    const char *const details[] = {vm->channels.count > 0 ? "microvm,rtc=on,pcie=on"
+                                                          : "microvm,rtc=on",
+                                   "q35,usb=off,vmport=off,sata=off,smbus=off",
+                                   "pc,usb=off,vmport=off", "virt,gic-version=max"};
     bool is_shared = false;
     for (size_t i = 0; i < run->manifest.net_count; i++)
         is_shared = is_shared || mode_is(run->manifest.net[i].mode.text, "vhost-user");
@@ -514,6 +520,12 @@ static void make_argv(const struct run *run, const struct vm *vm, bool is_dry, s
     }
     for (size_t i = 0; i < vm->disks.count; i++)
         add_disk(vm, i, &bus, argv);
+    for (size_t i = 0; i < vm->channels.count; i++) {
+        char *path = qemu_name(vm->channels.item[i], strlen(vm->channels.item[i]));
+        add(argv, "-chardev", "socket,id=channel%zu,path=%s", i, path);
+        add(argv, "-device", "ivshmem-doorbell,vectors=1,chardev=channel%zu", i);
+        free(path);
+    }
     add(argv, "-object", "rng-builtin,id=random");
     if (vm->is_mmio)
         add(argv, "-device", "virtio-rng-device,rng=random,bus=virtio-mmio-bus.%u", bus++);
@@ -581,6 +593,8 @@ int vm_prepare(struct run *run)
     int r = choose_accel(run, vm);
     if (r == 0)
         r = choose_disks(run, vm);
+    if (r == 0)
+        r = channel_plan(run, &vm->channels);
     if (r != 0)
         return r;
     choose_machine(run, vm);
@@ -599,6 +613,8 @@ int vm_open(struct run *run)
 {
     struct vm *vm = run->vm;
     int r = vm_net_open(run, vm);
+    if (r == 0)
+        r = channel_open(&vm->channels);
     if (r == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, vm->control) != 0) {
         complain("cannot make a socket pair: %s; close other programs", strerror(errno));
         r = EXIT_FAIL;

@@ -5,6 +5,7 @@
  *   watch.c    the child: pipes, signals, log, end; in the foreground or detached
  *   vm.c       the command line of QEMU
  *   vm_net.c   the host's side of a machine's networks
+ *   channel.c  the regions where channels are made
  *   qmp.c      QEMU's control channel: start, power button, why it ended
  *   accel.c    does KVM work?
  *   console.c  the console of a running appliance
@@ -21,8 +22,9 @@
 /** What `run` was told about the machine; NULL: not. The manifest's section vm fills the rest. */
 struct vm_options {
     const char *accel, *machine, *cpu;
-    struct list disks; /**< FILE[,ro] */
-    struct list extra; /**< words for QEMU as they are */
+    struct list disks;    /**< FILE[,ro] */
+    struct list channels; /**< REGION, or NAME=REGION */
+    struct list extra;    /**< words for QEMU as they are */
     bool is_debugged;
     uint16_t debug_port; /**< 0: any */
 };
@@ -80,13 +82,14 @@ struct vm {
     bool has_line;                            /**< there is a control channel */
     struct list disks;
     struct vm_net net[MANIFEST_NETS_MAX];
-    struct list shown;   /**< the command without the descriptors that only we can give */
-    struct list words;   /**< of the guest's command line */
-    struct str announce; /**< lines for the console before the guest's own */
-    int control[2];      /**< QMP: our end, QEMU's end */
-    int gdb_port;        /**< 0: none */
-    int input;           /**< into QEMU's serial port; -1: none */
-    int line[2];         /**< the machine's control channel: our end, QEMU's end; -1: none */
+    struct list channels; /**< paths of the servers of ivshmem, in the manifest's order */
+    struct list shown;    /**< the command without the descriptors that only we can give */
+    struct list words;    /**< of the guest's command line */
+    struct str announce;  /**< lines for the console before the guest's own */
+    int control[2];       /**< QMP: our end, QEMU's end */
+    int gdb_port;         /**< 0: none */
+    int input;            /**< into QEMU's serial port; -1: none */
+    int line[2];          /**< the machine's control channel: our end, QEMU's end; -1: none */
     const char *control_path, *control_ro_path; /**< of its sockets; NULL: the usual place, none */
 };
 
@@ -121,6 +124,14 @@ void vm_net_args(const struct run *run, const struct vm *vm, size_t index, bool 
 /** Addresses for the guest where neither manifest nor options name any: DHCP, or if the machine is
  *  ours (@is_ours) what its network has. */
 void vm_net_words(const struct run *run, bool is_ours, struct list *words);
+
+/* ---- channel.c ------------------------------------------------------------------------------- */
+
+/** Which region each channel of the manifest is made in: paths of servers, in the manifest's order.
+ *  Returns 0 or an exit status after a message. */
+int channel_plan(const struct run *run, struct list *paths);
+/** Start the servers that are not there. Returns 0 or an exit status after a message. */
+int channel_open(const struct list *paths);
 
 /* ---- qmp.c ----------------------------------------------------------------------------------- */
 

@@ -63,6 +63,14 @@ struct mir_manifest_disk {
     bool is_readonly; /**< it is not written even if it could be */
 };
 
+#define MIR_APP_CHANNELS_MAX 8u
+
+/** Channels of this name are made with whoever is at the other side of the machine. */
+struct mir_manifest_channel {
+    const char *name;
+    bool is_optional; /**< the machine may be without */
+};
+
 struct mir_manifest {
     const char *name;
     const char *version;
@@ -73,6 +81,8 @@ struct mir_manifest {
     uint32_t kv_count;
     const struct mir_manifest_disk *disks;
     uint32_t disk_count;
+    const struct mir_manifest_channel *channels;
+    uint32_t channel_count;
     const struct mir_param *params;
     uint32_t param_count;
     const char *log;                     /**< as --log, or NULL */
@@ -140,6 +150,7 @@ struct mir_app_end {
 };
 
 struct mir_rpc_server;
+struct mir_channel_port;
 
 struct mir_app {
     const struct mir_manifest *manifest;
@@ -160,6 +171,8 @@ struct mir_app {
     uint32_t block_count;
     const struct mir_manifest_kv *kvs; /**< [kv_count] stores instead of those of the manifest */
     uint32_t kv_count;
+    struct mir_channel_port *const *channels; /**< [channel_count], in the manifest's order */
+    uint32_t channel_count;
     struct mir_wait stop_asked; /**< woken when somebody asks for a clean end */
     bool is_stopping;
     struct mir_app_end end;
@@ -182,6 +195,9 @@ struct mir_kv *mir_app_kv(struct mir_app *app, const char *name);
 /** The disk of that name in the manifest, or NULL: the machine has none, or there is no such name.
  */
 struct mir_block_dev *mir_app_disk(const struct mir_app *app, const char *name);
+/** Where channels of that name in the manifest are made, or NULL: the machine has none, or there is
+ *  no such name. */
+struct mir_channel_port *mir_app_channel(const struct mir_app *app, const char *name);
 /** Value of a parameter; asserts that the manifest declares it with that type. */
 const char *mir_app_string(const struct mir_app *app, const char *name);
 int64_t mir_app_int(const struct mir_app *app, const char *name);

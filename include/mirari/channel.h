@@ -23,6 +23,7 @@
 
 #include <mirari/base.h>
 #include <mirari/err.h>
+#include <mirari/run.h>
 
 #define MIR_CHANNEL_PAGE 4096u
 
@@ -55,6 +56,23 @@ struct mir_channel {
      */
     void (*event)(void *arg);
     void *arg;
+};
+
+struct mir_channel_port;
+
+struct mir_channel_port_ops {
+    /** An end of a new channel: a server's, to be shared and published for whoever comes, or the
+     *  client's of one that another party offers. It is the port's again when it is closed.
+     *  Returns 0, -MIR_EAGAIN (no room, or nobody offers one; changed tells), -MIR_ENOTCONN (it
+     *  will never be). */
+    int (*get)(struct mir_channel_port *port, bool is_server, struct mir_channel **channel);
+};
+
+/** A place where channels are made: what a `channel` of the manifest becomes. mir_vchan_listen()
+ *  and mir_vchan_meet() use it. */
+struct mir_channel_port {
+    const struct mir_channel_port_ops *ops;
+    struct mir_wait changed; /**< woken when get() may give something else */
 };
 
 #endif

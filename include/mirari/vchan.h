@@ -198,6 +198,31 @@ static inline const struct mir_vchan_stats *mir_vchan_stats(const struct mir_vch
 int mir_vchan_wait(struct mir_loop *loop, struct mir_vchan *vchan, unsigned wishes,
                    mir_time_us deadline_us) MIR_CHECK;
 
+/**
+ * mir_vchan_listen() - offer a channel at a port, as its server.
+ *
+ * Does not wait for a client, but for room: mir_vchan_wait() for something to read is what comes
+ * next. For several clients at once, several tasks do this.
+ *
+ * Returns 0, -MIR_ETIMEDOUT, -MIR_ECANCELED, -MIR_ENOTCONN (the port has nobody behind it), or as
+ *         mir_vchan_serve().
+ * Source  none
+ * Tests   test/boot/ivshmem.t
+ */
+int mir_vchan_listen(struct mir_loop *loop, struct mir_channel_port *port, struct mir_vchan *vchan,
+                     const struct mir_vchan_config *config, mir_time_us deadline_us) MIR_CHECK;
+/**
+ * mir_vchan_meet() - take part in a channel that another party offers at a port.
+ *
+ * Waits until there is one.
+ *
+ * Returns 0, -MIR_ETIMEDOUT, -MIR_ECANCELED, -MIR_ENOTCONN, or as mir_vchan_connect().
+ * Source  none
+ * Tests   test/boot/ivshmem.t
+ */
+int mir_vchan_meet(struct mir_loop *loop, struct mir_channel_port *port, struct mir_vchan *vchan,
+                   const struct mir_vchan_config *config, mir_time_us deadline_us) MIR_CHECK;
+
 /** Say good-bye and close the channel. Harmless the second time. Tasks that wait are woken. */
 void mir_vchan_close(struct mir_vchan *vchan);
 

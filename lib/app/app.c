@@ -34,6 +34,15 @@ struct mir_block_dev *mir_app_disk(const struct mir_app *app, const char *name)
     return NULL;
 }
 
+struct mir_channel_port *mir_app_channel(const struct mir_app *app, const char *name)
+{
+    for (uint32_t i = 0; i < app->channel_count; i++) {
+        if (mir_str_equal(app->manifest->channels[i].name, name))
+            return app->channels[i];
+    }
+    return NULL;
+}
+
 static const char *find_param(const struct mir_app *app, const char *name, enum mir_param_type type)
 {
     const struct mir_manifest *manifest = app->manifest;

@@ -381,6 +381,15 @@ static int set_kv(const struct source *source, const char *value)
     return mir__app_add_store(source->options, value);
 }
 
+static int set_channel(const struct source *source, const char *value)
+{
+    struct mir__app_options *o = source->options;
+    if (o->channel_count == MIR_APP_CHANNELS_MAX)
+        return -MIR_EINVAL;
+    o->channel[o->channel_count++] = value;
+    return 0;
+}
+
 static int set_process(const struct source *source, const char *value)
 {
     return mir__app_set_process(source->options, source->what, value);
@@ -435,7 +444,7 @@ static const struct option option_table[] = {
      "NAME=PLACE|a folder, archive (tar) or disk as that store"},
     {"--workers", NULL, TAKES_VALUE, NULL, set_process, "N|processes, kept by a monitor (unix)"},
     {"--monitor", NULL, TAKES_VALUE, NULL, set_process, "PATH|where the monitor listens (unix)"},
-    {"--kv", NULL, TAKES_VALUE, NULL, set_kv, "NAME=DIR|a folder of the host as that store"},
+    {"--channel", NULL, TAKES_VALUE, NULL, set_channel, "NAME=PATH|its region (unix)"},
     {"--lease", NULL, TAKES_VALUE, NULL, set_life, "TIME|end by itself after 90 (s), 30m, 2h"},
     {"--grace", NULL, TAKES_VALUE, NULL, set_life, "TIME|what an end may take (30s)"},
     {"--control", NULL, TAKES_VALUE, NULL, set_life, "PATH|control channel, or off"},

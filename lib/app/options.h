@@ -81,6 +81,8 @@ struct mir__app_options {
     uint32_t dns_count;
     struct mir__app_store store[MIR__APP_STORES_MAX];
     uint32_t store_count;
+    const char *channel[MIR_APP_CHANNELS_MAX]; /**< NAME=PATH, for the target to look at */
+    uint32_t channel_count;
     uint32_t workers;     /**< 0 = one process, without a monitor */
     const char *monitor;  /**< where the monitor listens, or NULL */
     mir_time_us lease_us; /**< 0 = none */

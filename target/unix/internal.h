@@ -106,6 +106,7 @@ enum mir__sandbox_needs {
     MIR__SANDBOX_SERVICE = 32,  /* serving clients on this host through a socket that listens */
     MIR__SANDBOX_WORKER = 64,   /* messages of a monitor, and devices that come with them */
     MIR__SANDBOX_CONTROL = 128, /* accepting on a socket that is open */
+    MIR__SANDBOX_CHANNEL = 256, /* bells of new peers, by a socket that is open */
 };
 
 /** Confine the process. Returns 0, or a negative error with a line in @error. */
@@ -209,5 +210,12 @@ void mir__control_close(struct mir__unix *u);
 void mir__devices_announce(struct mir__unix *u);
 void mir__devices_announce_one(struct mir__unix *u, uint32_t index);
 void mir__devices_close(struct mir__unix *u);
+
+/* ---- channels.c ------------------------------------------------------------------------------ */
+
+/** Join the regions of the manifest's channels, into u->app.channels. Before the sandbox. 0, or an
+ *  error with a line: -MIR_EINVAL is the user's mistake. */
+int mir__channels_open(struct mir__unix *u, char error[MIR__ERROR_MAX]) MIR_CHECK;
+void mir__channels_close(struct mir__unix *u);
 
 #endif

@@ -76,7 +76,7 @@ static const struct row allowed[] = {
     {SCMP_SYS(recvfrom), SOCKETS | SERVICE | MIR__SANDBOX_PACKET, ANY},
     {SCMP_SYS(sendmmsg), MIR__SANDBOX_PACKET, ANY},
     {SCMP_SYS(sendmsg), SOCKETS | SERVICE | WORKER, ANY},
-    {SCMP_SYS(recvmsg), SOCKETS | SERVICE | WORKER, ANY},
+    {SCMP_SYS(recvmsg), SOCKETS | SERVICE | WORKER | MIR__SANDBOX_CHANNEL, ANY},
     {SCMP_SYS(readv), SOCKETS, ANY},
     {SCMP_SYS(fcntl), SOCKETS | SERVICE, ANY},
     {SCMP_SYS(ioctl), SOCKETS | SERVICE, SOCKET_IOCTL},

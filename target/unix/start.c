@@ -239,6 +239,7 @@ static void close_all(struct mir__unix *u)
     mir__lease_close(u);
     mir__devices_close(u);
     mir__kv_close(u);
+    mir__channels_close(u);
     mir__poll_close(&u->poll);
 }
 
@@ -344,6 +345,8 @@ int main(int argc, char **argv)
     int r = check_disks(error);
     if (r == 0)
         r = mir__kv_open(u, error);
+    if (r == 0)
+        r = mir__channels_open(u, error);
     if (r == 0 && u->worker != NULL)
         r = take_devices(u, error);
     if (r == 0)

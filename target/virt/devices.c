@@ -4,6 +4,7 @@
  *   network i of the manifest   the i-th virtio network device, whatever mode the manifest names:
  *                               how the machine is connected is decided outside
  *   disks                       disks.c, if the appliance has some
+ *   channels                    channels.c, if the appliance has some
  *   random numbers              the first virtio entropy device
  *   console                     the first virtio console, else the serial port; log lines and
  *                               crash reports always go to the serial port
@@ -245,6 +246,8 @@ static int open_all(struct mir__virt *v, char error[MIR__ERROR_MAX])
         r = open_net(v, i, error);
     if (r == 0 && &mir__virt_control != NULL)
         mir__virt_control.open(v);
+    if (r == 0 && &mir__channels != NULL)
+        r = mir__channels.open(v, error);
     if (r == 0)
         open_console(v);
     return r;
@@ -277,6 +280,8 @@ static void close_all(struct mir__virt *v)
     }
     if (&mir__disks != NULL)
         mir__disks.close(v);
+    if (&mir__channels != NULL)
+        mir__channels.close();
     if (has_entropy)
         mir_virtio_entropy_close(&entropy);
     if (has_console)

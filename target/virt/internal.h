@@ -15,6 +15,7 @@
  *   devices.c    THE table: what is found on the buses -> implementation; only there, too
  *   disks.c      disks, and stores that are read from them; only in images that have disks
  *   control.c    the control channel; only in images whose manifest asks for it
+ *   channels.c   channels to others of this host; only in images that have channels
  *   virtio.c     the virtio devices of the machine: registers, interrupts
  */
 #ifndef TARGET_VIRT_INTERNAL_H
@@ -190,6 +191,21 @@ struct mir__disks {
 };
 extern const struct mir__disks mir__disks __attribute__((weak));
 
+/* ---- channels.c: linked only if something refers to mir__channels -----------------------------
+ */
+
+struct mir_pci_device;
+
+/** As mir__disks: the tool links it in with `-u mir__channels`. */
+struct mir__channels {
+    /** A device of the bus that is no virtio device. */
+    void (*found)(const struct mir_pci_device *device);
+    /** Into v->app.channels. 0, or an error with a line. */
+    int (*open)(struct mir__virt *v, char error[MIR__ERROR_MAX]);
+    void (*close)(void);
+};
+extern const struct mir__channels mir__channels __attribute__((weak));
+
 /* ---- control.c: linked only if something refers to mir__virt_control --------------------------
  */
 
@@ -220,6 +236,9 @@ struct mir_virtio *mir__virtio_get(uint32_t device, unsigned index, const char *
 void mir__virtio_serve(struct mir__virt *v, struct mir_virtio_driver *driver);
 /** Interrupts of its device since boot. */
 uint64_t mir__virtio_interrupts(const struct mir_virtio_driver *driver);
+/** Is any of [size] bytes at physical @address memory of ours? A device that lay there would have
+ *  what we write to it go over anything. */
+bool mir__virtio_is_memory(uint64_t address, uint64_t size);
 /** No more, for any. */
 void mir__virtio_end(void);
 

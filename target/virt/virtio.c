@@ -59,8 +59,7 @@ static void write_port(const struct mir_regs *regs, uint32_t offset, unsigned wi
     mir__arch_port_write((uint16_t)(regs->at + offset), width, value);
 }
 
-/* A device whose registers lie in memory would have what we write there go over anything. */
-static bool is_memory(uint64_t address, uint64_t size)
+bool mir__virtio_is_memory(uint64_t address, uint64_t size)
 {
     for (uint32_t i = 0; i < mir__boot.memory_count; i++) {
         const struct mir__region *region = &mir__boot.memory[i];
@@ -77,7 +76,8 @@ static int map_registers(uint64_t address, uint64_t size, bool is_io, struct mir
             .read = read_port, .write = write_port, .at = address, .size_bytes = (uint32_t)size};
         return address + size <= 0x10000 ? 0 : -MIR_ERANGE;
     }
-    if (size == 0 || address + size < address || size > UINT32_MAX || is_memory(address, size))
+    if (size == 0 || address + size < address || size > UINT32_MAX ||
+        mir__virtio_is_memory(address, size))
         return -MIR_ERANGE;
     void *base = mir__arch_map_physical(address, size, MIR__MAP_WRITE | MIR__MAP_DEVICE);
     if (base == NULL)
@@ -258,8 +258,11 @@ static bool on_pci(void *arg, const struct mir_pci_device *device)
     struct mir__virt *v = arg;
     struct mir__pci_address at = address_of(device->bdf);
     char text[24];
-    if (!mir_virtio_pci_is(device))
+    if (!mir_virtio_pci_is(device)) {
+        if (&mir__channels != NULL)
+            mir__channels.found(device);
         return true;
+    }
     mir_format(text, sizeof text, "pci %02x:%02x.%u", at.bus, at.device, at.function);
     struct found *found = new_device(text);
     if (found == NULL)

@@ -8,7 +8,7 @@ find_src = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c) $(wildcard $(d)/*/*.c) $
 
 # Devices that call the host. Everything else in dev/ is portable.
 DEV_HOSTED := dev/net/user dev/net/tap dev/net/packet dev/net/host dev/clock/host dev/entropy/host \
-              dev/console/host dev/kv/dir dev/channel/memfd
+              dev/console/host dev/kv/dir dev/channel/memfd dev/channel/ivshmem_host
 
 LIB_C   := $(call find_src,lib)
 # lib/run/switch_<arch>.S and the like: one file per architecture.

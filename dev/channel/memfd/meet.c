@@ -6,9 +6,7 @@
  * that is silent holds nothing but a place in the kernel's queue. The connection stays: its end is
  * the end of either process.
  *
- * The socket is made under another name, gets its mode, listens, and is then renamed: whoever finds
- * the name finds a server. A name that a dead server left is replaced, and one that somebody
- * listens at is not. When two servers begin in the same moment the later one may win the name.
+ * place.c makes and finds the socket.
  *
  * The client checks all that it is given: number of descriptors, seals and size of the memory.
  */
@@ -25,120 +23,35 @@
 #include <unistd.h>
 
 #include "dev/channel/memfd/internal.h"
+#include "dev/channel/memfd/place.h"
 
-#define BACKLOG      16
+#define BACKLOG      16 /* looked at in one go */
 #define WELCOME_FDS  3u
 #define WELCOME_US   (5 * MIR_US_PER_S) /* a server answers within, at least */
-#define RETRY_US     10000u             /* a server that is not there is looked for so often */
 #define SEALS_NEEDED F_SEAL_SHRINK
-
-static int err_of(int number)
-{
-    switch (number) {
-    case ENOENT:
-    case ENOTDIR:
-        return -MIR_ENOENT;
-    case EACCES:
-    case EPERM:
-        return -MIR_EPERM;
-    case ECONNREFUSED:
-        return -MIR_ECONNREFUSED;
-    case EAGAIN:
-        return -MIR_EAGAIN;
-    case ENOMEM:
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-        return -MIR_ENOMEM;
-    default:
-        return -MIR_EIO;
-    }
-}
 
 bool mir__memfd_is_trusted(uint32_t uid)
 {
     return uid == 0 || uid == geteuid();
 }
 
-static int address_of(const char *path, struct sockaddr_un *address)
-{
-    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    if (path[0] == '\0' || strlen(path) > 100)
-        return -MIR_EINVAL;
-    memcpy(address->sun_path, path, strlen(path));
-    return 0;
-}
-
-static int connect_once(const struct sockaddr_un *address, int *sock)
-{
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return err_of(errno);
-    if (connect(fd, (const struct sockaddr *)(const void *)address, sizeof(*address)) == 0) {
-        *sock = fd;
-        return 0;
-    }
-    int r = err_of(errno);
-    close(fd);
-    return r;
-}
-
 /* ---- server -------------------------------------------------------------------------------------
  */
-
-static int bind_under(int fd, const char *path, const char *final, mode_t mode)
-{
-    struct sockaddr_un address;
-    int r = address_of(path, &address);
-    if (r < 0)
-        return r;
-    (void)unlink(path);
-    if (bind(fd, (const struct sockaddr *)(const void *)&address, sizeof(address)) < 0)
-        return err_of(errno);
-    if (chmod(path, mode) == 0 && listen(fd, BACKLOG) == 0 && rename(path, final) == 0)
-        return 0;
-    r = err_of(errno);
-    (void)unlink(path);
-    return r;
-}
 
 int mir_memfd_listen(struct mir_memfd_listener *listener,
                      const struct mir_memfd_listen_config *config)
 {
-    struct sockaddr_un address;
-    struct stat st;
-    char fresh[128];
-    int other = -1, r = address_of(config->path, &address);
-    if (r < 0)
-        return r;
-    r = connect_once(&address, &other);
-    if (other >= 0)
-        close(other);
-    if (r == 0 || r == -MIR_EAGAIN)
-        return -MIR_EADDRINUSE;
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return err_of(errno);
-    *listener = (struct mir_memfd_listener){.fd = fd, .allow = config->allow, .arg = config->arg};
-    memcpy(listener->path, config->path, strlen(config->path) + 1);
-    snprintf(fresh, sizeof(fresh), "%.93s.%x", config->path, (unsigned)getpid() & 0xffffffu);
-    r = bind_under(fd, fresh, config->path, config->allow != NULL ? 0666 : 0600);
-    if (r < 0) {
-        mir__memfd_close_fd(&listener->fd);
-        return r;
-    }
-    listener->file = stat(config->path, &st) == 0 ? (uint64_t)st.st_ino : 0;
-    return 0;
+    *listener = (struct mir_memfd_listener){.fd = -1, .allow = config->allow, .arg = config->arg};
+    int r = mir__place_listen(config->path, SOCK_SEQPACKET, config->allow != NULL ? 0666 : 0600,
+                              &listener->fd, &listener->file);
+    if (r == 0)
+        memcpy(listener->path, config->path, strlen(config->path) + 1);
+    return r;
 }
 
 void mir_memfd_listener_close(struct mir_memfd_listener *listener)
 {
-    struct stat st;
-    if (listener->fd < 0)
-        return;
-    if (stat(listener->path, &st) == 0 && (uint64_t)st.st_ino == listener->file)
-        (void)unlink(listener->path);
-    mir__memfd_close_fd(&listener->fd);
+    mir__place_leave(listener->path, listener->file, &listener->fd);
 }
 
 int mir__memfd_welcome(int sock, const struct mir__memfd_welcome *welcome, const int *fds,
@@ -180,7 +93,7 @@ static int next_client(struct mir_memfd_listener *listener, int *sock, struct uc
         socklen_t len = sizeof(*who);
         int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0)
-            return err_of(errno) == -MIR_ENOMEM ? -MIR_ENOMEM : -MIR_EAGAIN;
+            return mir__place_error(errno) == -MIR_ENOMEM ? -MIR_ENOMEM : -MIR_EAGAIN;
         if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, who, &len) == 0 &&
             (mir__memfd_is_trusted(who->uid) ||
              (listener->allow != NULL && listener->allow(listener->arg, who->uid)))) {
@@ -231,22 +144,6 @@ int mir_memfd_refuse(struct mir_memfd_listener *listener)
 /* ---- client -------------------------------------------------------------------------------------
  */
 
-static int wait_for(int fd, mir_time_us deadline_us)
-{
-    for (;;) {
-        mir_time_us now_us = mir_memfd_now();
-        uint64_t left_us = now_us < deadline_us ? deadline_us - now_us : 0;
-        struct pollfd ready = {.fd = fd, .events = POLLIN};
-        int n = poll(&ready, 1, (int)(MIR_MIN(left_us, 1000 * MIR_US_PER_S) / 1000 + 1));
-        if (n > 0)
-            return 0;
-        if (n < 0 && errno != EINTR)
-            return -MIR_EIO;
-        if (n == 0 && mir_memfd_now() >= deadline_us)
-            return -MIR_ETIMEDOUT;
-    }
-}
-
 /* The one message and its descriptors; those that do not fit are closed by the kernel. */
 static int receive(int sock, struct mir__memfd_welcome *welcome, int *fds, unsigned *count)
 {
@@ -291,7 +188,7 @@ static int be_welcomed(struct mir_memfd *end, mir_time_us deadline_us)
     socklen_t len = sizeof(who);
     int fds[WELCOME_FDS] = {-1, -1, -1};
     unsigned count;
-    int r = wait_for(end->sock, deadline_us);
+    int r = mir__place_wait(end->sock, deadline_us);
     if (r < 0)
         return r;
     r = receive(end->sock, &welcome, fds, &count);
@@ -323,19 +220,9 @@ static int be_welcomed(struct mir_memfd *end, mir_time_us deadline_us)
 int mir_memfd_connect(const char *path, mir_time_us deadline_us,
                       const struct mir_memfd_config *config, struct mir_memfd *end)
 {
-    struct sockaddr_un address;
-    int sock, r = address_of(path, &address);
+    int sock, r = mir__place_connect(path, SOCK_SEQPACKET, deadline_us, &sock);
     if (r < 0)
         return r;
-    for (;;) {
-        r = connect_once(&address, &sock);
-        if (r == 0)
-            break;
-        bool is_worth_waiting = r == -MIR_ENOENT || r == -MIR_ECONNREFUSED || r == -MIR_EAGAIN;
-        if (!is_worth_waiting || mir_memfd_now() >= deadline_us)
-            return r == -MIR_EAGAIN ? -MIR_ETIMEDOUT : r;
-        nanosleep(&(struct timespec){.tv_nsec = RETRY_US * 1000L}, NULL);
-    }
     mir__memfd_init(end, sock, false, config);
     mir_time_us soon_us = mir_memfd_now() + WELCOME_US;
     r = be_welcomed(end,
