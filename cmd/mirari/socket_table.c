@@ -98,6 +98,7 @@ static bool was_not_seen(const struct sup *sup, const struct served *sock)
 static void end_sweep(struct sup *sup)
 {
     sup->is_sweeping = false;
+    remove_dead(sup, has_hung_up); /* what was closed while the server was slow to answer */
     sup->sweep_at = sup->served_count * 2 > 1024 ? sup->served_count * 2 : 1024;
     if (sup->sweep_at > SERVED_MAX)
         sup->sweep_at = SERVED_MAX;
