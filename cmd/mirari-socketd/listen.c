@@ -6,10 +6,11 @@
  * A listener of the stack has members, the listening sockets of programs: one, or as many as share
  * the port by SO_REUSEPORT; these get the connections by a hash of the peer, as on a host.
  *
- * No more connections than the backlog are in the queue to the program (SIOCOUTQ of B tells how
- * many have not been taken) and no more wait here. When both are full for every member, the
- * stack's listener is told, and requests are dropped as if lost: peers try again. What has come
- * through the handshake by then, or with SYN cookies, is kept up to WAITING_MAX; beyond, reset.
+ * No more connections than the backlog are in the queue to the program (when as many have been put
+ * there, SIOCOUTQ of B tells how many have not been taken) and no more wait here. When both are
+ * full for every member, the stack's listener is told, and requests are dropped as if lost: peers
+ * try again. What has come through the handshake by then, or with SYN cookies, is kept up to
+ * WAITING_MAX; beyond, reset.
  *
  * B of a listener has no pill: nothing is read from it but its hang-up. A listener is not writable:
  * the client fills A, and the server shuts B for reading, so that who writes to a listener gets
@@ -102,9 +103,10 @@ static void note_fullness(struct sd_listener *listener)
 /* As many as the program may find. */
 static void push(struct sd_socket *s)
 {
-    uint32_t queued = in_queue(s);
     bool is_full = false;
-    while (!mir_list_is_empty(&s->waiting) && queued < s->backlog && !is_full) {
+    if (s->pushed >= s->backlog)
+        s->pushed = in_queue(s);
+    while (!mir_list_is_empty(&s->waiting) && s->pushed < s->backlog && !is_full) {
         struct sd_socket *child = MIR_CONTAINER_OF(s->waiting.next, struct sd_socket, in_waiting);
         int bytes = 0, r = send_accept(s, child);
         is_full = r == -EAGAIN || r == -ETOOMANYREFS;
@@ -116,7 +118,7 @@ static void push(struct sd_socket *s)
             continue;
         }
         sd.count.accepted++;
-        queued++;
+        s->pushed++;
         if (s->push_unit == 0 && ioctl(s->watch.fd, TIOCOUTQ, &bytes) == 0)
             s->push_unit = (uint32_t)MIR_MAX(bytes, 1);
     }
@@ -156,6 +158,7 @@ static struct sd_socket *new_child(struct sd_socket *parent)
         return NULL;
     }
     child->accept_fd = a;
+    child->watch.is_sole = true;
     child->old = 1;
     child->state = SOCK_S_CONNECTED;
     if (sd_watch(child) < 0) {

@@ -186,6 +186,7 @@ struct sd_socket {
     struct mir_list in_waiting;
     int accept_fd; /* A of a connection that waits; else -1 */
     uint32_t waiting_count, backlog, push_unit;
+    uint32_t pushed; /* messages to the program; some may have been taken */
 
     /* UDP */
     struct mir_udp *udp;

@@ -32,6 +32,9 @@ struct mir_host_watch {
      *  end of the peer's writing is something that comes, and so is whatever holds when events are
      *  set. */
     bool is_edge;
+    /** Nobody else has the open file, and it is closed right after it is removed: then the host
+     *  forgets it by itself, and is not told. */
+    bool is_sole;
 };
 
 /** Called around every wait: for libraries that manage their own set of descriptors. */

@@ -75,7 +75,8 @@ static void poll_remove(struct mir_host_poll *base, struct mir_host_watch *watch
     if (poll->device == watch)
         poll->device = NULL;
     /* A descriptor that was closed already is gone from the set; nothing to report. */
-    (void)epoll_ctl(poll->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
+    if (!watch->is_sole)
+        (void)epoll_ctl(poll->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
     for (int i = 0; i < poll->batch_count; i++) {
         if (events[i].data.ptr == watch)
             events[i].data.ptr = NULL;
