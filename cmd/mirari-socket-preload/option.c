@@ -102,15 +102,14 @@ static int set_native(struct pre_sock *s, int fd, int name, const void *value, s
         bool is_little = number >= 0 && number < least; /* negative: as much as may be */
         s->send_buffer = is_little ? least : number;
         s->send_shown = is_little && !s->is_udp ? number : 0;
+        if (atomic_load(&s->state) == PRE_CONNECTING)
+            (void)pre_progress(s, fd);
+        if (pre_has(s, PRE_NARROW)) /* poll would take it for connected */
+            return 0;
         if (s->is_udp || is_little)
             return pre_real.setsockopt(fd, SOL_SOCKET, name, &s->send_buffer, sizeof(int)) < 0
                        ? -errno
                        : 0;
-    }
-    if (name == SO_SNDBUF && atomic_load(&s->state) == PRE_CONNECTING) {
-        (void)pre_progress(s, fd);
-        if (pre_has(s, PRE_NARROW)) /* poll would take it for connected */
-            return len < sizeof(number) ? -EINVAL : 0;
     }
     if (pre_real.setsockopt(fd, SOL_SOCKET, name, value, len) < 0)
         return -errno;
