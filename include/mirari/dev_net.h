@@ -10,6 +10,12 @@
  *   flush   end of a batch: the device may hold frames back until then, not longer
  *   rx      the upper half takes the frame; a batch ends with rx_end
  *
+ * Back-pressure. Who sends data asks tx_room() first. While it answers 0 nothing but control frames
+ * (ARP, neighbour discovery, ICMP errors, SYN, RST) may be given: a device keeps MIR_NET_TX_KEPT
+ * places free for them, which it does not count as room. Whatever tx() has taken leaves in the
+ * order in which it was taken, unless the device is reset or closed. When there is room again,
+ * tx_ready() is called once.
+ *
  * Frames start at the Ethernet destination address and have no FCS. Frames larger than
  * mtu + 14 appear only under the capabilities below.
  */
@@ -42,7 +48,11 @@ struct mir_net_dev_info {
 struct mir_net_dev_stats {
     uint64_t rx_frames, rx_bytes, rx_dropped, rx_errors;
     uint64_t tx_frames, tx_bytes, tx_dropped, tx_errors;
+    uint64_t tx_full; /**< how often there was no room left for data */
 };
+
+/** Control frames of one page that a device takes though tx_room() answers 0. */
+#define MIR_NET_TX_KEPT 8u
 
 /** What a device calls upwards. */
 struct mir_net_upper {
@@ -63,7 +73,8 @@ struct mir_net_dev_ops {
     int (*tx)(struct mir_net_dev *dev, MIR_GIVE struct mir_buf *buf_given);
     /** End of a batch of tx. NULL if the device never holds back. */
     void (*flush)(struct mir_net_dev *dev);
-    /** Frames that tx would take now; UINT32_MAX = no limit known. NULL means no limit. */
+    /** Frames with data, of any size and shape, that tx would take now; UINT32_MAX = no limit
+     *  known. NULL means no limit. 0 is a promise of tx_ready(). */
     uint32_t (*tx_room)(struct mir_net_dev *dev);
     /** Current counters into @stats. */
     void (*stats)(const struct mir_net_dev *dev, struct mir_net_dev_stats *stats);

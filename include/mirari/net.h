@@ -237,6 +237,7 @@ struct mir_stack {
     struct mir_page_pool *pages;
     struct mir_buf_pool *bufs;
     struct mir_wait address_ready; /**< woken when an address is there or changes */
+    struct mir_wait tx_ready;      /**< woken when a device that was full has room */
 };
 
 /** Head of every listener object. */

@@ -467,8 +467,9 @@ struct mir_buf_queue {
     uint32_t bytes;
 };
 
-/** Add at the end (given); take from the front, NULL if empty; release all. */
+/** Add at the end or in front (given); take from the front, NULL if empty; release all. */
 void mir_buf_queue_push(struct mir_buf_queue *queue, MIR_GIVE struct mir_buf *buf_given);
+void mir_buf_queue_push_front(struct mir_buf_queue *queue, MIR_GIVE struct mir_buf *buf_given);
 struct mir_buf *mir_buf_queue_pop(struct mir_buf_queue *queue);
 void mir_buf_queue_release(struct mir_buf_queue *queue);
 

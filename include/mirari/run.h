@@ -194,5 +194,7 @@ void mir_wait_init(struct mir_wait *wait);
 int mir_wait_on(struct mir_loop *loop, struct mir_wait *wait, mir_time_us deadline_us) MIR_CHECK;
 void mir_wait_wake_one(struct mir_wait *wait);
 void mir_wait_wake_all(struct mir_wait *wait);
+/** Wake all; mir_wait_on() returns @result in each of them. */
+void mir_wait_end_all(struct mir_wait *wait, int result);
 
 #endif

@@ -188,6 +188,20 @@ static inline int mir_udp_send_msg(struct mir_udp *udp, const struct mir_udp_msg
 }
 
 /**
+ * mir_udp_send_wait() - mir_udp_send(), which waits while the device is full.
+ *
+ * Only in a task. @data is sent whole or not at all; if the socket or its stack is closed meanwhile
+ * nothing of them is touched any more.
+ *
+ * Returns as mir_udp_send(), but -MIR_ETIMEDOUT (@deadline_us has passed) instead of -MIR_EAGAIN;
+ * -MIR_ECLOSED (the stack was closed), -MIR_ECANCELED (the task was).
+ * Cost    as mir_udp_send() for each time that the device has room
+ * Source  none
+ */
+int mir_udp_send_wait(struct mir_udp *udp, const struct mir_endpoint *to, const void *data,
+                      size_t len, mir_time_us deadline_us) MIR_CHECK;
+
+/**
  * mir_udp_send_views() - gather a datagram from views without copying them.
  *
  * @views_given  [view_count] at most MIR_BUF_FRAG_MAX, all consumed in every case

@@ -323,6 +323,7 @@ static uint32_t put_links(struct mir_rpc_call *call, struct mir_json_out *out)
         mir_json_member_u64(out, "tx_bytes", iface.stats.tx_bytes);
         mir_json_member_u64(out, "tx_dropped", iface.stats.tx_dropped);
         mir_json_member_u64(out, "tx_errors", iface.stats.tx_errors);
+        mir_json_member_u64(out, "tx_full", iface.stats.tx_full);
         mir_json_end(out, '}');
     }
     return count;

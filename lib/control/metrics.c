@@ -112,8 +112,8 @@ static void put_devices(struct text *text)
         size_t offset;
     } rows[] = {
 #define ROW(name) {#name, offsetof(struct mir_net_dev_stats, name)}
-        ROW(rx_frames), ROW(rx_bytes), ROW(rx_dropped), ROW(rx_errors),
-        ROW(tx_frames), ROW(tx_bytes), ROW(tx_dropped), ROW(tx_errors),
+        ROW(rx_frames), ROW(rx_bytes),   ROW(rx_dropped), ROW(rx_errors), ROW(tx_frames),
+        ROW(tx_bytes),  ROW(tx_dropped), ROW(tx_errors),  ROW(tx_full),
 #undef ROW
     };
     struct mir__control *control = text->control;

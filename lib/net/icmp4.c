@@ -101,9 +101,14 @@ void mir__icmp4_send_error(struct mir_net *net, const struct mir__ip_meta *meta,
 
 /* ---- echo ---------------------------------------------------------------------------------- */
 
-struct mir_buf *mir__icmp_echo_reply(struct mir_net *net, const struct mir_buf *request,
-                                     uint8_t type)
+struct mir_buf *mir__icmp_echo_reply(struct mir_net *net, const struct mir__ip_meta *meta,
+                                     const struct mir_buf *request, uint8_t type)
 {
+    /* The places that a full device keeps are for what matters more than this. */
+    if (mir_net_dev_tx_room(meta->iface->dev) == 0) {
+        net->counters.tx_no_room++;
+        return NULL;
+    }
     struct mir_buf *out = mir_buf_linearize(net->bufs, request, MIR_BUF_HEADROOM);
     if (out == NULL) {
         net->counters.no_memory++;
@@ -125,7 +130,7 @@ static void answer_echo(struct mir_net *net, const struct mir__ip_meta *meta,
 {
     if (meta->is_broadcast)
         return;
-    struct mir_buf *out = mir__icmp_echo_reply(net, buf, MIR__ICMP4_ECHO_REPLY);
+    struct mir_buf *out = mir__icmp_echo_reply(net, meta, buf, MIR__ICMP4_ECHO_REPLY);
     if (out == NULL)
         return;
     send_to(net, &meta->src, &meta->dst, out);

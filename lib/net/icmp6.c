@@ -135,7 +135,7 @@ static void answer_echo(struct mir_net *net, const struct mir__ip_meta *meta,
     bool is_group = mir__ip6_is_multicast(&meta->dst);
     if (!is_one_host(meta) || (meta->is_broadcast && !mir__icmp_take_token(net)))
         return;
-    struct mir_buf *out = mir__icmp_echo_reply(net, buf, MIR__ICMP6_ECHO_REPLY);
+    struct mir_buf *out = mir__icmp_echo_reply(net, meta, buf, MIR__ICMP6_ECHO_REPLY);
     if (out == NULL)
         return;
     struct mir_ip any = {{0}};

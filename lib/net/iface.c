@@ -130,7 +130,9 @@ static void on_rx_end(void *arg)
 static void on_tx_ready(void *arg)
 {
     struct mir__iface *iface = arg;
+    iface->is_tx_full = false;
     mir__tcp_tx_ready(iface->net);
+    mir_wait_wake_all(&iface->net->stack.tx_ready);
 }
 
 static void on_link(void *arg, bool is_up)

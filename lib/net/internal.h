@@ -126,7 +126,8 @@ enum { MIR__PROTO_ICMP = 1, MIR__PROTO_IGMP = 2, MIR__PROTO_TCP = 6, MIR__PROTO_
     X(dhcp_ignored)                                                                                \
     X(dhcp_out)                                                                                    \
     X(no_memory)                                                                                   \
-    X(tx_dropped)
+    X(tx_dropped)                                                                                  \
+    X(tx_no_room)
 
 struct mir__net_counters {
 #define MIR__X(name) uint64_t name;
@@ -219,6 +220,10 @@ uint16_t mir__ip_link_mtu(const struct mir__route *route);
 void mir__ip_confirm(struct mir_net *net, const struct mir__route *route);
 /** Frames the route's device would take now. */
 uint32_t mir__ip_tx_room(const struct mir__route *route);
+/** Has mir__ip_tx_room() said 0, and is mir__tcp_tx_ready() still to come? */
+bool mir__ip_is_tx_full(const struct mir__route *route);
+/** Is the way there open for data that nobody sends again? If not it is counted as dropped here. */
+bool mir__ip_may_send(struct mir_net *net, const struct mir__route *route) MIR_CHECK;
 
 /* ---- tcp/ (implemented there, called from below) ------------------------------------------- */
 

@@ -319,5 +319,23 @@ void mir__ip_confirm(struct mir_net *net, const struct mir__route *route)
 
 uint32_t mir__ip_tx_room(const struct mir__route *route)
 {
-    return route->iface != NULL ? mir_net_dev_tx_room(route->iface->dev) : 0;
+    if (MIR_UNLIKELY(route->iface == NULL))
+        return 0;
+    uint32_t room = mir_net_dev_tx_room(route->iface->dev);
+    if (MIR_UNLIKELY(room == 0))
+        route->iface->is_tx_full = true;
+    return room;
+}
+
+bool mir__ip_is_tx_full(const struct mir__route *route)
+{
+    return route->iface != NULL && route->iface->is_tx_full;
+}
+
+bool mir__ip_may_send(struct mir_net *net, const struct mir__route *route)
+{
+    if (MIR_LIKELY(route->iface == NULL || mir_net_dev_tx_room(route->iface->dev) > 0))
+        return true;
+    net->counters.tx_no_room++;
+    return false;
 }

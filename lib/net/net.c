@@ -62,6 +62,7 @@ static void put_device_stats(const struct mir__iface *iface, line_fn line, void 
         {"rx_dropped", stats.rx_dropped}, {"rx_errors", stats.rx_errors},
         {"tx_frames", stats.tx_frames},   {"tx_bytes", stats.tx_bytes},
         {"tx_dropped", stats.tx_dropped}, {"tx_errors", stats.tx_errors},
+        {"tx_full", stats.tx_full},
     };
     for (size_t i = 0; i < MIR_ARRAY_LEN(lines); i++) {
         mir_format(name, sizeof name, "dev%u_%s", iface->index, lines[i].name);
@@ -228,6 +229,7 @@ static void init_fields(struct mir_net *net, const struct mir_net_config *config
     net->flush_hook.arg = net;
     mir_list_init(&net->taps);
     mir_wait_init(&net->stack.address_ready);
+    mir_wait_init(&net->stack.tx_ready);
     mir_work_init(&net->flush_work, on_flush_work, net);
     mir__self_init(net);
 }
@@ -332,6 +334,7 @@ void mir_net_close(struct mir_net *net)
     mir_loop_remove_step_hook(&net->flush_hook);
     mir_work_cancel(&net->flush_work);
     mir_wait_wake_all(&net->stack.address_ready);
+    mir_wait_end_all(&net->stack.tx_ready, -MIR_ECLOSED);
     mir_page_release(net->page);
 }
 

@@ -143,6 +143,7 @@ struct mir__iface {
     bool is_started;
     bool has_tx_pending;
     bool has_flush;
+    bool is_tx_full;           /* tx_room() said 0 to TCP, tx_ready() did not come yet */
     uint8_t acd_mode;          /* enum mir_net_acd */
     struct mir_list acd4s;     /* struct mir__acd4.link: addresses probed and held */
     struct mir__acd4 acd;      /* of the first IPv4 address */
@@ -351,9 +352,9 @@ struct mir__icmp_state {
 /** Take one of the errors that may be sent now; both families share them. */
 bool mir__icmp_take_token(struct mir_net *net);
 /** The answer to an echo request of either family: its bytes with @type, the checksum adjusted
- *  (RFC 1624); the caller's. NULL: no memory, counted. */
-struct mir_buf *mir__icmp_echo_reply(struct mir_net *net, const struct mir_buf *request,
-                                     uint8_t type);
+ *  (RFC 1624); the caller's. NULL: no memory or no room in the device, counted. */
+struct mir_buf *mir__icmp_echo_reply(struct mir_net *net, const struct mir__ip_meta *meta,
+                                     const struct mir_buf *request, uint8_t type);
 void mir__icmp4_input(struct mir_net *net, const struct mir__ip_meta *meta,
                       MIR_GIVE struct mir_buf *buf_given);
 /** Tell the transport that sent the packet [ip, ip+len) that it did not arrive. */

@@ -46,7 +46,7 @@ bool mir__self_is(const struct mir_net *net, const struct mir_ip *ip)
 static int self_tx(struct mir_net_dev *dev, struct mir_buf *buf_given)
 {
     struct mir__self *self = of_dev(dev);
-    if (self->queue.count >= SELF_PACKETS) {
+    if (self->queue.count >= SELF_PACKETS + MIR_NET_TX_KEPT) {
         self->net->counters.self_dropped++;
         self->was_full = true;
         mir_buf_release(buf_given);
@@ -112,7 +112,9 @@ static void run(void *arg)
     mir__tcp_input_end(net);
     if (self->was_full) {
         self->was_full = false;
+        self->iface.is_tx_full = false;
         mir__tcp_tx_ready(net);
+        mir_wait_wake_all(&net->stack.tx_ready);
     }
     net->is_in_batch = false;
     mir__iface_flush_all(net);

@@ -4,9 +4,12 @@
  * A struct mir_udp_task takes over the socket's handlers: datagrams are put into a ring that the
  * caller gave, and the task that waits is woken. What finds the ring full is dropped and counted,
  * as a socket's full receive buffer drops it on other systems; the buffers of the ring are all that
- * a flood can hold.
+ * a flood can hold. Sending may wait for room in the device, without holding anything.
  */
 #include <mirari/net.h>
+
+/* Buffers may be what is missing, and the host's stack does not tell when it has room. */
+#define SEND_RETRY_US (10 * MIR_US_PER_MS)
 
 int mir_udp_send_views(struct mir_udp *udp, const struct mir_udp_msg *msg,
                        struct mir_view *views_given, uint32_t view_count)
@@ -23,6 +26,24 @@ int mir_udp_send_views(struct mir_udp *udp, const struct mir_udp_msg *msg,
         return mir_udp_send_msg(udp, msg, buf);
     mir_buf_release(buf);
     return r;
+}
+
+int mir_udp_send_wait(struct mir_udp *udp, const struct mir_endpoint *to, const void *data,
+                      size_t len, mir_time_us deadline_us)
+{
+    struct mir_stack *stack = udp->stack;
+    struct mir_loop *loop = stack->loop;
+    for (;;) {
+        int r = mir_udp_send(udp, to, data, len);
+        mir_time_us now_us = mir_loop_now(loop);
+        if (r != -MIR_EAGAIN)
+            return r;
+        if (deadline_us <= now_us)
+            return -MIR_ETIMEDOUT;
+        r = mir_wait_on(loop, &stack->tx_ready, MIR_MIN(deadline_us, now_us + SEND_RETRY_US));
+        if (r < 0 && r != -MIR_ETIMEDOUT)
+            return r;
+    }
 }
 
 static void on_datagram(struct mir_udp *udp, const struct mir_udp_meta *meta,

@@ -8,6 +8,9 @@
  * What goes to a group and has a possible member here too is copied into a bounded queue before it
  * leaves, and delivered from the loop, never inside the call. A group TTL of 0 stops it there.
  *
+ * A datagram that the device has no room for is refused with -MIR_EAGAIN and counted (tx_no_room);
+ * a task can wait for room instead, with mir_udp_send_wait().
+ *
  * Source: RFC 768; RFC 1122 section 4.1.3.4 (a computed checksum of zero is sent as ones) and
  * 4.1.4 (what the application may choose); RFC 1112 section 6.1; RFC 6437 section 3 (flow labels).
  */
@@ -244,6 +247,10 @@ static int output(struct mir__udp_socket *s, const struct mir_endpoint *to,
         buf = make_headroom(s->net, buf);
         if (buf == NULL)
             return -MIR_EAGAIN;
+    }
+    if (MIR_UNLIKELY(!mir__ip_may_send(s->net, &s->route))) {
+        mir_buf_release(buf);
+        return -MIR_EAGAIN;
     }
     push_header(s, to, buf);
     struct mir__ip_params params = {

@@ -197,6 +197,16 @@ void mir_buf_queue_push(struct mir_buf_queue *queue, struct mir_buf *buf_given)
     queue->bytes += mir_buf_total(buf_given);
 }
 
+void mir_buf_queue_push_front(struct mir_buf_queue *queue, struct mir_buf *buf_given)
+{
+    buf_given->next = queue->first;
+    queue->first = buf_given;
+    if (queue->last == NULL)
+        queue->last = buf_given;
+    queue->count++;
+    queue->bytes += mir_buf_total(buf_given);
+}
+
 struct mir_buf *mir_buf_queue_pop(struct mir_buf_queue *queue)
 {
     struct mir_buf *buf = queue->first;

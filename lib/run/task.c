@@ -159,8 +159,13 @@ void mir_wait_wake_one(struct mir_wait *wait)
 
 void mir_wait_wake_all(struct mir_wait *wait)
 {
+    mir_wait_end_all(wait, 0);
+}
+
+void mir_wait_end_all(struct mir_wait *wait, int result)
+{
     while (!mir_list_is_empty(&wait->waiters))
-        mir_wait_wake_one(wait);
+        end_wait(MIR_CONTAINER_OF(wait->waiters.next, struct mir_task, wait_link), result);
 }
 
 /* ---- tasks ----------------------------------------------------------------------------------- */

@@ -348,8 +348,9 @@ static int port_tx(struct mir_net_dev *dev, struct mir_buf *buf)
     if (port->node->sim->tamper != NULL)
         port->node->sim->tamper(port->node, frame);
     mir__sim_watch(port, frame, true);
+    uint32_t kept = MIR_NET_TX_KEPT * (dev->info.mtu + ETH_HEADER);
     if (port->config.ring_bytes != 0 &&
-        mir__sim_backlog(&port->plug) + total > port->config.ring_bytes + dev->info.mtu) {
+        mir__sim_backlog(&port->plug) >= port->config.ring_bytes + kept) {
         port->stats.tx_dropped++;
         mir__sim_frame_free(port->node->sim, frame);
         return -MIR_EAGAIN;
@@ -370,6 +371,7 @@ static uint32_t port_tx_room(struct mir_net_dev *dev)
         return 1 + (uint32_t)((port->config.ring_bytes - backlog) / (dev->info.mtu + ETH_HEADER));
     if (!port->wants_room) {
         port->wants_room = true;
+        port->stats.tx_full++;
         mir__sim_schedule(port->node->sim, &port->room, MIR__SIM_ROOM,
                           mir__sim_drain_ns(&port->plug, port->config.ring_bytes / 2));
     }

@@ -56,7 +56,8 @@ static void deliver_due(void *arg)
     }
     if (any && side->upper.rx_end != NULL)
         side->upper.rx_end(side->upper.arg);
-    if (side->peer->was_full && side->peer->upper.tx_ready != NULL) {
+    if (side->pair->config.slot_us == 0 && side->peer->was_full &&
+        side->peer->upper.tx_ready != NULL) {
         side->peer->was_full = false;
         side->peer->upper.tx_ready(side->peer->upper.arg);
     }
@@ -80,14 +81,73 @@ static uint32_t dev_tx_room(struct mir_net_dev *dev)
     uint32_t limit = side->pair->config.tx_room;
     if (limit == 0)
         return UINT32_MAX;
+    if (side->pair->config.slot_us != 0) {
+        side->was_full |= side->ring.count >= limit;
+        return limit - MIR_MIN(limit, side->ring.count);
+    }
     if (side->sent_since_room >= limit)
         side->was_full = true;
     return side->sent_since_room >= limit ? 0 : limit - side->sent_since_room;
 }
 
+static void put_on_wire(struct tcp_pair_side *side, struct mir_buf *buf_given);
+
+/* The ring's first frames leave. */
+static void send_slot(void *arg)
+{
+    struct tcp_pair_side *side = arg;
+    struct tcp_pair *pair = side->pair;
+    mir_time_us now_us = mir_loop_now(&pair->loop);
+    struct mir_buf *buf;
+    if (side->is_stuck)
+        side->slot_at_us = now_us;
+    /* Timers are not as fine as the slots. */
+    for (; side->slot_at_us + pair->config.slot_us <= now_us;
+         side->slot_at_us += pair->config.slot_us) {
+        buf = mir_buf_queue_pop(&side->ring);
+        if (buf == NULL)
+            break;
+        put_on_wire(side, buf);
+    }
+    if (side->ring.count > 0)
+        mir_timer_set(&pair->loop, &side->room_timer,
+                      mir_loop_now(&pair->loop) + pair->config.slot_us);
+    if (side->was_full && side->ring.count <= pair->config.tx_room / 2 &&
+        side->upper.tx_ready != NULL) {
+        side->was_full = false;
+        side->upper.tx_ready(side->upper.arg);
+    }
+}
+
+static int put_in_ring(struct tcp_pair_side *side, struct mir_buf *buf_given)
+{
+    struct tcp_pair *pair = side->pair;
+    if (side->ring.count >= pair->config.tx_room + MIR_NET_TX_KEPT) {
+        side->refused++;
+        mir_buf_release(buf_given);
+        return -MIR_EAGAIN;
+    }
+    mir_buf_queue_push(&side->ring, buf_given);
+    if (side->ring.count == 1)
+        side->slot_at_us = mir_loop_now(&pair->loop);
+    if (!mir_timer_is_set(&side->room_timer))
+        mir_timer_set(&pair->loop, &side->room_timer,
+                      mir_loop_now(&pair->loop) + pair->config.slot_us);
+    return 0;
+}
+
 static int dev_tx(struct mir_net_dev *dev, struct mir_buf *buf_given)
 {
     struct tcp_pair_side *side = side_of(dev);
+    if (side->pair->config.slot_us != 0)
+        return put_in_ring(side, buf_given);
+    side->sent_since_room++;
+    put_on_wire(side, buf_given);
+    return 0;
+}
+
+static void put_on_wire(struct tcp_pair_side *side, struct mir_buf *buf_given)
+{
     struct tcp_pair *pair = side->pair;
     const struct tcp_pair_config *config = &pair->config;
     bool is_ip = buf_given->len > 14 && buf_given->data[12] == 8 && buf_given->data[13] == 0;
@@ -95,14 +155,13 @@ static int dev_tx(struct mir_net_dev *dev, struct mir_buf *buf_given)
     struct mir_buf *copy = mir_buf_linearize(&pair->bufs, buf_given, 0);
     side->frames++;
     side->bytes += mir_buf_total(buf_given);
-    side->sent_since_room++;
     bool is_lost = copy == NULL || pair->is_cut || (is_ip && chance(pair, config->loss_ppm)) ||
                    (is_ip && pair->drop != NULL && pair->drop(pair->drop_arg, from, copy));
     mir_buf_release(buf_given);
     if (is_lost) {
         side->lost++;
         mir_buf_release(copy);
-        return 0;
+        return;
     }
     mir_time_us at_us = mir_loop_now(&pair->loop) + config->delay_us;
     if (is_ip && chance(pair, config->reorder_ppm))
@@ -113,7 +172,6 @@ static int dev_tx(struct mir_net_dev *dev, struct mir_buf *buf_given)
             enqueue(side->peer, twin, at_us + config->delay_us / 2);
     }
     enqueue(side->peer, copy, at_us);
-    return 0;
 }
 
 static void dev_stats(const struct mir_net_dev *dev, struct mir_net_dev_stats *stats)
@@ -184,6 +242,7 @@ void tcp_pair_open(struct tcp_pair *pair, const struct tcp_pair_config *config)
         pair->side[i].pair = pair;
         pair->side[i].peer = &pair->side[1 - i];
         mir_timer_init(&pair->side[i].timer, deliver_due, &pair->side[i]);
+        mir_timer_init(&pair->side[i].room_timer, send_slot, &pair->side[i]);
     }
     open_side(pair, 0);
     open_side(pair, 1);
@@ -214,7 +273,8 @@ struct stat_query {
 static void match_stat(void *arg, const char *name, uint64_t value)
 {
     struct stat_query *query = arg;
-    if (strncmp(name, "tcp_", 4) == 0 && strcmp(name + 4, query->name) == 0)
+    const char *rest = strncmp(name, "tcp_", 4) == 0 ? name + 4 : name;
+    if (strcmp(rest, query->name) == 0)
         query->value = value;
 }
 
@@ -233,6 +293,8 @@ bool tcp_pair_close(struct tcp_pair *pair)
     for (int i = 0; i < 2; i++) {
         struct tcp_pair_side *side = &pair->side[i];
         mir_timer_cancel(&side->timer);
+        mir_timer_cancel(&side->room_timer);
+        mir_buf_queue_release(&side->ring);
         while (side->inbox != NULL) {
             struct tcp_pair_frame *frame = side->inbox;
             side->inbox = frame->next;

@@ -23,6 +23,7 @@ struct tcp_pair_config {
     uint32_t reorder_ppm;      /**< held back by up to ten delays */
     uint32_t caps;             /**< of both devices */
     uint32_t tx_room;          /**< frames a device holds until the next delivery; 0 = no limit */
+    uint32_t slot_us;          /**< with tx_room: it sends one in so many microseconds instead */
     uint16_t mtu;              /**< 0 = 1500 */
     size_t memory_bytes;       /**< 0 = 32 MiB, shared by both */
     struct mir_net_config net; /**< limits */
@@ -44,7 +45,11 @@ struct tcp_pair_side {
     struct mir_timer timer;
     struct tcp_pair_frame *inbox; /* by time */
     uint32_t sent_since_room;
-    bool was_full;
+    bool was_full, is_stuck; /* nothing leaves the device */
+    struct mir_timer room_timer;
+    mir_time_us slot_at_us;
+    struct mir_buf_queue ring; /* with slot_us */
+    uint64_t refused;          /* frames for which there was no place */
     struct mir_net *net;
     struct mir_stack *stack;
     struct mir_ip ip;
@@ -70,7 +75,7 @@ struct tcp_pair {
 void tcp_pair_open(struct tcp_pair *pair, const struct tcp_pair_config *config);
 /** Run for @span_us of virtual time, or until @pair->stop. Returns pair->stop, and clears it. */
 bool tcp_pair_run(struct tcp_pair *pair, mir_time_us span_us);
-/** Statistics of one side by name, without the "tcp_"; UINT64_MAX = no such name. */
+/** Statistics of one side by name, TCP's without the "tcp_"; UINT64_MAX = no such name. */
 uint64_t tcp_pair_stat(struct tcp_pair *pair, int side, const char *name);
 bool tcp_pair_close(struct tcp_pair *pair);
 

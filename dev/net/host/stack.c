@@ -196,6 +196,7 @@ int mir_host_stack_open(const struct mir_host_stack_config *config, struct mir_s
     stack->limits = config->limits;
     apply_defaults(&stack->limits);
     mir_wait_init(&stack->head.address_ready);
+    mir_wait_init(&stack->head.tx_ready);
     mir_list_init(&stack->connections);
     mir_list_init(&stack->listeners);
     mir_list_init(&stack->sockets);

@@ -28,8 +28,8 @@
  * interface cannot. Sending has a socket of its own, which is watched only while it is full: on a
  * watched one each frame that has gone wakes the poll to say so. Frames go through the queue
  * discipline of the interface like the host's own: without it (PACKET_QDISC_BYPASS, worth about 5
- * %) nothing could cut segments, and the host's own traffic would be pushed aside. No room (EAGAIN)
- * drops and counts the rest of the batch and watches for room.
+ * %) nothing could cut segments, and the host's own traffic would be pushed aside. What the socket
+ * has no room for (EAGAIN) waits here until it has, and a few control frames behind it.
  *
  * Link. link.c tells when the interface goes down, comes up or is removed. Down and up again is
  * nothing the socket minds; removed is for good.
@@ -55,6 +55,7 @@
 #define BATCH       64u
 #define BATCH_BYTES (512u << 10) /* what caches hold: see dev/net/tap */
 #define HOLD        64u
+#define PLACES      (HOLD + MIR_NET_TX_KEPT)
 
 struct packet {
     struct mir_net_dev dev; /* first */
@@ -75,10 +76,10 @@ struct packet {
     bool joins;   /* datagrams to bundles */
     /* frames held back */
     uint32_t held;
-    struct mir_buf *held_buf[HOLD];
-    uint8_t held_hdr[HOLD][MIR__VNET_LEN];
-    struct mmsghdr message[HOLD];
-    struct iovec iov[HOLD][2 + MIR_BUF_FRAG_MAX];
+    struct mir_buf *held_buf[PLACES];
+    uint8_t held_hdr[PLACES][MIR__VNET_LEN];
+    struct mmsghdr message[PLACES];
+    struct iovec iov[PLACES][2 + MIR_BUF_FRAG_MAX];
 };
 
 static struct packet *of_dev(struct mir_net_dev *dev)
@@ -315,12 +316,17 @@ static void hold(struct packet *packet, struct mir_buf *buf_given)
     packet->held_buf[packet->held++] = buf_given;
 }
 
+static void packet_flush(struct mir_net_dev *dev);
+
 static void on_room(void *arg, unsigned events)
 {
     struct packet *packet = arg;
     (void)events;
     packet->is_full = false;
     packet->poll->ops->remove(packet->poll, &packet->tx_watch);
+    packet_flush(&packet->dev); /* what waited goes first */
+    if (packet->is_full)
+        return;
     if (packet->upper.tx_ready != NULL)
         packet->upper.tx_ready(packet->upper.arg);
 }
@@ -332,10 +338,10 @@ static uint32_t count_failure(struct packet *packet, uint32_t at, int err)
     case EINTR:
         return at;
     case EAGAIN:
-        packet->stats.tx_dropped += packet->held - at;
-        if (!packet->is_full)
-            packet->is_full = packet->poll->ops->add(packet->poll, &packet->tx_watch) == 0;
-        return packet->held;
+        packet->is_full = packet->poll->ops->add(packet->poll, &packet->tx_watch) == 0;
+        packet->stats.tx_full += packet->is_full;
+        packet->stats.tx_dropped += packet->is_full ? 0 : packet->held - at;
+        return packet->is_full ? at : packet->held;
     case ENOBUFS: /* the queue of the interface is full; nobody tells when it is not */
         packet->stats.tx_dropped++;
         return at + 1;
@@ -356,10 +362,12 @@ static uint32_t count_failure(struct packet *packet, uint32_t at, int err)
 static void packet_flush(struct mir_net_dev *dev)
 {
     struct packet *packet = of_dev(dev);
-    uint32_t at = 0;
+    uint32_t at = 0, left = 0;
+    if (packet->is_full)
+        return;
     for (uint32_t i = 0; i < packet->held; i++)
         describe(packet, i);
-    while (at < packet->held) {
+    while (at < packet->held && !packet->is_full) {
         int n = sendmmsg(packet->host.tx_fd, packet->message + at, packet->held - at, MSG_DONTWAIT);
         if (n <= 0) {
             at = count_failure(packet, at, n < 0 ? errno : EIO);
@@ -370,16 +378,18 @@ static void packet_flush(struct mir_net_dev *dev)
             packet->stats.tx_bytes += mir_buf_total(packet->held_buf[at]);
         }
     }
-    for (uint32_t i = 0; i < packet->held; i++)
+    for (uint32_t i = 0; i < at; i++)
         mir_buf_release(packet->held_buf[i]);
-    packet->held = 0;
+    for (; at < packet->held; at++)
+        packet->held_buf[left++] = packet->held_buf[at];
+    packet->held = left;
 }
 
 static int packet_tx(struct mir_net_dev *dev, struct mir_buf *buf_given)
 {
     struct packet *packet = of_dev(dev);
     int r = packet->is_started && packet->is_up ? mir__vnet_check(&dev->info, buf_given) : -MIR_EIO;
-    if (r == 0 && packet->is_full)
+    if (r == 0 && packet->held == PLACES)
         r = -MIR_EAGAIN;
     if (r < 0) {
         if (r == -MIR_EAGAIN)
@@ -390,7 +400,7 @@ static int packet_tx(struct mir_net_dev *dev, struct mir_buf *buf_given)
         return r;
     }
     hold(packet, buf_given);
-    if (packet->held == HOLD)
+    if (packet->held >= HOLD)
         packet_flush(dev);
     return 0;
 }

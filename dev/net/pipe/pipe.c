@@ -8,8 +8,9 @@
  * views and offload fields, so both ends behave as a tap with a vnet header does. Delivery is work
  * of the loop, never inside tx: two stacks joined by a pipe do not call each other recursively.
  *
- * The queue has a limit. A frame beyond it is dropped and counted at the sender, as a switch would;
- * a sender that looks at tx_room() first loses nothing and is told (tx_ready) when there is room.
+ * The queue has a limit, and a few places more for control frames. A frame beyond them is dropped
+ * and counted at the sender, as a switch would; a sender that looks at tx_room() first loses
+ * nothing and is told (tx_ready) when there is room.
  *
  * A frame the capabilities do not allow is the sender's mistake, but it may come from a fuzzer or a
  * test: it is refused and counted as a tx error. Frames to an end that is not started are dropped,
@@ -102,6 +103,12 @@ static int check_frame(const struct mir__pipe_end *end, const struct mir_buf *bu
     return 0;
 }
 
+static void fill_up(struct mir__pipe_end *end)
+{
+    end->stats.tx_full += !end->was_full;
+    end->was_full = true;
+}
+
 static int pipe_tx(struct mir_net_dev *dev, struct mir_buf *buf_given)
 {
     struct mir__pipe_end *end = of_dev(dev);
@@ -111,9 +118,9 @@ static int pipe_tx(struct mir_net_dev *dev, struct mir_buf *buf_given)
         end->stats.tx_errors++;
     } else if (!peer->is_started) {
         end->stats.tx_dropped++;
-    } else if (peer->in.count >= end->pipe->queue_max) {
+    } else if (peer->in.count >= end->pipe->queue_max + MIR_NET_TX_KEPT) {
         end->stats.tx_dropped++;
-        end->was_full = true;
+        fill_up(end);
         r = -MIR_EAGAIN;
     } else {
         end->stats.tx_frames++;
@@ -129,9 +136,9 @@ static int pipe_tx(struct mir_net_dev *dev, struct mir_buf *buf_given)
 static uint32_t pipe_tx_room(struct mir_net_dev *dev)
 {
     struct mir__pipe_end *end = of_dev(dev);
-    uint32_t room = end->pipe->queue_max - end->peer->in.count;
+    uint32_t room = end->pipe->queue_max - MIR_MIN(end->pipe->queue_max, end->peer->in.count);
     if (room == 0)
-        end->was_full = true;
+        fill_up(end);
     return room;
 }
 

@@ -14,8 +14,9 @@
  * batching would gain nothing: only datagrams are held back, until flush or the next frame of
  * another flow, because several of one flow can be one frame (dev/net/vnet/bundle.c). But what is
  * sent while single frames are being read leaves at once: the peer takes it and asks for more
- * meanwhile, where it would go to sleep while it waits for the end of the batch. A full queue
- * (EAGAIN) drops and counts the frame and watches for room.
+ * meanwhile, where it would go to sleep while it waits for the end of the batch. The frame for
+ * which the queue has no room (EAGAIN) waits here until it has; so do some control frames behind
+ * it.
  *
  * Nothing is allocated but buffers and pages, and the set of watched events changes only when the
  * tap is full. The host is trusted not to lie about lengths, but its fields are checked all the
@@ -47,11 +48,12 @@ struct tap {
     struct mir__landing landing;
     bool is_started;
     bool is_full;
-    bool is_paused;       /* not read */
-    bool is_gone;         /* the host's interface does not exist any more */
-    bool is_eager;        /* what is sent leaves at once */
-    bool joins;           /* datagrams to bundles */
-    struct mir_buf *held; /* a datagram, or a bundle that may still grow; NULL: none */
+    bool is_paused;               /* not read */
+    bool is_gone;                 /* the host's interface does not exist any more */
+    bool is_eager;                /* what is sent leaves at once */
+    bool joins;                   /* datagrams to bundles */
+    struct mir_buf *held;         /* a datagram, or a bundle that may still grow; NULL: none */
+    struct mir_buf_queue waiting; /* while is_full: taken, and to be sent first */
     char ifname[16];
     uint8_t gather[MIR__VNET_LEN + GATHER_MAX];
 };
@@ -62,6 +64,7 @@ static struct tap *of_dev(struct mir_net_dev *dev)
 }
 
 static void tap_flush(struct mir_net_dev *dev);
+static void send_waiting(struct tap *tap);
 
 static unsigned events_of(const struct tap *tap)
 {
@@ -168,12 +171,8 @@ static void receive(struct tap *tap)
 static void on_ready(void *arg, unsigned events)
 {
     struct tap *tap = arg;
-    if (events & MIR_HOST_OUT && tap->is_full) {
-        tap->is_full = false;
-        tap->poll->ops->set(tap->poll, &tap->watch, events_of(tap));
-        if (tap->upper.tx_ready != NULL)
-            tap->upper.tx_ready(tap->upper.arg);
-    }
+    if (events & MIR_HOST_OUT && tap->is_full)
+        send_waiting(tap);
     if (events & (MIR_HOST_IN | MIR_HOST_ERROR) && tap->is_started && !tap->is_paused)
         receive(tap);
 }
@@ -208,7 +207,7 @@ static ssize_t write_frame(struct tap *tap, struct mir_buf *buf)
     return writev(tap->watch.fd, iov, count);
 }
 
-/* Write one frame and count it. */
+/* Write one frame and count it. On -MIR_EAGAIN it is still the caller's. */
 static int write_out(struct tap *tap, struct mir_buf *buf_given)
 {
     ssize_t n;
@@ -220,12 +219,7 @@ static int write_out(struct tap *tap, struct mir_buf *buf_given)
         tap->stats.tx_frames += mir__bundle_count(buf_given);
         tap->stats.tx_bytes += mir_buf_total(buf_given);
     } else if (errno == EAGAIN || errno == ENOBUFS) {
-        r = -MIR_EAGAIN;
-        tap->stats.tx_dropped += mir__bundle_count(buf_given);
-        if (!tap->is_full) {
-            tap->is_full = true;
-            tap->poll->ops->set(tap->poll, &tap->watch, events_of(tap));
-        }
+        return -MIR_EAGAIN;
     } else {
         r = -MIR_EIO;
         tap->stats.tx_errors += mir__bundle_count(buf_given);
@@ -234,13 +228,48 @@ static int write_out(struct tap *tap, struct mir_buf *buf_given)
     return r;
 }
 
+/* Write it, or have it wait behind what waits already. */
+static int send_out(struct tap *tap, struct mir_buf *buf_given)
+{
+    int r = tap->is_full ? -MIR_EAGAIN : write_out(tap, buf_given);
+    if (MIR_LIKELY(r != -MIR_EAGAIN))
+        return r;
+    if (!tap->is_full) {
+        tap->is_full = true;
+        tap->stats.tx_full++;
+        tap->poll->ops->set(tap->poll, &tap->watch, events_of(tap));
+    }
+    if (tap->waiting.count > MIR_NET_TX_KEPT) {
+        tap->stats.tx_dropped += mir__bundle_count(buf_given);
+        mir_buf_release(buf_given);
+        return r;
+    }
+    mir_buf_queue_push(&tap->waiting, buf_given);
+    return 0;
+}
+
+static void send_waiting(struct tap *tap)
+{
+    struct mir_buf *buf;
+    while ((buf = mir_buf_queue_pop(&tap->waiting)) != NULL) {
+        if (write_out(tap, buf) != -MIR_EAGAIN)
+            continue;
+        mir_buf_queue_push_front(&tap->waiting, buf);
+        return;
+    }
+    tap->is_full = false;
+    tap->poll->ops->set(tap->poll, &tap->watch, events_of(tap));
+    if (tap->upper.tx_ready != NULL)
+        tap->upper.tx_ready(tap->upper.arg);
+}
+
 static void tap_flush(struct mir_net_dev *dev)
 {
     struct tap *tap = of_dev(dev);
     struct mir_buf *held = tap->held;
     tap->held = NULL;
     if (held != NULL)
-        (void)write_out(tap, held);
+        (void)send_out(tap, held);
 }
 
 static int tap_tx(struct mir_net_dev *dev, struct mir_buf *buf_given)
@@ -260,7 +289,7 @@ static int tap_tx(struct mir_net_dev *dev, struct mir_buf *buf_given)
     }
     tap_flush(dev); /* what was held goes first */
     if (!may_join)
-        return write_out(tap, buf_given);
+        return send_out(tap, buf_given);
     tap->held = buf_given;
     return 0;
 }
@@ -303,6 +332,7 @@ static void tap_stop(struct mir_net_dev *dev)
         tap->poll->ops->remove(tap->poll, &tap->watch);
     mir_buf_release(tap->held);
     tap->held = NULL;
+    mir_buf_queue_release(&tap->waiting);
     mir__landing_release(&tap->landing);
 }
 

@@ -12,18 +12,29 @@
  * Frames are shown to the device at flush, all of a batch with one notification at most. Nobody
  * asks for interrupts of what was sent: it is released when the next batch goes out, when something
  * is received, and by a timer that is set while anything is on its way. Only when the ring is full
- * is an interrupt asked for, at half of it. If the timer finds that nothing moves the device is
- * notified again, should it have missed it, and the pause grows.
+ * is an interrupt asked for, at half of it; it counts as full while there still are descriptors for
+ * a few control frames. If the timer finds that nothing moves the device is notified again, should
+ * it have missed it, and the pause grows.
  */
 #include "dev/net/virtio/internal.h"
 
 #define LOOK_MIN_US (20 * MIR_US_PER_MS)
 #define LOOK_MAX_US MIR_US_PER_S
 
+/* Frames with data that fit surely, each of one descriptor with a table or of many without. What is
+ * kept back is for control frames. */
 static uint32_t room(const struct mir__virtnet *n)
 {
     const struct mir__virtq *ring = &n->tx.ring;
-    return ring->free_count >= MIR__VIRTNET_TX_SEGS || ring->tables_left > 0 ? ring->free_count : 0;
+    uint32_t kept = MIR_MIN(MIR_NET_TX_KEPT, ring->size / 4u), free = ring->free_count;
+    uint32_t need = ring->tables_left > 0 ? 1 : MIR__VIRTNET_TX_SEGS;
+    return free >= kept + need ? free - kept : 0;
+}
+
+static void fill_up(struct mir__virtnet *n)
+{
+    n->stats.tx_full += !n->is_full;
+    n->is_full = true;
 }
 
 /* Returns how many frames were released. */
@@ -118,7 +129,7 @@ static int send_checked(struct mir__virtnet *n, struct mir_buf *buf_given)
     if (MIR_UNLIKELY(r == -MIR_EAGAIN) && release_sent(n) > 0)
         r = submit(n, buf);
     if (MIR_UNLIKELY(r < 0)) {
-        n->is_full = true;
+        fill_up(n);
         n->stats.tx_dropped++;
         mir_buf_release(buf);
         return r;
@@ -164,14 +175,15 @@ uint32_t mir__virtnet_tx_room(struct mir_net_dev *dev)
 {
     struct mir__virtnet *n = mir__virtnet_of(dev);
     if (!n->is_up) {
-        n->is_full = true; /* there is room when it is up again */
+        fill_up(n); /* there is room when it is up again */
         return 0;
     }
     uint32_t frames = room(n);
     if (MIR_UNLIKELY(frames == 0)) {
         (void)release_sent(n);
         frames = n->is_up ? room(n) : 0;
-        n->is_full |= n->is_up && frames == 0;
+        if (frames == 0)
+            fill_up(n);
     }
     return frames;
 }

@@ -97,6 +97,7 @@
     X(pmtu_reductions)                                                                             \
     X(output_no_buffer)                                                                            \
     X(output_blocked)                                                                              \
+    X(timeouts_deferred)                                                                           \
     X(output_failed)                                                                               \
     X(send_memory_limit)
 

@@ -504,16 +504,37 @@ void mir__tcp_input_end(struct mir_net *net)
     mir__tcp_flush(mir__net_tcp(net));
 }
 
+static void move_all(struct mir_list *to, struct mir_list *from)
+{
+    struct mir_list *link;
+    while ((link = mir_list_pop_front(from)) != NULL)
+        mir_list_push_back(to, link);
+}
+
+/* In turn: who has waited longest sends first. Who then wants more, or heard an acknowledgment
+ * meanwhile, stands behind those who did not come to send: or the first one would take the room of
+ * all. */
 void mir__tcp_tx_ready(struct mir_net *net)
 {
     struct mir__tcp_state *host = mir__net_tcp(net);
-    struct mir_list *link;
-    while ((link = mir_list_pop_front(&host->blocked)) != NULL) {
+    struct mir_list turn, passed, *link;
+    mir_list_init(&turn);
+    mir_list_init(&passed);
+    move_all(&turn, &host->blocked);
+    host->is_in_turn = true;
+    while ((link = mir_list_pop_front(&turn)) != NULL) {
         struct mir__tcp_pcb *pcb = MIR_CONTAINER_OF(link, struct mir__tcp_pcb, pending);
+        if (mir__tcp_is_busy(pcb) && mir__ip_tx_room(&pcb->busy->route) == 0) {
+            mir_list_push_back(&passed, link);
+            continue;
+        }
         pcb->is_blocked = false;
         mir__tcp_mark(pcb);
+        mir__tcp_flush(host);
     }
-    mir__tcp_flush(host);
+    host->is_in_turn = false;
+    move_all(&passed, &host->blocked);
+    move_all(&host->blocked, &passed);
 }
 
 /* ---- ICMP

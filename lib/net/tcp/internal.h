@@ -331,6 +331,7 @@ struct mir__tcp_state {
     struct mir_list all;
     struct mir_list pending; /* connections with events or output due */
     struct mir_list blocked; /* connections that wait for room in a device */
+    bool is_in_turn;         /* they are served */
     struct mir_work flush_work;
     bool is_flushing;
     bool has_waiting; /* perhaps there are connections with waits_for_address */
@@ -618,6 +619,8 @@ void mir__tcp_ack_policy(struct mir__tcp_pcb *pcb, uint32_t len, mir_time_us now
 
 /** Send whatever may be sent now. */
 void mir__tcp_output(struct mir__tcp_pcb *pcb);
+/** Does the device take a segment now? If not the connection waits until mir__tcp_tx_ready(). */
+bool mir__tcp_has_room(struct mir__tcp_pcb *pcb) MIR_CHECK;
 /** Send a segment without data at once. */
 void mir__tcp_send_ack(struct mir__tcp_pcb *pcb);
 void mir__tcp_send_probe(struct mir__tcp_pcb *pcb);   /* keep-alive */

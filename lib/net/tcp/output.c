@@ -26,8 +26,10 @@
  * snd_una under cwnd, what is lost is sent before anything new, and snd_nxt stays at snd_max.
  *
  * Payload is referenced, not copied: a segment is a buffer with headers in its linear part and
- * sub-views of the send queue. When the device is full the connection waits in host->blocked and
- * mir__tcp_tx_ready() takes it up again.
+ * sub-views of the send queue. When the device is full the connection waits in host->blocked, first
+ * come first served, until mir__tcp_tx_ready() takes it up again: nothing of it was sent or
+ * dropped, so no window changes. A timeout meanwhile says nothing about the network and takes no
+ * window either (timer.c).
  */
 #include "lib/net/tcp/loss.h"
 
@@ -157,11 +159,24 @@ static void block(struct mir__tcp_pcb *pcb)
         return;
     pcb->is_blocked = true;
     mir_list_push_back(&pcb->host->blocked, &pcb->pending);
+    if (pcb->snd_una == pcb->snd_max)
+        pcb->busy->progress_us = now_of(pcb->host);
+    /* A device that never sends anything is not waited for without end. */
+    if (!mir__tcp_timer_runs(pcb, MIR__TCP_T_REXMT))
+        mir__tcp_timer_rexmt(pcb);
 }
 
-static bool has_room(struct mir__tcp_pcb *pcb)
+/* Room that others wait for is theirs. */
+static bool is_taken(const struct mir__tcp_pcb *pcb)
 {
-    if (mir__ip_tx_room(&pcb->busy->route) > 0)
+    const struct mir__tcp_state *host = pcb->host;
+    return MIR_UNLIKELY(!mir_list_is_empty(&host->blocked)) && !host->is_in_turn &&
+           mir__ip_is_tx_full(&pcb->busy->route);
+}
+
+bool mir__tcp_has_room(struct mir__tcp_pcb *pcb)
+{
+    if (mir__ip_tx_room(&pcb->busy->route) > 0 && !is_taken(pcb))
         return true;
     block(pcb);
     return false;
@@ -325,7 +340,7 @@ static bool send_some(struct mir__tcp_pcb *pcb)
         probe = 0;
     /* A FIN takes no room in the network: only the peer's window may hold it back. */
     bool with_fin = has_fin && len == unsent && pcb->snd_wnd > flight_of(pcb) + len;
-    if ((len == 0 && !with_fin) || !mir__tcp_pace_allows(pcb) || !has_room(pcb))
+    if ((len == 0 && !with_fin) || !mir__tcp_pace_allows(pcb) || !mir__tcp_has_room(pcb))
         return false;
     if (probe != 0)
         mir__tcp_path_probing(pcb, pcb->snd_nxt, pcb->snd_nxt + len);
@@ -362,7 +377,7 @@ static bool resend_some(struct mir__tcp_pcb *pcb)
     if (len > pcb->mss)
         len -= len % pcb->mss;
     with_fin = with_fin && range->seq + len == end;
-    if ((len == 0 && !with_fin) || !mir__tcp_pace_allows(pcb) || !has_room(pcb))
+    if ((len == 0 && !with_fin) || !mir__tcp_pace_allows(pcb) || !mir__tcp_has_room(pcb))
         return false;
     return transmit(pcb, range->seq, len, with_fin) > 0;
 }
@@ -377,9 +392,9 @@ static void send_tail_probe(struct mir__tcp_pcb *pcb)
     uint32_t len = MIR_MIN(MIR_MIN(unsent, room), (uint32_t)pcb->mss);
     bool is_again = len == 0 || (len < unsent && len < pcb->mss);
     uint32_t seq = pcb->snd_nxt;
-    if (!has_room(pcb))
-        return;
     pcb->loss->probe_due = false;
+    if (!mir__tcp_has_room(pcb))
+        return; /* the end of the queue may not have left yet */
     if (pcb->loss->sacked > 0 || pcb->loss->lost > 0 || pcb->snd_una == pcb->snd_max)
         return;
     if (is_again) {
@@ -535,7 +550,7 @@ void mir__tcp_output(struct mir__tcp_pcb *pcb)
     }
     if (pcb->snd_una == pcb->snd_max && now_of(pcb->host) - pcb->busy->sent_us > pcb->rto_us)
         pcb->cc->on_idle(pcb);
-    if (pcb->rexmt_first && has_room(pcb)) {
+    if (pcb->rexmt_first && mir__tcp_has_room(pcb)) {
         uint32_t end = sendq_end(pcb);
         uint32_t len = seq_gt(end, pcb->snd_una) ? MIR_MIN(end - pcb->snd_una, pcb->mss) : 0;
         pcb->rexmt_first = false;
@@ -546,7 +561,8 @@ void mir__tcp_output(struct mir__tcp_pcb *pcb)
     if (pcb->loss != NULL && pcb->loss->probe_due)
         send_tail_probe(pcb);
     judge_use(pcb);
-    if ((pcb->ack_now || pcb->busy->sack.has_repeated) && !pcb->is_blocked && has_room(pcb))
+    if ((pcb->ack_now || pcb->busy->sack.has_repeated) && !pcb->is_blocked &&
+        mir__tcp_has_room(pcb))
         mir__tcp_send_ack(pcb);
     watch_window(pcb);
     mir__tcp_check(pcb);

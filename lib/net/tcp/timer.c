@@ -163,7 +163,8 @@ static void rexmt_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
         persist_fired(pcb, now_us);
         return;
     }
-    if (pcb->snd_una == pcb->snd_max && !is_syn) {
+    bool is_idle = pcb->snd_una == pcb->snd_max && !is_syn;
+    if (is_idle && !pcb->is_blocked) {
         if (pcb->is_detached && pcb->busy->route.iface == NULL &&
             now_us - pcb->received_us > 2 * MIR__TCP_RTO_MAX_US)
             give_up(pcb); /* no way to send it, and nobody to lose patience */
@@ -178,6 +179,16 @@ static void rexmt_fired(struct mir__tcp_pcb *pcb, mir_time_us now_us)
         return;
     }
     pcb->rexmt_count++;
+    if (!is_syn && !mir__tcp_has_room(pcb)) {
+        /* It could not be sent again, and what is in flight may not have left: no loss. */
+        MIR__TCP_COUNT(pcb->host, timeouts_deferred);
+        mir__tcp_timer_rexmt(pcb);
+        return;
+    }
+    if (is_idle) {
+        mir__tcp_mark(pcb);
+        return;
+    }
     pcb->timeouts++;
     MIR__TCP_COUNT(pcb->host, timeouts);
     pcb->is_timing = false;
