@@ -7,6 +7,9 @@
  * KEY=VALUE; the appliance is asked first what types the method wants, so that nobody needs to
  * write JSON, and a mistake is found here with a useful message.
  *
+ * An appliance in several processes has a channel for each: control, control.1, and so on. Some
+ * commands add up what all of them say, the others speak to one.
+ *
  * What an appliance sends is checked as anything from outside: frames are bounded, texts are shown
  * with their control bytes made visible.
  */
@@ -28,6 +31,7 @@
 #define SOCKET_NAME "control"
 #define TIMEOUT_MS  5000 /* of one frame that is due */
 
+static int chosen_worker = -1; /* --worker */
 static volatile sig_atomic_t is_interrupted;
 static bool catches_interrupt;
 
@@ -51,35 +55,105 @@ int ctl_connect(const char *path)
     return -1;
 }
 
-int ctl_open(struct ctl *ctl, const char *command, const char *who)
+/* How many sockets PATH, PATH.1, PATH.2 ... there are; 1 at least. */
+static unsigned count_sockets(int folder_fd, const char *path)
 {
-    struct state state;
-    char path[64];
-    *ctl = (struct ctl){.command = command, .who = who, .fd = -1};
-    if (strchr(who, '/') != NULL) {
-        ctl->fd = ctl_connect(who);
-        if (ctl->fd < 0)
-            complain("%s: cannot connect to \"%s\": %s; is the appliance running, with --control "
-                     "of this path?",
-                     command, who, strerror(errno));
-        return ctl->fd < 0 ? EXIT_FAIL : 0;
+    unsigned count = 1;
+    for (; count < CTL_WORKERS_MAX; count++) {
+        char *name = need_format("%s.%u", path, count);
+        bool is_there = faccessat(folder_fd, name, F_OK, 0) == 0;
+        free(name);
+        if (!is_there)
+            break;
     }
-    if (state_open(&state) != 0)
-        return EXIT_FAIL;
-    int folder = state_find(&state, who);
-    if (folder < 0)
-        return EXIT_FAIL;
-    snprintf(path, sizeof(path), "/proc/self/fd/%d/" SOCKET_NAME, folder);
-    ctl->fd = ctl_connect(path);
-    if (ctl->fd < 0)
+    return count;
+}
+
+unsigned ctl_count_workers(int folder_fd)
+{
+    return count_sockets(folder_fd, SOCKET_NAME);
+}
+
+static bool open_worker(struct ctl *ctl, const char *command, const char *who, const char *path,
+                        unsigned worker)
+{
+    *ctl = (struct ctl){.command = command, .who = who, .fd = -1, .worker = worker};
+    char *name = worker > 0 ? need_format("%s.%u", path, worker) : need_text(path, strlen(path));
+    ctl->fd = ctl_connect(name);
+    int error = errno;
+    free(name);
+    if (ctl->fd >= 0)
+        return true;
+    if (strchr(who, '/') != NULL)
+        complain("%s: cannot connect to \"%s\": %s; is the appliance running, with --control "
+                 "of this path?",
+                 command, who, strerror(error));
+    else
         complain("%s: \"%s\" has no control channel: %s", command, who,
-                 errno == ENOENT
+                 error == ENOENT
                      ? "it was started with --control off or elsewhere, is of another "
                        "version, or a machine whose manifest does not have vm { control "
                        "= true }"
-                     : strerror(errno));
-    close(folder);
-    return ctl->fd < 0 ? EXIT_FAIL : 0;
+                     : strerror(error));
+    return false;
+}
+
+/* The path of the socket of worker 0; *@folder is a descriptor that it needs, or -1. NULL after a
+ * message. */
+static char *path_of(const char *who, int *folder)
+{
+    struct state state;
+    *folder = -1;
+    if (strchr(who, '/') != NULL)
+        return need_text(who, strlen(who));
+    if (state_open(&state) != 0)
+        return NULL;
+    *folder = state_find(&state, who);
+    close(state.base_fd);
+    return *folder >= 0 ? need_format("/proc/self/fd/%d/" SOCKET_NAME, *folder) : NULL;
+}
+
+/* Which workers: from *@first on, so many of those that are @there. 0 after a message. */
+static unsigned choose_workers(unsigned there, unsigned max, const char *command, const char *who,
+                               unsigned *first)
+{
+    *first = chosen_worker > 0 ? (unsigned)chosen_worker : 0;
+    if (chosen_worker >= 0 && *first < there)
+        return 1;
+    if (chosen_worker >= 0)
+        complain("%s: \"%s\" has no worker %d; the last one is number %u", command, who,
+                 chosen_worker, there - 1);
+    else if (there > max)
+        complain("%s: \"%s\" has %u workers; this is number 0, --worker chooses another one",
+                 command, who, there);
+    return chosen_worker >= 0 ? 0 : there < max ? there : max;
+}
+
+static unsigned open_some(struct ctl *ctls, unsigned max, const char *command, const char *who)
+{
+    int folder;
+    char *path = path_of(who, &folder);
+    unsigned opened = 0, first, wanted = 0;
+    if (path != NULL)
+        wanted = choose_workers(count_sockets(AT_FDCWD, path), max, command, who, &first);
+    while (opened < wanted && open_worker(&ctls[opened], command, who, path, first + opened))
+        opened++;
+    for (unsigned i = 0; i < opened && opened < wanted; i++)
+        ctl_close(&ctls[i]);
+    free(path);
+    if (folder >= 0)
+        close(folder);
+    return opened < wanted ? 0 : opened;
+}
+
+int ctl_open(struct ctl *ctl, const char *command, const char *who)
+{
+    return open_some(ctl, 1, command, who) == 1 ? 0 : EXIT_FAIL;
+}
+
+unsigned ctl_open_all(struct ctl ctls[CTL_WORKERS_MAX], const char *command, const char *who)
+{
+    return open_some(ctls, CTL_WORKERS_MAX, command, who);
 }
 
 void ctl_close(struct ctl *ctl)
@@ -334,10 +408,27 @@ static char find_option(const char *arg, const char *options, const char *const 
     return '\0';
 }
 
+/* --worker K, of every command here. */
+static bool take_worker(const char *command, const char *value)
+{
+    struct why why;
+    int64_t number;
+    if (value == NULL || !valid_int(value, &number, &why) || number < 0 ||
+        number >= (int64_t)CTL_WORKERS_MAX) {
+        complain("%s: --worker takes the number of a worker, from 0 on; `mirari attach NAME` lists "
+                 "them",
+                 command);
+        return false;
+    }
+    chosen_worker = (int)number;
+    return true;
+}
+
 static int unknown_option(const char *command, const char *arg, const char *const *long_names)
 {
     const char *names[16];
     size_t count = 0;
+    names[count++] = "--worker";
     for (size_t i = 0; long_names != NULL && long_names[i] != NULL && count < LEN(names); i++)
         names[count++] = need_format("--%s", long_names[i] + 2);
     return usage_error(command, arg, names, count);
@@ -350,6 +441,11 @@ int ctl_arguments(struct ctl_args *args, int argc, char **argv, const char *opti
     for (int i = 1; i < argc; i++) {
         const char *arg = argv[i];
         bool is_option = arg[0] == '-' && arg[1] != '\0' && args->rest.count == 0;
+        if (is_option && strcmp(arg, "--worker") == 0) {
+            if (!take_worker(argv[0], ++i < argc ? argv[i] : NULL))
+                return EXIT_USAGE;
+            continue;
+        }
         char letter = is_option ? find_option(arg, options, long_names) : '\0';
         if (is_option && letter == '\0' && args->who != NULL && takes_rest && arg[1] == '-' &&
             arg[2] == '\0')

@@ -18,7 +18,8 @@ struct ctl {
     const char *command; /**< for messages */
     const char *who;     /**< the appliance */
     int fd;
-    uint64_t id; /**< of the last call */
+    unsigned worker; /**< of an appliance in several processes */
+    uint64_t id;     /**< of the last call */
     char *frame;
     struct mir_json json; /**< of the frame */
     struct mir_json_node *nodes;
@@ -32,6 +33,15 @@ int ctl_open(struct ctl *ctl, const char *command, const char *who);
 void ctl_close(struct ctl *ctl);
 /** A connection to the socket @path, or -1 with errno. */
 int ctl_connect(const char *path);
+
+#define CTL_WORKERS_MAX 16u
+
+/** The same for an appliance in several processes (--workers): ctl_open() takes the one that the
+ *  command line names with --worker, else number 0, and says so. This opens all of them, or the one
+ *  that was named. Returns how many, 0 after a message. */
+unsigned ctl_open_all(struct ctl ctls[CTL_WORKERS_MAX], const char *command, const char *who);
+/** How many workers have a channel beside the one of number 0: control.1 ... in that folder. */
+unsigned ctl_count_workers(int folder_fd);
 
 /** Called for every item; false: the call is canceled. */
 typedef bool (*ctl_item_fn)(struct ctl *ctl, uint32_t item, void *arg);
@@ -65,9 +75,10 @@ struct table {
 void table_add(struct table *table, const char *cell);
 void table_show(const struct table *table);
 
-/** The appliance that a command is about: its only argument besides options of @options ("lut"
- *  takes -l, -u, -t, which are counted in @found; "n:" one with a value). Returns 0 or EXIT_USAGE
- *  after a message. Words behind it are in @rest if that is not NULL. */
+/** The appliance that a command is about: its only argument besides --worker K, which ctl_open()
+ *  heeds, and options of @options ("lut" takes -l, -u, -t, which are counted in @found; "n:" one
+ * with a value). Returns 0 or EXIT_USAGE after a message. Words behind it are in @rest if that is
+ * not NULL. */
 struct ctl_args {
     const char *who;
     bool has[128];

@@ -26,6 +26,7 @@ static const char *size_text(uint64_t bytes)
 
 struct rows {
     struct table *table;
+    const char *first; /* column of every row, if there is one */
     void (*row)(struct ctl *ctl, uint32_t object, struct table *table);
 };
 
@@ -35,15 +36,18 @@ static bool take_rows(struct ctl *ctl, uint32_t item, void *arg)
     if (!mir_json_is(&ctl->json, item, MIR_JSON_ARRAY))
         return true;
     uint32_t at = item + 1;
-    for (uint32_t i = 0; i < ctl->json.nodes[item].count; i++, at = ctl->json.nodes[at].next)
+    for (uint32_t i = 0; i < ctl->json.nodes[item].count; i++, at = ctl->json.nodes[at].next) {
+        if (rows->first != NULL)
+            table_add(rows->table, rows->first);
         rows->row(ctl, at, rows->table);
+    }
     return true;
 }
 
 static int call_rows(struct ctl *ctl, const char *method, const char *params, struct table *table,
                      void (*row)(struct ctl *ctl, uint32_t object, struct table *table))
 {
-    struct rows rows = {table, row};
+    struct rows rows = {.table = table, .row = row};
     return ctl_call(ctl, method, params, take_rows, &rows);
 }
 
@@ -113,26 +117,31 @@ static void row_flow_info(struct ctl *ctl, uint32_t flow, struct table *table)
 
 int cmd_netstat(int argc, char **argv)
 {
-    static const char *const titles[] = {"PROTO",  ">RECV-Q", ">SEND-Q", "LOCAL",
-                                         "REMOTE", "STATE",   "INFO"};
+    static const char *const titles[] = {"WORKER", "PROTO",  ">RECV-Q", ">SEND-Q",
+                                         "LOCAL",  "REMOTE", "STATE",   "INFO"};
     static const char *const names[] = {"l=listening", "t=tcp", "u=udp", "i=info", NULL};
-    struct table table = {.titles = titles};
     struct ctl_args args;
-    struct ctl ctl;
+    struct ctl ctls[CTL_WORKERS_MAX];
     int r = ctl_arguments(&args, argc, argv, "ltui", names, false);
-    if (r == 0)
-        r = ctl_open(&ctl, argv[0], args.who);
     if (r != 0)
         return r;
+    unsigned count = ctl_open_all(ctls, argv[0], args.who);
+    if (count == 0)
+        return EXIT_FAIL;
     bool is_tcp = args.has['t'] || !args.has['u'], is_udp = args.has['u'] || !args.has['t'];
     char *params =
         need_format("{\"listeners\":%s,\"connections\":%s,\"udp\":%s,\"info\":%s}",
                     is_tcp ? "true" : "false", is_tcp && !args.has['l'] ? "true" : "false",
                     is_udp ? "true" : "false", args.has['i'] ? "true" : "false");
-    table.columns = args.has['i'] ? 7 : 6;
-    r = call_rows(&ctl, "netstat", params, &table, args.has['i'] ? row_flow_info : row_flow);
+    struct table table = {.titles = titles + (count == 1)};
+    table.columns = (args.has['i'] ? 7 : 6) + (count > 1);
+    for (unsigned i = 0; i < count; i++) {
+        struct rows rows = {.table = &table, .row = args.has['i'] ? row_flow_info : row_flow};
+        rows.first = count > 1 ? number(ctls[i].worker) : NULL;
+        r = r != 0 ? r : ctl_call(&ctls[i], "netstat", params, take_rows, &rows);
+        ctl_close(&ctls[i]);
+    }
     free(params);
-    ctl_close(&ctl);
     if (r == 0)
         table_show(&table);
     return r;
@@ -236,7 +245,7 @@ int cmd_arp(int argc, char **argv)
 
 /* ---- stats, pages, log ----------------------------------------------------------------------- */
 
-static void show_members(const struct ctl *ctl, bool with_zeros)
+static void show_members(const struct ctl *ctl)
 {
     uint32_t object = ctl->result, at = object + 1;
     if (!mir_json_is(&ctl->json, object, MIR_JSON_OBJECT))
@@ -244,42 +253,110 @@ static void show_members(const struct ctl *ctl, bool with_zeros)
     for (uint32_t i = 0; i < ctl->json.nodes[object].count; i++) {
         const struct mir_json_node *name = &ctl->json.nodes[at], *value = name + 1;
         at = value->next;
-        if (!with_zeros && value->len == 1 && ctl->json.text[value->at] == '0')
-            continue;
         printf("%-30.*s %.*s\n", (int)name->len, ctl->json.text + name->at, (int)value->len,
                ctl->json.text + value->at);
     }
 }
 
-/* A text that is to be shown as it is: for programs. */
-static int show_result_text(const struct ctl *ctl)
+/* Counters of several workers, added up; of the time since the start, the longest. */
+static void show_sums(const struct ctl *ctls, unsigned count, bool with_zeros)
+{
+    uint32_t object = ctls[0].result, at = object + 1;
+    if (!mir_json_is(&ctls[0].json, object, MIR_JSON_OBJECT))
+        return;
+    for (uint32_t i = 0; i < ctls[0].json.nodes[object].count; i++) {
+        const struct mir_json_node *node = &ctls[0].json.nodes[at];
+        char *name = need_text(ctls[0].json.text + node->at, node->len);
+        bool is_longest = strcmp(name, "uptime_us") == 0;
+        uint64_t sum = 0;
+        at = node[1].next;
+        for (unsigned k = 0; k < count; k++) {
+            uint64_t value = ctl_number(&ctls[k], ctls[k].result, name);
+            sum = !is_longest ? sum + value : value > sum ? value : sum;
+        }
+        if (sum != 0 || with_zeros)
+            printf("%-30s %llu\n", name, (unsigned long long)sum);
+        free(name);
+    }
+}
+
+/* The text of a worker's metrics, or NULL. */
+static char *metrics_of(const struct ctl *ctl)
 {
     if (!mir_json_is(&ctl->json, ctl->result, MIR_JSON_STRING))
-        return EXIT_FAIL;
+        return NULL;
     size_t size = ctl->json.nodes[ctl->result].len + 1;
     char *text = need(size);
     if (mir_json_text(&ctl->json, ctl->result, text, size) == 0)
-        fputs(text, stdout);
+        return text;
     free(text);
-    return 0;
+    return NULL;
+}
+
+/* The line behind this one, or the end. */
+static const char *next_line(const char *line)
+{
+    line += strcspn(line, "\n");
+    return line + (*line == '\n');
+}
+
+/* The samples of one metric, behind its line "# TYPE", as those of a worker. */
+static void show_metric(const char *text, const char *type, size_t type_len, unsigned worker)
+{
+    while (*text != '\0' && (strncmp(text, type, type_len) != 0 || text[type_len] != '\n'))
+        text = next_line(text);
+    for (text = next_line(text); *text != '\0' && *text != '#'; text = next_line(text)) {
+        size_t len = strcspn(text, "\n"), name = strcspn(text, "{ \n");
+        bool has_labels = text[name] == '{';
+        printf("%.*s{worker=\"%u\"%s%.*s\n", (int)name, text, worker, has_labels ? "," : "}",
+               (int)(len - name - has_labels), text + name + has_labels);
+    }
+}
+
+/* Of one process as it says it. Of several, lines of one name stand together, whoever says them. */
+static int show_metrics(const struct ctl *ctls, unsigned count)
+{
+    char *texts[CTL_WORKERS_MAX] = {0};
+    int r = 0;
+    for (unsigned k = 0; k < count; k++) {
+        texts[k] = metrics_of(&ctls[k]);
+        r = texts[k] != NULL ? r : EXIT_FAIL;
+    }
+    if (r == 0 && count == 1)
+        fputs(texts[0], stdout);
+    for (const char *line = texts[0]; r == 0 && count > 1 && *line != '\0';
+         line = next_line(line)) {
+        size_t len = strcspn(line, "\n");
+        if (line[0] != '#')
+            continue;
+        printf("%.*s\n", (int)len, line);
+        for (unsigned k = 0; k < count; k++)
+            show_metric(texts[k], line, len, ctls[k].worker);
+    }
+    for (unsigned k = 0; k < count; k++)
+        free(texts[k]);
+    return r;
 }
 
 int cmd_stats(int argc, char **argv)
 {
     static const char *const names[] = {"p=prometheus", "a=all", NULL};
     struct ctl_args args;
-    struct ctl ctl;
+    struct ctl ctls[CTL_WORKERS_MAX];
     int r = ctl_arguments(&args, argc, argv, "pa", names, false);
-    if (r == 0)
-        r = ctl_open(&ctl, argv[0], args.who);
     if (r != 0)
         return r;
-    r = ctl_call(&ctl, args.has['p'] ? "metrics" : "stats", NULL, NULL, NULL);
+    unsigned count = ctl_open_all(ctls, argv[0], args.who);
+    if (count == 0)
+        return EXIT_FAIL;
+    for (unsigned k = 0; k < count && r == 0; k++)
+        r = ctl_call(&ctls[k], args.has['p'] ? "metrics" : "stats", NULL, NULL, NULL);
     if (r == 0 && args.has['p'])
-        r = show_result_text(&ctl);
+        r = show_metrics(ctls, count);
     else if (r == 0)
-        show_members(&ctl, args.has['a']);
-    ctl_close(&ctl);
+        show_sums(ctls, count, args.has['a']);
+    for (unsigned k = 0; k < count; k++)
+        ctl_close(&ctls[k]);
     return r;
 }
 
@@ -321,24 +398,27 @@ int cmd_pages(int argc, char **argv)
 int cmd_log(int argc, char **argv)
 {
     struct ctl_args args;
-    struct ctl ctl;
+    struct ctl ctls[CTL_WORKERS_MAX];
     struct str params = {0};
     int r = ctl_arguments(&args, argc, argv, "", NULL, true);
     if (r == 0 && args.rest.count > 1)
         r = usage_error("log", args.rest.item[1], NULL, 0);
-    if (r == 0)
-        r = ctl_open(&ctl, argv[0], args.who);
     if (r != 0)
         return r;
+    unsigned count = ctl_open_all(ctls, argv[0], args.who);
+    if (count == 0)
+        return EXIT_FAIL;
     if (args.rest.count == 1) {
         str_text(&params, "{\"set\":");
         str_json(&params, args.rest.item[0]);
         str_text(&params, "}");
     }
-    r = ctl_call(&ctl, params.len > 0 ? "log.set" : "log.levels", params.data, NULL, NULL);
+    for (unsigned k = 0; k < count && r == 0; k++)
+        r = ctl_call(&ctls[k], params.len > 0 ? "log.set" : "log.levels", params.data, NULL, NULL);
     if (r == 0)
-        show_members(&ctl, true);
-    ctl_close(&ctl);
+        show_members(&ctls[0]);
+    for (unsigned k = 0; k < count; k++)
+        ctl_close(&ctls[k]);
     return r;
 }
 
@@ -348,22 +428,24 @@ int cmd_shutdown(int argc, char **argv)
 {
     static const char *const names[] = {"n=no-wait", NULL};
     struct ctl_args args;
-    struct ctl ctl;
+    struct ctl ctls[CTL_WORKERS_MAX];
     int r = ctl_arguments(&args, argc, argv, "n", names, false);
-    if (r == 0)
-        r = ctl_open(&ctl, argv[0], args.who);
-    if (r == 0)
-        r = ctl_call(&ctl, "shutdown", NULL, NULL, NULL);
     if (r != 0)
         return r;
-    bool is_first = ctl_flag(&ctl, ctl.result, "asked");
+    unsigned count = ctl_open_all(ctls, argv[0], args.who);
+    /* The end of one worker is that of all. */
+    if (count == 0 || ctl_call(&ctls[0], "shutdown", NULL, NULL, NULL) != 0)
+        return EXIT_FAIL;
+    bool is_first = ctl_flag(&ctls[0], ctls[0].result, "asked");
     if (!is_first)
         complain("shutdown: \"%s\" ends already (%s)", args.who,
-                 ctl_text(&ctl, ctl.result, "ends"));
-    /* The channel closes with the appliance. */
-    while (!args.has['n'] && ctl_receive(&ctl))
-        continue;
+                 ctl_text(&ctls[0], ctls[0].result, "ends"));
+    for (unsigned k = 0; k < count; k++) {
+        /* The channel closes with the appliance. */
+        while (!args.has['n'] && ctl_receive(&ctls[k]))
+            continue;
+        ctl_close(&ctls[k]);
+    }
     printf(args.has['n'] ? "asked %s to end\n" : "%s has ended\n", args.who);
-    ctl_close(&ctl);
     return 0;
 }

@@ -22,7 +22,8 @@ struct look {
 
 struct row {
     char *who, *name, *target;
-    struct ctl ctl;
+    struct ctl ctls[CTL_WORKERS_MAX]; /* [count], of its workers */
+    unsigned count;
     struct look now, before;
     bool has_before, is_seen;
 };
@@ -52,27 +53,35 @@ static uint64_t devices(const struct ctl *ctl, const char *name)
     return sum;
 }
 
+static void add(struct look *look, const struct ctl *ctl)
+{
+    uint64_t uptime_us = ctl_number(ctl, ctl->result, "uptime_us");
+    look->uptime_us = uptime_us > look->uptime_us ? uptime_us : look->uptime_us;
+    look->cpu_us += ctl_number(ctl, ctl->result, "cpu_us");
+    look->used += ctl_number(ctl, ctl->result, "memory_used_bytes");
+    look->free += ctl_number(ctl, ctl->result, "memory_free_bytes");
+    look->rx_bytes += devices(ctl, "rx_bytes");
+    look->tx_bytes += devices(ctl, "tx_bytes");
+    look->rx_frames += devices(ctl, "rx_frames");
+    look->tx_frames += devices(ctl, "tx_frames");
+    look->connections += ctl_number(ctl, ctl->result, "tcp_connections");
+    look->listeners += ctl_number(ctl, ctl->result, "tcp_listeners");
+    look->tasks += ctl_number(ctl, ctl->result, "loop_tasks");
+    look->steps += ctl_number(ctl, ctl->result, "loop_steps");
+}
+
+/* All workers together. */
 static bool look_at(struct row *row)
 {
-    struct ctl *ctl = &row->ctl;
-    if (ctl_call(ctl, "stats", NULL, NULL, NULL) != 0)
-        return false;
+    struct look now = {0};
+    for (unsigned i = 0; i < row->count; i++) {
+        if (ctl_call(&row->ctls[i], "stats", NULL, NULL, NULL) != 0)
+            return false;
+        add(&now, &row->ctls[i]);
+    }
     row->before = row->now;
-    row->has_before = row->now.uptime_us != 0;
-    row->now = (struct look){
-        .uptime_us = ctl_number(ctl, ctl->result, "uptime_us"),
-        .cpu_us = ctl_number(ctl, ctl->result, "cpu_us"),
-        .used = ctl_number(ctl, ctl->result, "memory_used_bytes"),
-        .free = ctl_number(ctl, ctl->result, "memory_free_bytes"),
-        .rx_bytes = devices(ctl, "rx_bytes"),
-        .tx_bytes = devices(ctl, "tx_bytes"),
-        .rx_frames = devices(ctl, "rx_frames"),
-        .tx_frames = devices(ctl, "tx_frames"),
-        .connections = ctl_number(ctl, ctl->result, "tcp_connections"),
-        .listeners = ctl_number(ctl, ctl->result, "tcp_listeners"),
-        .tasks = ctl_number(ctl, ctl->result, "loop_tasks"),
-        .steps = ctl_number(ctl, ctl->result, "loop_steps"),
-    };
+    row->has_before = row->now.uptime_us != 0 && now.uptime_us > row->now.uptime_us;
+    row->now = now;
     return true;
 }
 
@@ -92,8 +101,8 @@ static void take_appliance(void *arg, const char *folder, const char *name, cons
                         .name = need_text(name, strlen(name)),
                         .target = need_text(target, strlen(target)),
                         .is_seen = true};
-    if (ctl_open(&row->ctl, "top", folder) == 0)
-        top->count++;
+    row->count = ctl_open_all(row->ctls, "top", row->who);
+    top->count += row->count > 0;
 }
 
 static void look_at_all(struct top *top, const char *who)
@@ -108,10 +117,12 @@ static void look_at_all(struct top *top, const char *who)
     size_t kept = 0;
     for (size_t i = 0; i < top->count; i++) {
         struct row *row = &top->row[i];
-        if (row->is_seen && look_at(row))
+        if (row->is_seen && look_at(row)) {
             top->row[kept++] = *row;
-        else
-            ctl_close(&row->ctl);
+            continue;
+        }
+        for (unsigned k = 0; k < row->count; k++)
+            ctl_close(&row->ctls[k]);
     }
     top->count = kept;
 }
@@ -131,7 +142,8 @@ static void add_row(struct table *table, const struct row *row)
     const struct look *now = &row->now, *before = &row->before;
     uint64_t us = row->has_before ? now->uptime_us - before->uptime_us : 0;
     uint64_t memory = now->used + now->free;
-    uint64_t cpu = us > 0 ? (now->cpu_us - before->cpu_us) * 1000 / us : 0;
+    bool has_cpu = us > 0 && now->cpu_us >= before->cpu_us; /* else a worker is a new one */
+    uint64_t cpu = has_cpu ? (now->cpu_us - before->cpu_us) * 1000 / us : 0;
     table_add(table, row->name);
     table_add(table, row->target);
     table_add(table,
@@ -194,7 +206,7 @@ int cmd_top(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         bool takes_value = argv[i][0] == '-' &&
                            (strchr("dn", argv[i][1]) != NULL || strcmp(argv[i], "--delay") == 0 ||
-                            strcmp(argv[i], "--count") == 0);
+                            strcmp(argv[i], "--count") == 0 || strcmp(argv[i], "--worker") == 0);
         has_name = has_name || argv[i][0] != '-';
         i += takes_value;
     }
@@ -213,7 +225,8 @@ int cmd_top(int argc, char **argv)
         top.row[0] = (struct row){.who = need_text(who, strlen(who)),
                                   .name = need_text(who, strlen(who)),
                                   .target = need_text("", 0)};
-        if (ctl_open(&top.row[0].ctl, "top", who) != 0)
+        top.row[0].count = ctl_open_all(top.row[0].ctls, "top", who);
+        if (top.row[0].count == 0)
             return EXIT_FAIL;
         top.count = 1;
     }

@@ -26,6 +26,7 @@
 #include <mirari/bytes.h>
 #include <mirari/rpc.h>
 
+#include "cmd/mirari/ctl.h"
 #include "cmd/mirari/dash.h"
 
 #define SAMPLES      121u /* two minutes of looks, a second each */
@@ -77,6 +78,8 @@ struct call {
 struct appliance {
     struct look *look;
     char *folder, *name, *target; /* folder NULL: the place is free */
+    char *id;
+    unsigned worker; /* of an appliance in several processes, each of which is a row */
     uint64_t serial;
     bool is_seen;
     unsigned looks_closed;
@@ -88,6 +91,7 @@ struct appliance {
     struct sample samples[SAMPLES]; /* number n is at n % SAMPLES */
     uint64_t next_sample;
     mir_time_us answered_us, described_us, lease_until_us;
+    uint64_t workers;
     char version[TEXT_MAX], stack[TEXT_MAX], address[TEXT_MAX], ends[TEXT_MAX];
 };
 
@@ -144,6 +148,7 @@ static void free_appliance(struct appliance *a)
 {
     close_channel(a);
     free(a->folder);
+    free(a->id);
     free(a->name);
     free(a->target);
     *a = (struct appliance){.watch.fd = -1};
@@ -271,6 +276,8 @@ static void take_stats(struct appliance *a, const struct mir_json *json, uint32_
 static void take_description(struct appliance *a, const struct mir_json *json, uint32_t result)
 {
     uint64_t left_us = number_of(json, result, "lease_left_us");
+    uint64_t workers = number_of(json, result, "workers");
+    a->workers = workers != UNKNOWN ? workers : 0;
     text_of(json, result, "version", a->version);
     text_of(json, result, "stack", a->stack);
     text_of(json, result, "address", a->address);
@@ -408,7 +415,9 @@ static void open_channel(struct appliance *a)
         openat(look->state.base_fd, a->folder, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (folder < 0)
         return;
-    snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/control", folder);
+    snprintf(address.sun_path, sizeof(address.sun_path),
+             a->worker > 0 ? "/proc/self/fd/%d/control.%u" : "/proc/self/fd/%d/control", folder,
+             a->worker);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool is_good = fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
     close(folder);
@@ -426,13 +435,13 @@ static void open_channel(struct appliance *a)
     a->watch.fd = -1;
 }
 
-static void see(void *arg, const char *folder, const char *name, const char *target)
+static void see_worker(struct look *look, const char *folder, const char *name, const char *target,
+                       unsigned worker)
 {
-    struct look *look = arg;
     struct appliance *place = NULL;
     for (size_t i = 0; i < DASH_APPLIANCES_MAX; i++) {
         struct appliance *a = &look->places[i];
-        if (a->folder != NULL && strcmp(a->folder, folder) == 0) {
+        if (a->folder != NULL && strcmp(a->folder, folder) == 0 && a->worker == worker) {
             a->is_seen = true;
             return;
         }
@@ -443,11 +452,27 @@ static void see(void *arg, const char *folder, const char *name, const char *tar
         return;
     *place = (struct appliance){.look = look,
                                 .folder = need_text(folder, strlen(folder)),
+                                .id = worker > 0 ? need_format("%s.%u", folder, worker)
+                                                 : need_text(folder, strlen(folder)),
+                                .worker = worker,
                                 .name = need_text(name, strlen(name)),
                                 .target = need_text(target, strlen(target)),
                                 .serial = ++look->serial,
                                 .is_seen = true,
                                 .watch.fd = -1};
+}
+
+/* An appliance, or each of its workers. */
+static void see(void *arg, const char *folder, const char *name, const char *target)
+{
+    struct look *look = arg;
+    int fd = openat(look->state.base_fd, folder, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    unsigned workers = ctl_count_workers(fd);
+    close(fd);
+    for (unsigned i = 0; i < workers; i++)
+        see_worker(look, folder, name, target, i);
 }
 
 /* Answer for the appliance what is late. Is it silent? */
@@ -572,10 +597,12 @@ static void tell_one(struct appliance *a, struct mir_json_out *out)
 {
     mir_time_us now_us = now_of(a->look);
     const char *dash = strrchr(a->folder, '-');
-    mir_json_member_text(out, "id", a->folder);
+    mir_json_member_text(out, "id", a->id);
     mir_json_member_text(out, "name", a->name);
     mir_json_member_u64(out, "pid", dash != NULL ? strtoull(dash + 1, NULL, 10) : 0);
     mir_json_member_text(out, "target", a->target);
+    if (a->workers > 1)
+        mir_json_member_u64(out, "worker", a->worker);
     mir_json_member_text(out, "health", health_of(a));
     mir_json_member_text(out, "version", a->version);
     mir_json_member_text(out, "stack", a->stack);
@@ -636,7 +663,7 @@ void look_tell(struct look *look, struct look_cursor *cursor, struct mir_json_ou
 static struct appliance *find(struct look *look, const char *id)
 {
     for (size_t i = 0; i < DASH_APPLIANCES_MAX; i++) {
-        if (look->places[i].folder != NULL && strcmp(look->places[i].folder, id) == 0)
+        if (look->places[i].folder != NULL && strcmp(look->places[i].id, id) == 0)
             return &look->places[i];
     }
     return NULL;

@@ -196,7 +196,8 @@ static const struct command commands[] = {
      "  -n, --no-wait       do not wait until it has\n"},
     {"ctl", cmd_ctl, "NAME|PID [METHOD [KEY=VALUE ...]]",
      "call any method of an appliance's control channel; without METHOD list them",
-     "  NAME|PID            or, for all of these commands, the path of its control socket\n"},
+     "  NAME|PID            or, for all of these commands, the path of its control socket\n"
+     "      --worker K      of an appliance with --workers, for all of these commands, too\n"},
     {"test", cmd_test, "[-t TARGET] [-j N] [-k] [FILE|FOLDER ...]",
      "run tests that start appliances and drive them",
      "  -t, --target NAME   on unix or virt only, instead of all that a file names\n"

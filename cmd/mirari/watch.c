@@ -384,14 +384,11 @@ static void hand_listener(int fd)
 }
 
 /* The control channel is a socket in the appliance's folder, which bears the name of this process.
- * Several processes of one appliance would need several. */
+ * With workers there is one more for each of the others, control.1 and so on. */
 static void add_control(struct run *run, const struct state *state)
 {
     struct list argv = {0};
-    bool has_workers = false;
-    for (size_t i = 0; i < run->argv.count; i++)
-        has_workers = has_workers || strcmp(run->argv.item[i], "--workers") == 0;
-    if (run->has_control || has_workers)
+    if (run->has_control)
         return;
     char *path =
         need_format("--control=%s/%s-%d/control", state->base, run->manifest.name, (int)getpid());

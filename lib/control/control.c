@@ -60,6 +60,10 @@ static int describe_begin(struct mir_rpc_call *call)
     mir_json_member_text(out, "name", app->manifest->name);
     mir_json_member_text(out, "version", app->manifest->version);
     mir_json_member_text(out, "target", control->target);
+    if (control->workers > 0) {
+        mir_json_member_u64(out, "worker", control->worker);
+        mir_json_member_u64(out, "workers", control->workers);
+    }
     mir_json_member_text(out, "stack", app->stack != NULL ? app->stack->ops->kind : NULL);
     mir_json_member_u64(out, "uptime_us", now_us - control->started_us);
     mir_json_member_u64(out, "memory_bytes",
@@ -233,6 +237,8 @@ void mir__control_init(struct mir__control *control, const struct mir__control_c
                                      .net = config->net,
                                      .target = config->target,
                                      .cpu_us = config->cpu_us,
+                                     .worker = config->worker,
+                                     .workers = config->workers,
                                      .started_us = mir_loop_now(app->loop)};
     mir_rpc_server_init(&control->server,
                         &(struct mir_rpc_server_config){.loop = app->loop, .pages = app->pages});

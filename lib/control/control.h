@@ -24,6 +24,7 @@ struct mir__control {
     const char *target;
     mir_time_us started_us;
     uint64_t (*cpu_us)(void); /* time of CPUs used so far; NULL: not known */
+    uint32_t worker, workers;
     struct mir_rpc_methods own, talk, look, capture;
 };
 
@@ -32,6 +33,7 @@ struct mir__control_config {
     struct mir_net *net;
     const char *target; /* static text */
     uint64_t (*cpu_us)(void);
+    uint32_t worker, workers; /* which process of how many; 0, 0: it is one */
 };
 
 /** Make the server and add the methods; app->control is set. */

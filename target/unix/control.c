@@ -4,6 +4,10 @@
  *   --control PATH      0600: the user who started the appliance, and root; may do everything
  *   --control-ro PATH   0666: whoever can reach the path; may look
  *
+ * A worker of several (--workers) does not open them: its monitor does, and passes them on, so that
+ * their names outlive the worker. While one worker replaces another, new clients go to the old one
+ * until it is told to leave.
+ *
  * Both are opened before the sandbox closes; later they only accept. Who connects is known by the
  * kernel's word (SO_PEERCRED), besides the mode of the path. `mirari run` gives a path in the
  * appliance's own folder.
@@ -30,7 +34,7 @@
 
 #include <mirari/format.h>
 
-#include "target/unix/internal.h"
+#include "target/unix/workers.h"
 
 #define CLIENTS_MAX 8u
 #define BACKLOG     16
@@ -48,7 +52,7 @@ struct unix_control {
     struct mir_host_watch listener[2]; /* fd -1: none; by role */
     struct client clients[CLIENTS_MAX];
     uid_t owner; /* besides root */
-    bool is_open;
+    bool is_open, is_accepting;
 };
 
 static struct unix_control the_control = {.listener = {{.fd = -1}, {.fd = -1}}};
@@ -233,10 +237,10 @@ static int bind_and_listen(int fd, const struct sockaddr_un *address, mode_t mod
     return r;
 }
 
-/* Returns a descriptor, or an error with a line. */
-static int open_listener(const char *option, const char *path, mode_t mode,
-                         char error[MIR__ERROR_MAX])
+int mir__control_listen(const char *option, const char *path, enum mir_rpc_role role,
+                        char error[MIR__ERROR_MAX])
 {
+    mode_t mode = role == MIR_RPC_FULL ? 0600 : 0666;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *slash = strrchr(path, '/');
     char folder[4096] = ".";
@@ -267,19 +271,49 @@ static uid_t owner_of(const struct mir__unix *u)
     return u->identity.is_root && getenv("SUDO_UID") != NULL ? u->identity.uid : getuid();
 }
 
+static void take_listener(struct unix_control *c, struct mir__unix *u, enum mir_rpc_role role,
+                          int fd)
+{
+    struct mir_host_watch *listener = &c->listener[role];
+    *listener = (struct mir_host_watch){
+        .fd = fd, .events = MIR_HOST_IN, .ready = on_accept, .arg = listener};
+    u->sandbox_needs |= MIR__SANDBOX_CONTROL;
+}
+
+int mir__control_take(struct mir__unix *u, enum mir_rpc_role role, int fd)
+{
+    if (the_control.listener[role].fd >= 0 || the_control.is_open) {
+        close(fd);
+        return -MIR_EPROTO;
+    }
+    take_listener(&the_control, u, role, fd);
+    return 0;
+}
+
+void mir__control_accept(struct mir__unix *u, bool is_on)
+{
+    struct unix_control *c = &the_control;
+    struct mir_host_poll *poll = &u->poll.base;
+    if (!c->is_open || c->is_accepting == is_on)
+        return;
+    c->is_accepting = is_on;
+    for (size_t i = 0; i < MIR_ARRAY_LEN(c->listener); i++) {
+        if (c->listener[i].fd >= 0 && !is_on)
+            poll->ops->remove(poll, &c->listener[i]);
+        else if (c->listener[i].fd >= 0 && poll->ops->add(poll, &c->listener[i]) < 0)
+            MIR_LOG(TARGET, ERROR, "the control channel cannot be watched");
+    }
+}
+
 static int open_one(struct unix_control *c, enum mir_rpc_role role, const char *option,
                     const char *path, char error[MIR__ERROR_MAX])
 {
     if (path == NULL || strcmp(path, "off") == 0)
         return 0;
-    int fd = open_listener(option, path, role == MIR_RPC_FULL ? 0600 : 0666, error);
-    if (fd < 0)
-        return fd;
-    struct mir_host_watch *listener = &c->listener[role];
-    *listener = (struct mir_host_watch){
-        .fd = fd, .events = MIR_HOST_IN, .ready = on_accept, .arg = listener};
-    c->u->sandbox_needs |= MIR__SANDBOX_CONTROL;
-    return 0;
+    int fd = mir__control_listen(option, path, role, error);
+    if (fd >= 0)
+        take_listener(c, c->u, role, fd);
+    return fd < 0 ? fd : 0;
 }
 
 int mir__control_open(struct mir__unix *u, char error[MIR__ERROR_MAX])
@@ -287,10 +321,8 @@ int mir__control_open(struct mir__unix *u, char error[MIR__ERROR_MAX])
     struct unix_control *c = &the_control;
     c->u = u;
     c->owner = owner_of(u);
-    if (u->worker != NULL && (u->options.control != NULL || u->options.control_ro != NULL)) {
-        MIR_LOG(TARGET, WARN, "--control: an appliance of several processes has no such channel");
+    if (u->worker != NULL) /* it was taken */
         return 0;
-    }
     int r = open_one(c, MIR_RPC_FULL, "--control", u->options.control, error);
     if (r == 0)
         r = open_one(c, MIR_RPC_READ_ONLY, "--control-ro", u->options.control_ro, error);
@@ -308,18 +340,18 @@ static uint64_t cpu_us(void)
 void mir__control_serve(struct mir__unix *u)
 {
     struct unix_control *c = &the_control;
-    struct mir_host_poll *poll = &u->poll.base;
     if (c->listener[0].fd < 0 && c->listener[1].fd < 0)
         return;
-    mir__control_init(&c->control,
-                      &(struct mir__control_config){
-                          .app = &u->app, .net = u->net, .target = "unix", .cpu_us = cpu_us});
+    mir__control_init(&c->control, &(struct mir__control_config){
+                                       .app = &u->app,
+                                       .net = u->net,
+                                       .target = "unix",
+                                       .cpu_us = cpu_us,
+                                       .worker = u->worker != NULL ? u->worker->index : 0,
+                                       .workers = u->worker != NULL ? u->worker->count : 0});
     mir_fault_control_serve(&u->faults, &c->control.server);
     c->is_open = true;
-    for (size_t i = 0; i < MIR_ARRAY_LEN(c->listener); i++) {
-        if (c->listener[i].fd >= 0 && poll->ops->add(poll, &c->listener[i]) < 0)
-            MIR_LOG(TARGET, ERROR, "the control channel cannot be watched");
-    }
+    mir__control_accept(u, u->worker == NULL || !u->worker->is_second);
 }
 
 /* Answers that are on their way get out, as far as the client takes them at once. */

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <mirari/page.h>
+#include <mirari/rpc.h>
 
 #define FDS_MAX 4u /* room for more than one, so that those too many can be closed */
 #define MTU_MIN 576u
@@ -37,7 +38,7 @@ static const struct kind kinds[MIR__HANDOVER_KINDS] = {
     [MIR__HANDOVER_READY] = {TO(MONITOR), 0},   [MIR__HANDOVER_DONE] = {TO(MONITOR), 0},
     [MIR__HANDOVER_ATTACH] = {TO(CONTROL), 0},  [MIR__HANDOVER_DETACH] = {TO(CONTROL), 0},
     [MIR__HANDOVER_UPGRADE] = {TO(CONTROL), 0}, [MIR__HANDOVER_LIST] = {TO(CONTROL), 0},
-    [MIR__HANDOVER_ANSWER] = {TO(TOOL), 0},
+    [MIR__HANDOVER_ANSWER] = {TO(TOOL), 0},     [MIR__HANDOVER_CHANNEL] = {TO(WORKER), 1},
 };
 
 struct mir__handover mir__handover_make(enum mir__handover_kind kind)
@@ -81,6 +82,9 @@ int mir__handover_check(const void *data, size_t len, unsigned fd_count,
         !is_text(m.text, sizeof m.text) || m.status > 0)
         return -MIR_EPROTO;
     if (m.kind == MIR__HANDOVER_DEVICE && !is_device_good(&m))
+        return -MIR_EPROTO;
+    if (m.kind == MIR__HANDOVER_CHANNEL &&
+        (m.type > MIR_RPC_FULL || m.flags & ~MIR__HANDOVER_PAUSED))
         return -MIR_EPROTO;
     return fd_count == kinds[m.kind].fds ? 0 : -MIR_EINVAL;
 }

@@ -40,6 +40,8 @@ enum mir__handover_kind {
     /* monitor to worker, when one replaces another */
     MIR__HANDOVER_LEAVE, /* with a descriptor: frames to the worker that replaces this one */
     MIR__HANDOVER_TAKE,  /* with a descriptor: the taps and this inbox are now yours alone */
+    /* monitor to worker, at its start */
+    MIR__HANDOVER_CHANNEL, /* with a descriptor: clients of the control channel come there */
     MIR__HANDOVER_KINDS,
 };
 
@@ -63,8 +65,8 @@ struct mir__handover {
     uint32_t magic;
     uint16_t version;
     uint16_t kind;
-    uint16_t type;   /* DEVICE: enum mir__handover_type */
-    uint16_t flags;  /* DEVICE: what the host has agreed to */
+    uint16_t type;   /* DEVICE: enum mir__handover_type; CHANNEL: enum mir_rpc_role */
+    uint16_t flags;  /* DEVICE: what the host has agreed to; CHANNEL: PAUSED */
     uint16_t index;  /* DEVICE: which queue of it; PEER: which worker */
     uint16_t mtu;    /* 576 .. 65535 */
     uint32_t ticket; /* DONE repeats that of its question */

@@ -201,6 +201,14 @@ void mir__lease_close(struct mir__unix *u);
 
 /** Open the sockets that the options name, before the sandbox. 0, or an error with a line. */
 int mir__control_open(struct mir__unix *u, char error[MIR__ERROR_MAX]) MIR_CHECK;
+/** Listen at @path; a descriptor, or an error with a line that begins with @option. */
+int mir__control_listen(const char *option, const char *path, enum mir_rpc_role role,
+                        char error[MIR__ERROR_MAX]) MIR_CHECK;
+/** A worker: @fd, given, is where its clients come. Before mir__control_serve(). Returns 0 or
+ *  -MIR_EPROTO (there is one already). */
+int mir__control_take(struct mir__unix *u, enum mir_rpc_role role, int fd) MIR_CHECK;
+/** Take new clients from now on, or leave them to somebody else. */
+void mir__control_accept(struct mir__unix *u, bool is_on);
 /** Serve them from now on; the stack is there. */
 void mir__control_serve(struct mir__unix *u);
 /** Before the stack is closed. */

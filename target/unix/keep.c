@@ -10,9 +10,13 @@
  *   - frames that come meanwhile wait in the queue (500 of them), and the next worker reads them: a
  *     client that connects during a restart is answered late, not refused.
  *
+ * The sockets of the control channels are kept, too, one for each worker. Their names stay, and who
+ * connects while a worker is started again waits for it. The monitor itself reads nothing there.
+ *
  * Workers also get each other's inboxes, packet sockets for frames that the host gave to the
  * wrong one (dev/net/share). Their two ends are kept here for the same reasons.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -27,7 +31,8 @@ int mir__keep_open(struct mir__keep *keep, unsigned workers)
     keep->workers = workers;
     keep->count = 0;
     for (unsigned i = 0; i < MIR__WORKERS_MAX; i++)
-        keep->inboxes[i][0] = keep->inboxes[i][1] = -1;
+        keep->inboxes[i][0] = keep->inboxes[i][1] = keep->channels[i][0] = keep->channels[i][1] =
+            -1;
     for (unsigned i = 0; i < workers; i++) {
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, keep->inboxes[i]) < 0)
             return -MIR_EIO;
@@ -106,6 +111,43 @@ void mir__keep_remove(struct mir__keep *keep, struct mir__kept *tap)
     *tap = keep->taps[keep->count];
 }
 
+int mir__keep_open_channels(struct mir__keep *keep, const struct mir__app_options *options,
+                            char error[MIR__ERROR_MAX])
+{
+    const struct {
+        const char *option, *path;
+        enum mir_rpc_role role;
+    } rows[] = {{"--control", options->control, MIR_RPC_FULL},
+                {"--control-ro", options->control_ro, MIR_RPC_READ_ONLY}};
+    for (size_t row = 0; row < MIR_ARRAY_LEN(rows); row++) {
+        const char *path = rows[row].path;
+        if (path == NULL || strcmp(path, "off") == 0)
+            continue;
+        for (unsigned i = 0; i < keep->workers; i++) {
+            char name[PATH_MAX];
+            snprintf(name, sizeof name, i > 0 ? "%s.%u" : "%s", path, i);
+            int fd = mir__control_listen(rows[row].option, name, rows[row].role, error);
+            if (fd < 0)
+                return fd;
+            keep->channels[i][rows[row].role] = fd;
+        }
+    }
+    return 0;
+}
+
+static int send_channels(const struct mir__keep *keep, int fd, unsigned index, bool is_second)
+{
+    int r = 0;
+    for (unsigned role = 0; role < MIR_ARRAY_LEN(keep->channels[0]) && r == 0; role++) {
+        struct mir__handover m = mir__handover_make(MIR__HANDOVER_CHANNEL);
+        m.type = (uint16_t)role;
+        m.flags = is_second ? MIR__HANDOVER_PAUSED : 0;
+        if (keep->channels[index][role] >= 0)
+            r = mir__handover_send(fd, &m, keep->channels[index][role]);
+    }
+    return r;
+}
+
 static int send_peers(const struct mir__keep *keep, int fd, unsigned index, int inbox)
 {
     int r = 0;
@@ -122,6 +164,8 @@ int mir__keep_send_all(const struct mir__keep *keep, int fd, unsigned index, int
 {
     struct mir__handover go = mir__handover_make(MIR__HANDOVER_GO);
     int r = send_peers(keep, fd, index, inbox);
+    if (r == 0)
+        r = send_channels(keep, fd, index, inbox >= 0);
     for (uint32_t i = 0; i < keep->count && r == 0; i++) {
         struct mir__handover m = keep->taps[i].message;
         m.index = (uint16_t)index;
@@ -139,6 +183,8 @@ void mir__keep_close(struct mir__keep *keep)
         for (unsigned end = 0; end < 2; end++) {
             if (keep->inboxes[i][end] >= 0)
                 close(keep->inboxes[i][end]);
+            if (keep->channels[i][end] >= 0)
+                close(keep->channels[i][end]);
         }
     }
 }

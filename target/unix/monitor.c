@@ -703,19 +703,18 @@ static int open_signals(struct monitor *m)
 /* What several stacks of one address cannot have. */
 static bool is_shareable(const struct mir__app_options *o, char error[MIR__ERROR_MAX])
 {
-    bool has_control = o->control != NULL && strcmp(o->control, "off") != 0;
-    if (has_control || o->control_ro != NULL) {
-        snprintf(error, MIR__ERROR_MAX, "--control is of one process; leave out --workers");
-        return false;
-    }
     for (uint32_t i = 0; i < o->net_count && o->workers > 1; i++) {
         const struct mir__app_net *net = &o->net[i];
-        const char *what = !mir__app_net_is(net, "tap") ? "needs mode tap (--net tap)"
-                           : net->use_dhcp              ? "needs a fixed address (--ip ADDR/LEN)"
-                           : net->link_local4           ? "cannot have --link-local4"
-                           : net->ip6_temporary         ? "cannot have --ip6 temporary"
-                           : net->pcap != NULL          ? "cannot have --pcap"
-                                                        : NULL;
+        const char *what =
+            !mir__app_net_is(net, "tap")
+                ? "needs mode tap (--net tap), the only one with a queue for each worker"
+            : net->use_dhcp ? "needs a fixed address (--ip ADDR/LEN): a DHCP lease is of one stack"
+            : net->link_local4 ? "cannot have --link-local4: such an address is of one stack"
+            : net->ip6_temporary
+                ? "cannot have --ip6 temporary: each worker would have other addresses"
+            : net->pcap != NULL
+                ? "cannot have --pcap: each would write it; take mirari tcpdump --worker K"
+                : NULL;
         if (what != NULL) {
             snprintf(error, MIR__ERROR_MAX, "--workers %u: the network %s %s", o->workers,
                      net->name, what);
@@ -743,7 +742,8 @@ static int open_all(struct monitor *m, char error[MIR__ERROR_MAX])
     if (!is_shareable(&u->options, error))
         return -MIR_EINVAL;
     u->keep = &m->keep;
-    return mir__devices_open(u, error);
+    int r = mir__keep_open_channels(&m->keep, &u->options, error);
+    return r < 0 ? r : mir__devices_open(u, error);
 }
 
 int mir__monitor_run(struct mir__unix *u, char **argv)

@@ -3,7 +3,8 @@
  *
  *   begin     the monitor's socket is a descriptor of a fixed number, which worker this is comes by
  *             the environment; everything else that was open is closed
- *   take_all  HELLO, then DEVICE, DEVICE, ..., GO: the taps are there before privileges go
+ *   take_all  HELLO, then DEVICE, CHANNEL, ..., GO: taps and the sockets of the control channel
+ *             are there before privileges go
  *   run       READY, and from then on devices come and go as messages, inside the sandbox
  *
  * The command line is the monitor's own, so a network that it or the manifest names is configured
@@ -109,6 +110,12 @@ static int take_device(struct mir__unix *u, const struct mir__handover *m, int f
     return r < 0 ? r : 0;
 }
 
+static int take_channel(struct mir__unix *u, const struct mir__handover *m, int fd)
+{
+    u->worker->is_second = u->worker->is_second || m->flags & MIR__HANDOVER_PAUSED;
+    return mir__control_take(u, (enum mir_rpc_role)m->type, fd);
+}
+
 static int take_peer(struct mir__worker *w, const struct mir__handover *m, int fd)
 {
     int *place = m->index == w->index ? &w->inbox : &w->peers[m->index % MIR__WORKERS_MAX];
@@ -140,6 +147,8 @@ int mir__worker_take_all(struct mir__unix *u, char error[MIR__ERROR_MAX])
             r = take_device(u, &m, fd, error);
         else if (m.kind == MIR__HANDOVER_PEER)
             r = take_peer(u->worker, &m, fd);
+        else if (m.kind == MIR__HANDOVER_CHANNEL)
+            r = take_channel(u, &m, fd);
         else
             r = -MIR_EPROTO;
         if (r < 0)
@@ -335,6 +344,7 @@ void mir__worker_end(struct mir__unix *u, const char *why)
 static void take_over(struct mir__unix *u, int inbox)
 {
     u->worker->is_second = false;
+    mir__control_accept(u, true);
     for (uint32_t i = 0; i < u->options.net_count; i++) {
         if (u->nets[i].tap != NULL)
             mir_tap_resume(u->nets[i].tap);
@@ -367,6 +377,7 @@ static void take_message(struct mir__unix *u, const struct mir__handover *m, int
         mir__worker_end(u, "the monitor");
         return;
     case MIR__HANDOVER_LEAVE:
+        mir__control_accept(u, false);
         mir__mesh_leave(u, fd);
         return;
     case MIR__HANDOVER_TAKE:

@@ -98,6 +98,7 @@ struct mir__keep {
     struct mir__kept taps[MIR_APP_NETS_MAX];
     uint32_t count;
     int inboxes[MIR__WORKERS_MAX][2]; /* frames for a worker: its end, the others' end */
+    int channels[MIR__WORKERS_MAX][MIR_RPC_FULL + 1]; /* clients of its control channel, by role */
 };
 
 /** Room for the devices of so many workers. Returns 0 or -MIR_EIO. */
@@ -105,6 +106,10 @@ int mir__keep_open(struct mir__keep *keep, unsigned workers) MIR_CHECK;
 /** Open a tap with a queue for each worker and keep it. */
 int mir__keep_open_tap(struct mir__keep *keep, const struct mir__unix_net *net,
                        const struct mir_tap_config *config, char error[MIR__ERROR_MAX]) MIR_CHECK;
+/** Open the control channels of the options: at the path worker 0's, at PATH.1 that of worker 1,
+ * and so on. Returns 0, or an error with a line. */
+int mir__keep_open_channels(struct mir__keep *keep, const struct mir__app_options *options,
+                            char error[MIR__ERROR_MAX]) MIR_CHECK;
 struct mir__kept *mir__keep_find(struct mir__keep *keep, const char *name);
 /** Close the queues of a tap and forget it. */
 void mir__keep_remove(struct mir__keep *keep, struct mir__kept *tap);

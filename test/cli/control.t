@@ -176,4 +176,26 @@ fi
 run "$mirari" stop app
 is_ok 'a socket left over is replaced' bash -c "'$mirari' run -d -q -C app --no-build --control '$box/full'"
 run "$mirari" stop app
+
+# A monitor and a worker: the monitor keeps the name, the worker answers. (Two of them: test/interop/workers_two.t.)
+worker() { "$mirari" attach app | awk '$1 == "worker" {print $4}'; }
+start --workers 1
+says '"worker":0,"workers":1' 'a worker has the channel' "$mirari" ctl app describe
+says '^tcp ' 'and shows its sockets' "$mirari" netstat app
+says '^tcp ' 'by its number, too' "$mirari" netstat app --worker 0
+exits 1 'there is no other' "$mirari" netstat app --worker 1
+has 'has no worker 1; the last one is number 0' 'it says so'
+exits 64 'a number that is none' "$mirari" netstat app --worker x
+has 'takes the number of a worker' 'and what it wants'
+before=$(worker)
+kill -9 "$before"
+says '"worker":0' 'killed: who asks meanwhile is answered by the next one' "$mirari" ctl app describe
+check 'which is another process' test "$(worker)" != "$before"
+before=$(worker)
+is_ok 'another program' "$mirari" upgrade app
+check 'is another process' test "$(worker)" != "$before"
+says '"worker":0' 'which has the channel' "$mirari" ctl app describe
+is_ok 'shutdown of a worker' "$mirari" shutdown app
+wait_for test -z "$("$mirari" ps -q)"
+check 'ends its monitor' test -z "$("$mirari" ps -q)"
 done_testing

@@ -205,6 +205,12 @@ def test_stream(dash, fakes):
     seen = len(viewer.events)
     ok(wait_for(lambda: len(viewer.events) >= seen + 3), "the others go on")
 
+    pair = fakes["pair"]
+    ok(wait_for(lambda: [(viewer.last(pair.id + end) or {}).get("worker") for end in ("", ".1")] == [0, 1]),
+       "each worker of an appliance is told of", str(viewer.last(pair.id)))
+    answer = json.loads(dash.ask(f"/api/detail?{pair.id}.1")[2])
+    ok(len(answer["rows"]) == 12 and answer["log"] == "first line\n", "and can be asked", str(answer)[:200])
+
     fresh = Fake(BOX, "fresh", 99, "good")
     ok(wait_for(lambda: viewer.health(fresh.id) == "ok"), "one that begins appears")
     fresh.remove()
@@ -335,6 +341,7 @@ def test_page(page, dash):
     ok(page.js("location.hash") == "", "page: the key is taken out of the address")
     ok(wait_for(lambda: "not answering" in page.row("hung")), "page: one that hangs", str(page.row("hung")))
     ok("no channel" in page.row("closed"), "page: one without a channel")
+    ok(page.row("pair worker 0") and page.row("pair worker 1"), "page: one in two processes")
     good = wait_for(lambda: (row := page.row("good")) and "25 %" in row and row)
     ok(bool(good) and "42.0 kB/s" in good and "3.00 MiB" in good and "7" in good, "page: numbers of one",
        str(page.row("good")))
@@ -440,7 +447,7 @@ def main():
     if not os.access(TOOL, os.X_OK):
         print(f"1..1\nnot ok 1 - no {TOOL}; run make first")
         sys.exit(1)
-    kinds = ("good", "evil", "hung", "liar", "many", "closed")
+    kinds = ("good", "evil", "hung", "liar", "many", "closed", "pair")
     fakes = {kind: Fake(BOX, kind, i + 1, kind) for i, kind in enumerate(kinds)}
     dash = Dash()
     try:

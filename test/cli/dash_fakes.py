@@ -21,7 +21,7 @@ def process_start(pid):
 
 
 class Fake:
-    """Serves a control channel; `kind` says how: good, evil, hung, liar, many or closed."""
+    """Serves a control channel; `kind` says how: good, evil, hung, liar, many, closed or pair."""
 
     def __init__(self, runtime, name, number, kind):
         self.kind, self.id, self.calls = kind, f"{name}-{number}", []
@@ -35,22 +35,24 @@ class Fake:
             info.write(f"name {name}\npid {os.getpid()}\nstart {process_start(os.getpid())}\ntarget unix\n")
         with open(os.path.join(fresh, "log"), "wb") as log:
             log.write(b"first line\n" + (EVIL.encode() + b" \xff\x00\n" if kind == "evil" else b""))
-        if kind != "closed":
-            self.listener = socket.socket(socket.AF_UNIX)
-            self.listener.bind(os.path.join(fresh, "control"))
-            self.listener.listen(16)
-            threading.Thread(target=self.accept, daemon=True).start()
+        self.listeners = []
+        for worker in range({"closed": 0, "pair": 2}.get(kind, 1)):
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(os.path.join(fresh, f"control.{worker}" if worker else "control"))
+            listener.listen(16)
+            self.listeners.append(listener)
+            threading.Thread(target=self.accept, args=(listener,), daemon=True).start()
         os.rename(fresh, self.folder)
 
     def remove(self):
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self.kind != "closed":
-            self.listener.close()
+        for listener in self.listeners:
+            listener.close()
 
-    def accept(self):
+    def accept(self, listener):
         while True:
             try:
-                client = self.listener.accept()[0]
+                client = listener.accept()[0]
             except OSError:
                 return
             threading.Thread(target=self.serve, args=(client,), daemon=True).start()
@@ -76,6 +78,7 @@ class Fake:
         text = EVIL if self.kind == "evil" else "plain"
         if request["method"] == "describe":
             self.send(client, {"id": request["id"], "result": {"version": text, "address": text, "stack": text,
+                                                               "workers": 2 if self.kind == "pair" else 0,
                                                                "ends": "", "lease_left_us": 90_000_000}})
         elif request["method"] == "stats":
             self.counted += 1

@@ -10,6 +10,7 @@ pattern=$B/host/test/bench/pattern
 net_open
 inside sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0
 monitor=$WORK/monitor
+mirari=$B/mirari
 workers() { pgrep -P "$APP_PID"; }
 page() { inside curl -g -s -m 30 -o /dev/null -w '%{http_code}' "http://$1/"; }
 
@@ -21,10 +22,10 @@ refused 'needs mode tap' --net user
 refused 'fixed address' --net tap --ip dhcp
 refused 'cannot have --pcap' --net tap --pcap "$WORK/x.pcapng"
 refused 'temporary' --net tap --ip6 temporary
-is_like "$(inside "$website" --workers 2 --net tap --control "$WORK/control" 2>&1; echo " $?")" '--control is of one process.* 64$' 'refused: a control channel'
 
 # ---- a site --------------------------------------------------------------------------------------
-tap_start website --workers 2 --monitor "$monitor" --ip "$APP_IP6/64" --host-ip "$HOST_IP6/64" --ip6 static --log info || done_testing
+control=$WORK/control
+tap_start website --workers 2 --monitor "$monitor" --control "$control" --control-ro "$WORK/look" --ip "$APP_IP6/64" --host-ip "$HOST_IP6/64" --ip6 static --log info || done_testing
 wait_until 20 tcp_answers "$APP_IP" 80
 is "$(workers | wc -l)" 2 'a monitor and two workers'
 pinged() { inside ping -q -c 1 -W 1 "$1" >/dev/null; }
@@ -104,6 +105,35 @@ is "$(comm -12 <(echo "$old") <(workers | sort) | wc -l)" 0 'by other processes'
 touch "$WORK/enough"
 wait "${clients[@]}"
 is "$(cat "$WORK/wrong")" '' "$(wc -l <"$WORK/asked") clients that came meanwhile were all served"
+
+# ---- they are looked into ------------------------------------------------------------------------------
+# One channel for each, at PATH and PATH.1; what can be added up is.
+if [ -x "$mirari" ]; then
+    is_like "$("$mirari" ctl "$control" --worker 1 describe)" '"worker":1,"workers":2' 'control: one of two'
+    is_like "$("$mirari" ctl "$control" describe 2>&1)" 'has 2 workers; this is number 0.*"worker":0,' 'control: without a number the first, and a note'
+    is "$("$mirari" ctl "$control" --worker 2 describe 2>&1)" "mirari: ctl: \"$control\" has no worker 2; the last one is number 1" \
+        'control: there is no third'
+    is "$("$mirari" netstat "$control" -l -t | awk '$2 == "tcp" {print $1, $5}' | sort)" $'0 [::]:80\n1 [::]:80' 'netstat: both, with a column'
+    is "$("$mirari" netstat "$control" -l -t --worker 1 | awk '$1 == "tcp" {print $4}')" '[::]:80' 'netstat: one of them'
+    for i in $(seq 20); do page "$APP_IP" >"$WORK/code"; done
+    opens() { "$mirari" stats "$control" "$@" -a | awk '$1 == "tcp_passive_opens" {print $2}'; }
+    is "$(opens)" "$(($(opens --worker 0) + $(opens --worker 1)))" 'stats: counters are added up'
+    "$mirari" stats "$control" --prometheus >"$WORK/metrics"
+    is "$(grep -cE '^mirari_tcp_passive_opens_total\{worker="[01]"\} [0-9]+$' "$WORK/metrics")" 2 'stats: for Prometheus each, with a label'
+    is "$(grep -cE '^mirari_dev_rx_frames_total\{worker="[01]",net="net0"\} [0-9]+$' "$WORK/metrics")" 2 'stats: beside other labels'
+    is "$(grep '^#' "$WORK/metrics" | sort | uniq -d)" '' 'stats: and each name once'
+    is_like "$("$mirari" top "$control" -n 1)" 'website|control' 'top: all in a row'
+    "$mirari" log "$control" tcp=info >"$WORK/levels"
+    is "$(for k in 0 1; do "$mirari" log "$control" --worker $k | awk '$1 == "tcp" {print $2}'; done | sort -u)" info 'log: levels of both'
+    is_like "$("$mirari" shutdown "$WORK/look" 2>&1)" 'this channel is read-only' 'control: one that may look only'
+    victim=$(workers | head -n 1)
+    kill -9 "$victim"
+    is "$("$mirari" netstat "$control" -l -t | awk '$2 == "tcp"' | wc -l)" 2 'control: one that is started again is waited for'
+    is "$("$mirari" shutdown "$control")" "$control has ended" 'shutdown: of one is of all'
+    gone() { ! kill -0 "$APP_PID" 2>/dev/null; }
+    wait_until 20 gone # a signal would be the second one that asks it
+    ok $? 'and the monitor ends with them'
+fi
 app_stop
 is "$APP_STATUS" 0 'they end with status 0'
 

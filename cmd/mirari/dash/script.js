@@ -220,11 +220,16 @@ function makeRow(id) {
     return { row, button, cells, state, line };
 }
 
+// Of two with one name the process tells which, of an appliance in several processes the number of the worker.
+function titleOf(a) {
+    const isOne = ![...appliances.values()].some(b => b.name === a.name && b.pid !== a.pid);
+    return `${a.name}${isOne ? "" : ` ${a.pid}`}${a.worker === undefined ? "" : ` worker ${a.worker}`}`;
+}
+
 function fillRow(a) {
     const { row, button, cells, state, line } = a.row, point = a.points.at(-1) || {};
     const [word, mark] = a.ends ? ["ends", "warn"] : HEALTH[a.health] || ["?", "bad"];
-    setText(button, appliances.size > 1 && [...appliances.values()].some(b => b !== a && b.name === a.name)
-        ? `${a.name} ${a.pid}` : a.name);
+    setText(button, titleOf(a));
     button.setAttribute("aria-pressed", String(chosen === a.id));
     row.className = chosen === a.id ? "chosen" : "";
     state.className = `dot ${mark}`;
@@ -247,16 +252,17 @@ function draw() {
     const points = a ? a.points : sum();
     for (const graph of graphs)
         graph.draw(points);
-    setText($("graphs-title"), a ? a.name : "All appliances");
+    setText($("graphs-title"), a ? titleOf(a) : "All appliances");
     $("all").hidden = !a;
     for (const one of appliances.values())
         fillRow(one);
     $("none").hidden = appliances.size > 0;
-    setText($("count"), appliances.size === 1 ? "1 running appliance" : `${appliances.size} running appliances`);
+    const pids = new Set([...appliances.values()].map(one => one.pid)).size;
+    setText($("count"), pids === 1 ? "1 running appliance" : `${pids} running appliances`);
     if (a) {
         const facts = [`process ${a.pid}`, a.version && `version ${a.version}`, a.stack && `${a.stack} stack`,
             a.ends && `ends: ${a.ends}`];
-        setText($("detail-title"), a.name);
+        setText($("detail-title"), titleOf(a));
         setText($("facts"), facts.filter(Boolean).join(" · "));
         $("actions").hidden = role !== "full" || a.health === "closed";
     }
@@ -284,7 +290,8 @@ function takeEvent(event) {
     }
     if (chosen && !appliances.has(chosen))
         choose(null);
-    const sorted = [...appliances.values()].sort((a, b) => a.name.localeCompare(b.name) || a.pid - b.pid);
+    const sorted = [...appliances.values()].sort((a, b) =>
+        a.name.localeCompare(b.name) || a.pid - b.pid || (a.worker ?? 0) - (b.worker ?? 0));
     sorted.forEach((a, i) => {
         const there = $("rows").children[i];
         if (there !== a.row.row)
