@@ -253,6 +253,10 @@ static void replace_next(struct monitor *m)
         return;
     }
     struct worker *w = &m->workers[m->replaced];
+    if (w->now.pid == 0) { /* it has crashed, and is started again anyway: with the new program */
+        w->due_ms = 0;
+        return;
+    }
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, w->inbox) < 0 ||
         start(m, w, &w->next) < 0)
         end_replacing(m, -MIR_EIO, "cannot start a process");

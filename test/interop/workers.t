@@ -161,6 +161,13 @@ for turn in 1 2 3 4; do
 done
 wait_until 30 served
 ok $? 'killed while it starts, four times: the next one serves'
+old=$(workers)
+kill -9 "$old" # the pause is a second and more by now
+none() { [ -z "$(workers)" ]; }
+wait_until 5 none
+is "$(ask 11)" '0 all workers are new' 'replaced while there is none: the one that comes is new'
+is "$(workers | wc -l)" 1 'and the only one'
+wait_until 30 served
 for turn in 1 2 3 4 5 6; do
     ask 11 >"$WORK/answer.$turn" 2>&1 &
     answer=$!
