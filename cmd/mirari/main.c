@@ -37,7 +37,7 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"new", cmd_new, "hello|echo|website NAME [FOLDER]",
+    {"new", cmd_new, "hello|echo|website|tester NAME [FOLDER]",
      "make the folder of a new appliance that builds and runs at once",
      "  FOLDER              where (./NAME); must not exist, or be empty\n"},
     {"configure", cmd_configure, "[-C DIR] [-f FILE] [-t TARGET] [-o DIR]",

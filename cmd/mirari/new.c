@@ -112,7 +112,7 @@ int cmd_new(int argc, char **argv)
         return EXIT_FAIL;
     list_templates(sdk.templates, &names);
     if (argc < 3 || argc > 4) {
-        complain("new: write mirari new hello|echo|website NAME [FOLDER]");
+        complain("new: write mirari new hello|echo|website|tester NAME [FOLDER]");
         return EXIT_USAGE;
     }
     const char *kind = argv[1], *name = argv[2];
@@ -120,7 +120,7 @@ int cmd_new(int argc, char **argv)
     for (size_t i = 0; i < names.count; i++)
         is_known = is_known || strcmp(names.item[i], kind) == 0;
     if (!is_known) {
-        complain("no template \"%s\" in \"%s\"%s; there are hello, echo and website", kind,
+        complain("no template \"%s\" in \"%s\"%s; there are hello, echo, website and tester", kind,
                  sdk.templates, did_you_mean(kind, (const char *const *)names.item, names.count));
         return EXIT_USAGE;
     }

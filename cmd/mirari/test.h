@@ -137,7 +137,7 @@ struct test_options {
     const char *self;  /**< path of this program */
     const char *out;   /**< folder of what is built, or NULL */
     const char *accel; /**< for machines, or NULL */
-    bool keep, verbose;
+    bool keep;
     int64_t slower; /**< factor of all time limits */
 };
 

@@ -108,6 +108,14 @@ has '^not ok 2 - .*: t$' 'the test did not hold'
 has 'interrupted' 'because of that'
 is_gone() { ! grep -qs -e "$work" /proc/[0-9]*/cmdline; }
 check 'and its appliance is gone' wait_for is_gone
+rm -rf "${TMPDIR:?}"/* "$box/up"
+"$mirari" test --no-build -o "$b/examples" long.test >"$box/out" 2>&1 &
+pid=$!
+check 'once more' wait_for test -e "$box/up"
+work=$(echo "$TMPDIR"/mirari-test.*)
+kill -KILL "$pid"
+wait "$pid" 2>/dev/null
+check 'when the tool is killed its appliances go, too' wait_for is_gone
 empty
 
 # ---- with networks -------------------------------------------------------------------------------
@@ -115,6 +123,9 @@ if ! command -v ip >/dev/null || ! command -v ping >/dev/null || [ ! -w /dev/net
     echo '# no network namespaces here, or no ip, ping, /dev/net/tun: the rest is not tested'
     done_testing
 fi
+is_ok 'a tester of one'"'"'s own' "$mirari" new tester mine
+is_ok 'whose test passes as it is' "$mirari" test -C mine
+check 'nothing is left' test -z "$(left)"
 cat >nets.test <<END
 net lan
 net wan 10.99.0.0/24 mtu=1400

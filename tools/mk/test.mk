@@ -3,6 +3,7 @@
 #   unit contract sim   C programs, no root, no network
 #   packetdrill         packet scripts, run by a program of ours (packetdrill.mk)
 #   cli interop boot    scripts; they say SKIP and why where something is missing
+#   cross               tests by `mirari test`, the same on every target; interop/cross.t runs them
 #   fuzz                libFuzzer targets; their corpora are replayed under asan
 
 TEST_KINDS := unit contract sim
