@@ -154,7 +154,8 @@ static ssize_t stream_recv(struct pre_sock *s, int fd, struct msghdr *msg, int f
 /* Can @msg be looked at? If not, the kernel says what is wrong with it. */
 static bool has_pieces(const struct msghdr *msg)
 {
-    return !pre_is_bad(msg) && (msg->msg_iovlen == 0 || !pre_is_bad(msg->msg_iov));
+    return !pre_is_bad(msg) && (int)msg->msg_namelen >= 0 &&
+           (msg->msg_iovlen == 0 || !pre_is_bad(msg->msg_iov));
 }
 
 SLOW ssize_t slow_send(int fd, const struct msghdr *msg, int flags)

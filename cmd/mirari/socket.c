@@ -258,7 +258,15 @@ static int cmd_serve(int argc, char **argv)
 /* ---- asking -----------------------------------------------------------------------------------
  */
 
-/* The one server whose socket takes connections. */
+/* That of a `run` that was killed: the name has its number, and comes once. */
+static bool is_left_over(const char *name)
+{
+    char *end;
+    long pid = strncmp(name, "run-", 4) == 0 ? strtol(name + 4, &end, 10) : 0;
+    return pid > 0 && strcmp(end, ".sock") == 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+}
+
+/* The one server whose socket takes connections: of `serve` or, as run-PID, of `run`. */
 static char *only_server(void)
 {
     char *folder = socket_folder(), *found = NULL;
@@ -275,6 +283,8 @@ static char *only_server(void)
             close(fd);
             str_format(&names, " %.*s", (int)(len - 5), item->d_name);
             found = count++ == 0 ? path : found;
+        } else if (is_left_over(item->d_name)) {
+            (void)unlink(path);
         }
     }
     if (dir != NULL)

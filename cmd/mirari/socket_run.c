@@ -255,8 +255,6 @@ static int find_server(struct session *s)
     }
     if (r != 0)
         return r;
-    if (s->on == NULL && !s->is_preload)
-        (void)unlink(s->path); /* it is for us alone */
     if (s->control >= 0)
         r = control_greet(s->control, &s->welcome, WELCOME_MS);
     if (s->control >= 0 && r == 0)

@@ -45,6 +45,8 @@ starts() { # in the background; $! is `mirari socket run` itself
     PIDS+=($!)
 }
 is "$(run -- echo hello)" hello 'a program without sockets'
+is_like "$(run -- python3 -c "import socket, subprocess; s = socket.create_server(('0.0.0.0', 80))
+subprocess.run(['$mirari', 'socket', 'netstat'])" 2>&1)" 'tcp .*[*]:80 .*LISTEN' 'netstat without a name finds its server'
 run -- sh -c 'exit 7'
 is $? 7 'its status is ours'
 (run -- sh -c 'kill -9 $$') 2>/dev/null

@@ -116,6 +116,10 @@ socket-programs: all test-bins ## Unmodified programs over the socket server, bo
 	@for p in node go java; do command -v $$p >/dev/null || exec tools/deps socket; done
 	$(Q)$(PROVE) -v test/interop/socket_conform.t test/interop/socket_programs.t
 
+.PHONY: socket-suites
+socket-suites: all ## Test suites of others (CPython, Go, LTP=FOLDER) over the host's stack and over ours (root)
+	@MIRARI_BUILD=$(B) test/socket/suites/run $(SUITES)
+
 .PHONY: soak
 soak: all examples bench-bins ## 200 boots in a row and ten minutes of mixed load with faults on virtual machines (root)
 	$(Q)SOAK_BOOTS=200 SOAK_SECONDS=600 $(PROVE) -v test/boot/soak.t
