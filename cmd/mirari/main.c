@@ -60,6 +60,8 @@ static const struct command commands[] = {
      "      --machine microvm|q35|pc (virt for aarch64)\n"
      "      --cpu MODEL     of QEMU: max, host, ...\n"
      "      --disk FILE[,ro]  a disk, raw or qcow2; can be given several times\n"
+     "      --channel [NAME=]REGION  where channels of the manifest are made (own name); any "
+     "target\n"
      "      --gdb[=PORT]    wait for a debugger\n"
      "      --qemu WORD     a word for QEMU's command line; can be given several times\n"
      "Options of every appliance (NAME= chooses a network, else the first):\n"
@@ -142,23 +144,29 @@ static const struct command commands[] = {
      "  -n, --rows ROWS     the largest only\n"
      "  FOLDER|FILE         an appliance, or any ELF file of 64 bits\n"},
     {"vchan", cmd_vchan,
-     "listen|connect|cat NAME [OPTION ...] [-- COMMAND ...] | proxy FROM TO | ls | stat NAME | "
-     "bench",
-     "channels of shared memory between processes",
+     "listen|connect|cat NAME [OPTION ...] [-- COMMAND ...] | proxy FROM TO | ivshmem NAME | ls | "
+     "stat NAME | bench [NAME]",
+     "channels of shared memory between processes, and to virtual machines",
      "  listen NAME         serve clients: standard input and output one after the other, or\n"
      "                      COMMAND for each\n"
      "  connect NAME        be a client\n"
      "  cat NAME            the same; with -l a server, of one client\n"
      "  proxy FROM TO       clients of FROM are brought to TO: one is vchan:NAME, the other one\n"
      "                      tcp:[HOST:]PORT or unix:PATH\n"
+     "  ivshmem NAME        a region, where virtual machines come, too (`mirari run` starts it)\n"
      "  ls, stat NAME       channels, their ends, how full they are\n"
-     "  bench               compare with Unix sockets and pipes\n"
+     "  bench [NAME]        compare with Unix sockets and pipes; or ask the echo at NAME\n"
      "  -l, --listen        (cat) be the server\n"
      "      --once          (listen) end with the first client\n"
      "  -w, --wait SECONDS  wait for a server\n"
      "  -q, --linger SECONDS  at the end of the input wait so long for answers (0; proxy: 10)\n"
      "  -k, --keep          the end of the input closes nothing\n"
      "      --allow-uid UID, --allow-any  who else may connect\n"
+     "      --region        (listen) in a region; start it if it is not there\n"
+     "      --size BYTES, --slots N, --vectors N  (ivshmem) memory (4M), channels at once (7), "
+     "bells\n"
+     "                      of each machine (1)\n"
+     "      --until-empty   (ivshmem) end when nobody was there for 10 seconds\n"
      "      --json          (ls, stat) for programs\n"
      "  -n, --rounds N      (bench) of each measurement (7)\n"},
     {"top", cmd_top, "[NAME|PID] [-d SECONDS] [-n TIMES]", "watch running appliances",

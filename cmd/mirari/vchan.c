@@ -99,7 +99,7 @@ static int listen_at(const char *path, struct vchan_options *options,
     return EXIT_FAIL;
 }
 
-static int connect_to(const char *path, unsigned wait_s, struct vchan_end *end)
+int vchan_connect(const char *path, unsigned wait_s, struct vchan_end *end)
 {
     mir_time_us deadline_us = mir_memfd_now() + wait_s * MIR_US_PER_S;
     end->is_region = false;
@@ -183,7 +183,7 @@ static int run_client(const struct vchan_options *options)
     char *path = vchan_path("connect", options->name);
     if (path == NULL)
         return EXIT_USAGE;
-    int r = connect_to(path, options->wait_s, &end);
+    int r = vchan_connect(path, options->wait_s, &end);
     return r != 0 ? r : join(&end, options);
 }
 
@@ -414,8 +414,8 @@ static int from_socket(int listener, const char *path, const struct vchan_option
             vchan_signals(false);
             close(listener);
             end.is_quiet = true;
-            _exit(connect_to(path, options->wait_s, &end) == 0 ? join_socket(&end, fd, options)
-                                                               : EXIT_FAIL);
+            _exit(vchan_connect(path, options->wait_s, &end) == 0 ? join_socket(&end, fd, options)
+                                                                  : EXIT_FAIL);
         }
         children += pid > 0;
         close(fd);

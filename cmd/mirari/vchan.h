@@ -36,6 +36,9 @@ void vchan_signals(bool are_noticed);
 bool vchan_is_stopping(void);
 bool vchan_number(const char *command, const char *option, const char *text, unsigned *value);
 
+/** A client of whatever listens there. Returns 0 or an exit status after a message. */
+int vchan_connect(const char *path, unsigned wait_s, struct vchan_end *end);
+
 /* vchan_region.c */
 
 unsigned vchan_end_descriptors(const struct vchan_end *end, int fd[2]);
@@ -60,6 +63,11 @@ int vchan_join(struct vchan_end *end);
 
 int vchan_ls(int argc, char **argv);
 int vchan_stat(int argc, char **argv);
+
+/* vchan_echo.c */
+
+/** `bench NAME`. Returns an exit status. */
+int vchan_echo(const char *name, unsigned wait_s);
 
 /* vchan_bench.c */
 

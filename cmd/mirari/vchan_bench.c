@@ -8,7 +8,7 @@
  * with the ratios of one run, which say more than the values. Idle: processor time of a second in
  * which a channel waits.
  *
- * Prints lines `name value unit`.
+ * Prints lines `name value unit`. With a NAME: vchan_echo.c.
  */
 #include <errno.h>
 #include <sched.h>
@@ -266,6 +266,8 @@ int vchan_bench(int argc, char **argv)
     static const size_t pieces[] = {65536, 1460, 0};
     static double value[3][KINDS][ROUNDS_MAX], median[3][KINDS];
     int rounds = 7;
+    if (argc == 2 && argv[1][0] != '-')
+        return vchan_echo(argv[1], 5);
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--rounds") != 0 && strcmp(argv[i], "-n") != 0)
             return usage_error("vchan bench", argv[i], names, LEN(names));

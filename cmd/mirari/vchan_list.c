@@ -6,6 +6,10 @@
  * others and may change meanwhile or be wrong: it is shown, not believed. Only processes that may
  * be looked at are found (one's own; for root, all). Servers that wait for clients are the sockets
  * in the folder of names.
+ *
+ * The memory of a region, where virtual machines come too, is such a file as well; its first page
+ * tells which channels it has, and which process joined the two ends for themselves or for a
+ * machine. A region without channels is shown as one line.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -32,7 +36,10 @@ struct channel {
     ino_t file;
     struct head head;
     struct mir_memfd_label label;
-    bool is_waiting; /* a server without clients */
+    bool is_waiting; /* a server without clients, a region without channels */
+    bool is_region;
+    bool is_lost; /* an end went without closing */
+    uint32_t slot;
     unsigned holders;
 };
 
@@ -44,7 +51,9 @@ struct channels {
 static const char *state_of(const struct channel *channel)
 {
     if (channel->is_waiting)
-        return "listening";
+        return channel->is_region ? "region" : "listening";
+    if (channel->is_lost)
+        return "lost";
     if (channel->head.srv_live == 0 || channel->head.cli_live == 0)
         return "closed";
     if (channel->holders < 2 && channel->label.server_pid != channel->label.client_pid)
@@ -80,15 +89,79 @@ static bool read_channel(int folder, const char *fd_name, struct channel *channe
     return is_good;
 }
 
+static uint32_t pid_of(const struct mir_region_board *board, uint64_t number)
+{
+    for (uint32_t i = 0; i < MIR_REGION_PEERS_MAX; i++)
+        if (board->peer[i].number == (uint32_t)number + 1)
+            return board->peer[i].pid;
+    return 0;
+}
+
+/* The channel in slot @index of a region. False: there is none. */
+static bool read_slot(int fd, const struct mir_region_board *board, uint32_t index,
+                      struct channel *channel)
+{
+    uint64_t word = board->slot[index].word;
+    off_t page = board->slot_first + (off_t)index * board->slot_pages;
+    channel->slot = index;
+    channel->label.server_pid = pid_of(board, word >> 32 & 0xffff);
+    channel->label.client_pid = word & MIR_REGION_TAKEN ? pid_of(board, word >> 48) : 0;
+    if ((word & (MIR_REGION_OFFERED | MIR_REGION_TAKEN)) == 0 ||
+        pread(fd, &channel->head, sizeof(channel->head), page * (off_t)MIR_CHANNEL_PAGE) !=
+            (ssize_t)sizeof(channel->head))
+        return false;
+    channel->is_lost = ((word & MIR_REGION_NO_SERVER) && channel->head.srv_live == 1) ||
+                       ((word & MIR_REGION_NO_CLIENT) && channel->head.cli_live == 1);
+    return true;
+}
+
+static bool is_known(const struct channels *channels, ino_t file)
+{
+    for (size_t i = 0; i < channels->count; i++)
+        if (channels->item[i].file == file)
+            return true;
+    return false;
+}
+
+/* All channels of a region, through a descriptor of another process. */
+static void look_at_region(struct channels *channels, int folder, const char *fd_name,
+                           const char *name)
+{
+    struct mir_region_board board;
+    struct stat st;
+    size_t before = channels->count;
+    int fd = openat(folder, fd_name, O_RDONLY | O_CLOEXEC);
+    bool is_good = fd >= 0 && fstat(fd, &st) == 0 && !is_known(channels, st.st_ino) &&
+                   pread(fd, &board, sizeof(board), 0) == (ssize_t)sizeof(board) &&
+                   memcmp(board.magic, MIR_REGION_MAGIC, sizeof(board.magic)) == 0 &&
+                   board.slot_count <= MIR_REGION_SLOTS_MAX;
+    for (uint32_t i = 0; is_good && i <= board.slot_count && channels->count < CHANNELS_MAX; i++) {
+        struct channel channel = {.file = st.st_ino, .is_region = true, .holders = 2};
+        bool is_last = i == board.slot_count;
+        if (is_last ? channels->count > before : !read_slot(fd, &board, i, &channel))
+            continue;
+        channel.is_waiting = is_last;
+        channel.name = need_text(name, strlen(name));
+        channels->item[channels->count++] = channel;
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
 /* A descriptor of a process: one of ours? */
 static void look_at(struct channels *channels, int folder, const char *fd_name)
 {
-    static const char prefix[] = "/memfd:" MIR_MEMFD_NAME;
+    static const char prefix[] = "/memfd:" MIR_MEMFD_NAME, region[] = "/memfd:" MIR_IVSHMEM_NAME;
     char target[300];
     ssize_t len = readlinkat(folder, fd_name, target, sizeof(target) - 1);
     if (len <= 0)
         return;
     target[len] = '\0';
+    char *end = strstr(target, " (deleted)");
+    if (end != NULL)
+        *end = '\0';
+    if (strncmp(target, region, sizeof(region) - 1) == 0)
+        look_at_region(channels, folder, fd_name, target + sizeof(region) - 1);
     if (strncmp(target, prefix, sizeof(prefix) - 1) != 0 || channels->count == CHANNELS_MAX)
         return;
     struct channel channel = {.holders = 1};
@@ -99,9 +172,6 @@ static void look_at(struct channels *channels, int folder, const char *fd_name)
             channels->item[i].holders++;
             return;
         }
-    char *end = strstr(target, " (deleted)");
-    if (end != NULL)
-        *end = '\0';
     channel.name = need_text(target + sizeof(prefix) - 1, strlen(target + sizeof(prefix) - 1));
     channels->item[channels->count++] = channel;
 }
@@ -127,10 +197,10 @@ static void add_listeners(struct channels *channels, const char *folder, const c
     for (struct dirent *item; dir != NULL && (item = readdir(dir)) != NULL;) {
         /* The kernel shows the name they were bound under, with a number behind. */
         char *line = need_format(" %s/%s.", folder, item->d_name);
-        bool is_known = false;
+        bool is_listed = false;
         for (size_t i = 0; i < channels->count; i++)
-            is_known |= strcmp(channels->item[i].name, item->d_name) == 0;
-        if (text.data != NULL && strstr(text.data, line) != NULL && !is_known &&
+            is_listed |= strcmp(channels->item[i].name, item->d_name) == 0;
+        if (text.data != NULL && strstr(text.data, line) != NULL && !is_listed &&
             channels->count < CHANNELS_MAX && (only == NULL || strcmp(only, item->d_name) == 0))
             channels->item[channels->count++] = (struct channel){
                 .name = need_text(item->d_name, strlen(item->d_name)), .is_waiting = true};
@@ -145,7 +215,9 @@ static int by_name(const void *a, const void *b)
 {
     const struct channel *x = a, *y = b;
     int order = strcmp(x->name, y->name);
-    return order != 0 ? order : x->file < y->file ? -1 : x->file > y->file;
+    if (order == 0 && x->file == y->file)
+        return x->slot < y->slot ? -1 : x->slot > y->slot;
+    return order != 0 ? order : x->file < y->file ? -1 : 1;
 }
 
 /* All channels, or those of one name. */
@@ -240,7 +312,8 @@ static void show_long(const struct channel *c)
            h->cli_live == 1   ? "here"
            : h->cli_live == 2 ? "not yet"
                               : "gone");
-    printf("since: %.3f s\n", (double)(mir_memfd_now() - c->label.since_us) / 1e6);
+    if (!c->is_region)
+        printf("since: %.3f s\n", (double)(mir_memfd_now() - c->label.since_us) / 1e6);
     show_ring("to server", h->left_prod, h->left_cons, h->left_order,
               h->cli_notify & 1 ? ", the server asks for news" : "");
     show_ring("to client", h->right_prod, h->right_cons, h->right_order,

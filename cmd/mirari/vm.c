@@ -450,11 +450,12 @@ static void add_net_device(const struct run *run, const struct vm *vm, size_t in
 
 static void add_machine(const struct run *run, const struct vm *vm, struct list *argv)
 {
-    /* Channels are PCI devices. */
-    const char *const details[] = {vm->channels.count > 0 ? "microvm,rtc=on,pcie=on"
-                                                          : "microvm,rtc=on",
+    /* Channels are PCI devices that interrupt by messages: GICv3 has none without an ITS. */
+    bool is_pci = vm->channels.count > 0;
+    const char *const details[] = {is_pci ? "microvm,rtc=on,pcie=on" : "microvm,rtc=on",
                                    "q35,usb=off,vmport=off,sata=off,smbus=off",
-                                   "pc,usb=off,vmport=off", "virt,gic-version=max"};
+                                   "pc,usb=off,vmport=off",
+                                   is_pci ? "virt,gic-version=2" : "virt,gic-version=max"};
     bool is_shared = false;
     for (size_t i = 0; i < run->manifest.net_count; i++)
         is_shared = is_shared || mode_is(run->manifest.net[i].mode.text, "vhost-user");

@@ -7,6 +7,7 @@ come again, machine to machine.
 Needs no root. Machines run by emulation.
 """
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -41,7 +42,7 @@ def connect(region, *options):
 
 def stream(region, size):
     """SIZE bytes there and back through one connection. Are they the same?"""
-    data = os.urandom(1 << 20) * (size >> 20)  # each MiB is the same: what is lost is missed at the end
+    data = os.urandom(1 << 20) * (size >> 20)
     client = connect(region)
     writer = threading.Thread(target=lambda: (client.stdin.write(data), client.stdin.flush()))
     writer.start()
@@ -118,8 +119,17 @@ def test_machines(region):
         status = caller.end(False)
         report(status == 0 and "20000000 bytes came back as they were" in caller.text,
                f"{machine or 'a process'} calls a machine: 20 MB there and back", caller.text)
+    bench = subprocess.run([MIRARI, "vchan", "bench", region], capture_output=True, text=True, timeout=WAIT_S, check=False)
+    report(bench.returncode == 0 and "kind region" in bench.stdout and "there_and_back" in bench.stdout, "vchan bench asks the echo",
+           bench.stdout + bench.stderr)
+    print("\n".join("# " + line for line in bench.stdout.splitlines()))
     client = connect(region)
     ask(client, b"x")
+    shown = subprocess.run([MIRARI, "vchan", "ls", "--json"], capture_output=True, text=True, timeout=WAIT_S, check=False)
+    mine = [entry for entry in json.loads(shown.stdout) if entry["name"] == os.path.basename(region) and
+            entry.get("server_pid") in qemu_of(server)]
+    report(sorted(entry["state"] for entry in mine) == ["open", "waiting", "waiting", "waiting"] and
+           client.pid in [entry["client_pid"] for entry in mine], "vchan ls shows the machine's channels", shown.stdout)
     for pid in qemu_of(server):
         os.kill(pid, signal.SIGKILL)
     rest = client.stdout.read()

@@ -39,6 +39,13 @@ refused 2 '"maybe" is neither true nor false' 'a word that says nothing' <<<$'na
 refused 2 '"disk" is a section with a name' 'a disk without a name' <<<$'name = x\ndisk = a'
 refused 10 'more than 8 disks' 'nine disks' < <(echo 'name = x'; for i in 1 2 3 4 5 6 7 8 9; do echo "disk d$i {}"; done)
 taken 'disks' <<<$'name = x\ndisk a {}\ndisk b { optional = yes; readonly = on }'
+refused 3 'channel "a" is there already, on line 2; remove one' 'two channels of a name' <<<$'name = x\nchannel a {}\nchannel a {}'
+refused 2 'unknown key "optinal"; did you mean "optional"\?' 'unknown key of a channel' <<<$'name = x\nchannel a { optinal = yes }'
+refused 2 '"channel" is a section with a name' 'a channel without a name' <<<$'name = x\nchannel = a'
+refused 10 'more than 8 channels' 'nine channels' < <(echo 'name = x'; for i in 1 2 3 4 5 6 7 8 9; do echo "channel c$i {}"; done)
+taken 'channels' <<<$'name = x\nchannel a {}\nchannel b { optional = yes }'
+is_ok 'channels described' "$mirari" describe -C "$app"; has '^channel +"b", optional$' 'with names'
+taken 'disks again' <<<$'name = x\ndisk a {}\ndisk b { optional = yes; readonly = on }'
 is_ok 'described' "$mirari" describe -C "$app"; has '^disk +2 is "b", optional, only read$' 'with names'
 refused 1 'unknown key "nmae"; did you mean "name"\?' 'unknown key at the top' <<<'nmae = x'
 refused 2 'unknown key "frobnicate"; a manifest takes: name ' 'unknown key far from all: the list' <<<$'name = x\nfrobnicate = 1'
