@@ -170,7 +170,7 @@ static uint64_t hash_of(const struct sock_addr *peer)
 
 void pre_widen(struct pre_sock *s, int fd)
 {
-    static const int room = SOCK_PAIR_SNDBUF;
+    int room = s->send_buffer != 0 ? s->send_buffer : SOCK_PAIR_SNDBUF;
     if (!pre_has(s, PRE_NARROW))
         return;
     pre_flag(s, PRE_NARROW, false);
