@@ -172,6 +172,9 @@ static const struct command commands[] = {
     {"top", cmd_top, "[NAME|PID] [-d SECONDS] [-n TIMES]", "watch running appliances",
      "  -d, --delay SECONDS between two looks (1)\n"
      "  -n, --count TIMES   looks, then end (0: until Ctrl-C)\n"},
+    {"crash", cmd_crash, "NAME [-n EVENTS]", "show what is known of an appliance that has crashed",
+     "  -n, --events COUNT  the last events only (20)\n"
+     "Exit status: 0 there was a crash, 1 there was none.\n"},
     {"dash", cmd_dash, "[-p PORT] [-r]", "show running appliances in a browser, with graphs",
      "  -p, --port PORT     of 127.0.0.1 (any that is free)\n"
      "  -r, --read-only     without buttons that change anything\n"

@@ -5,6 +5,7 @@
  *       NAME-PID/info     lines "key value"; pid, start, target, ... later also net and url
  *       NAME-PID/log      what it printed; log.1 is the part before, when it grew large
  *       NAME.log          log of a detached appliance that failed, until it is started again
+ *       NAME.crash        record of the last one, if it crashed (crash.c)
  *
  * A folder appears whole: it is filled under another name and renamed. A process is known by its id
  * and its start time, so an id that the system gave to somebody else is not mistaken, and stop
@@ -217,6 +218,15 @@ static bool is_running(pid_t pid, uint64_t start)
     return now != 0 && now == start;
 }
 
+/* The appliance is gone. If nobody looks after its folder, it goes; what it did last is kept. */
+static void tidy(struct state *state, const struct entry *entry)
+{
+    if (is_running(entry->supervisor, entry->supervisor_start))
+        return;
+    crash_rescue(state->base_fd, entry->folder);
+    (void)remove_tree(state->base_fd, entry->folder);
+}
+
 static bool load_entry(struct state *state, const char *folder, struct entry *entry)
 {
     *entry = (struct entry){.folder = need_text(folder, strlen(folder))};
@@ -279,8 +289,7 @@ static struct entry *load_entries(struct state *state, size_t *count)
             (*count)++;
             continue;
         }
-        if (!is_running(entry->supervisor, entry->supervisor_start))
-            (void)remove_tree(state->base_fd, folders.item[i]);
+        tidy(state, entry);
         free_entry(entry);
     }
     for (size_t i = 0; i < folders.count; i++)
@@ -460,8 +469,7 @@ static int stop_entry(struct state *state, const struct entry *entry, int64_t se
     /* Its `mirari run` tidies up; if there is none, we do. */
     if (supervisor >= 0)
         (void)has_ended(supervisor, 5000);
-    if (!is_running(entry->supervisor, entry->supervisor_start))
-        (void)remove_tree(state->base_fd, entry->folder);
+    tidy(state, entry);
     if (was_killed)
         complain("\"%s\" (%d) did not end within %d s and was killed", entry->name, (int)entry->pid,
                  (int)seconds);

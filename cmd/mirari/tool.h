@@ -11,6 +11,7 @@
  *   run.c watch.c  start an appliance, forward signals, keep its log
  *   vm.c and others  the same for virtual machines, see vm.h
  *   zones.c      files of zones, checked when the appliance is made
+ *   crash.c      what is known of an appliance that ended badly
  *   ctl.c and others  what is asked of running appliances, see ctl.h
  *   dash.c and others  the page of running appliances, see dash.h
  *   test.c and others  tests that drive appliances, see test.h
@@ -350,6 +351,24 @@ void state_each(struct state *state,
 uint64_t process_start(pid_t pid);
 
 #define LOG_SIZE_MAX ((size_t)16 << 20)
+
+/* ---- crash.c --------------------------------------------------------------------------------- */
+
+/** How an appliance ended, and where its record is. */
+struct crash_end {
+    const char *name, *target, *image;
+    int64_t began;
+    int status, signal;       /**< signal 0: it ended by itself */
+    int base_fd;              /**< of the state: NAME.crash is kept there */
+    int folder_fd;            /**< of the appliance */
+    int memory_fd;            /**< of a machine; -1: the record is in the folder */
+    const struct str *report; /**< what it printed about a crash */
+};
+/** Keep its record as NAME.crash. */
+void crash_keep(const struct crash_end *end);
+/** The same for an appliance whose folder is left over. */
+void crash_rescue(int base_fd, const char *folder);
+int cmd_crash(int argc, char **argv);
 
 /* ---- subcommands ----------------------------------------------------------------------------- */
 

@@ -26,6 +26,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -463,11 +464,15 @@ static void add_machine(const struct run *run, const struct vm *vm, struct list 
     for (size_t i = 0; i < LEN(machines); i++)
         if (strcmp(vm->machine, machines[i]) == 0)
             detail = details[i];
-    add(argv, "-machine", "%s%s", detail, is_shared ? ",memory-backend=ram" : "");
+    add(argv, "-machine", "%s%s", detail, is_shared || vm->ram >= 0 ? ",memory-backend=ram" : "");
     add(argv, "-accel", "%s", vm->accel);
     add(argv, "-cpu", "%s", vm->cpu);
     add(argv, "-m", "%uM", run->manifest.memory_mib);
-    if (is_shared)
+    if (vm->ram >= 0)
+        add(argv, "-object",
+            "memory-backend-file,id=ram,mem-path=/proc/self/fd/%d,share=on,size=%uM", vm->ram,
+            run->manifest.memory_mib);
+    else if (is_shared)
         add(argv, "-object", "memory-backend-memfd,id=ram,share=on,size=%uM",
             run->manifest.memory_mib);
     if (vm->is_mmio)
@@ -578,7 +583,7 @@ int vm_prepare(struct run *run)
     run->vm = vm;
     vm->arch = run->common.arch;
     vm->is_arm = strcmp(vm->arch, ARCH_ARM) == 0;
-    vm->control[0] = vm->control[1] = vm->input = vm->line[0] = vm->line[1] = -1;
+    vm->control[0] = vm->control[1] = vm->input = vm->line[0] = vm->line[1] = vm->ram = -1;
     for (size_t i = 0; i < LEN(vm->net); i++)
         vm->net[i].fd = -1;
     char *program = need_format("qemu-system-%s", vm->arch);
@@ -610,6 +615,17 @@ int vm_prepare(struct run *run)
     return r;
 }
 
+/* Memory that we hold, too, so that the record in it outlives the machine (crash.c). Without it the
+ * machine has memory of QEMU's, and no record. */
+static void open_memory(const struct run *run, struct vm *vm)
+{
+    vm->ram = memfd_create("mirari-memory", MFD_CLOEXEC);
+    if (vm->ram < 0 || ftruncate(vm->ram, (off_t)run->manifest.memory_mib << 20) == 0)
+        return;
+    close(vm->ram);
+    vm->ram = -1;
+}
+
 int vm_open(struct run *run)
 {
     struct vm *vm = run->vm;
@@ -625,6 +641,8 @@ int vm_open(struct run *run)
         complain("cannot make a socket pair: %s; close other programs", strerror(errno));
         r = EXIT_FAIL;
     }
+    if (r == 0 && vm->has_line)
+        open_memory(run, vm);
     if (r == 0)
         make_argv(run, vm, false, &run->argv);
     return r;

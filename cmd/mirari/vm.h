@@ -90,6 +90,7 @@ struct vm {
     int gdb_port;         /**< 0: none */
     int input;            /**< into QEMU's serial port; -1: none */
     int line[2];          /**< the machine's control channel: our end, QEMU's end; -1: none */
+    int ram;              /**< the machine's memory, for its record; -1: QEMU's own */
     const char *control_path, *control_ro_path; /**< of its sockets; NULL: the usual place, none */
 };
 

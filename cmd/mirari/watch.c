@@ -59,8 +59,9 @@ struct watch {
     struct stream stream[2];
     struct console console;
     struct vm_control control;
-    struct qmp qmp;  /**< of a virtual machine; its descriptor is -1 otherwise */
-    struct str line; /**< of standard output, until its newline */
+    struct qmp qmp;    /**< of a virtual machine; its descriptor is -1 otherwise */
+    struct str line;   /**< of standard output, until its newline */
+    struct str report; /**< lines about a crash */
     int last_signal;
     unsigned signal_count;
     struct timespec last_signal_at;
@@ -98,6 +99,15 @@ static void write_log(struct watch *w, const char *data, size_t len)
     }
 }
 
+/* A machine prints what it has to say about its crash, and nothing after it. */
+static void note_report(struct watch *w)
+{
+    if (w->report.len > 4000)
+        return;
+    str_text(&w->report, w->line.data);
+    str_text(&w->report, "\n");
+}
+
 /* "net: user 10.0.2.15/24" and "http://..." go into the info, for ps. */
 static void note_lines(struct watch *w, const char *data, size_t len)
 {
@@ -111,6 +121,8 @@ static void note_lines(struct watch *w, const char *data, size_t len)
             state_note(&w->state, "net", w->line.data + 5);
         else if (w->line.len > 7 && strncmp(w->line.data, "http://", 7) == 0)
             state_note(&w->state, "url", w->line.data);
+        else if (w->line.len > 8 && strncmp(w->line.data, "mirari: ", 8) == 0)
+            note_report(w);
         w->line.len = 0;
     }
 }
@@ -367,6 +379,8 @@ static void keep_descriptors(const struct vm *vm)
     fcntl(vm->control[1], F_SETFD, 0);
     if (vm->line[1] >= 0)
         fcntl(vm->line[1], F_SETFD, 0);
+    if (vm->ram >= 0)
+        fcntl(vm->ram, F_SETFD, 0);
     for (size_t i = 0; i < LEN(vm->net); i++)
         if (vm->net[i].fd >= 0)
             fcntl(vm->net[i].fd, F_SETFD, 0);
@@ -400,6 +414,14 @@ static void add_control(struct run *run, const struct state *state)
     free(path);
 }
 
+/* What it did last is kept in its folder while it runs; several processes would need several. */
+static void add_recorder(const struct run *run, const struct state *state)
+{
+    char *path = need_format("%s/%s-%d/record", state->base, run->manifest.name, (int)getpid());
+    setenv("MIRARI_RECORDER", path, 0);
+    free(path);
+}
+
 static void child(struct watch *w, const struct ends *ends, pid_t parent, const sigset_t *mask)
 {
     struct run *run = w->run;
@@ -427,6 +449,7 @@ static void child(struct watch *w, const struct ends *ends, pid_t parent, const 
             hand_listener(run->listen_fd);
         workers_listen(run, &w->state);
         add_control(run, &w->state);
+        add_recorder(run, &w->state);
         execv(run->argv.item[0], run->argv.item);
     }
     dprintf(STDERR_FILENO, "mirari: cannot execute \"%s\": %s; %s\n", run->argv.item[0],
@@ -564,6 +587,23 @@ static bool open_folder(struct watch *w)
     return true;
 }
 
+static void keep_record(struct watch *w, int status)
+{
+    const struct run *run = w->run;
+    char *image = realpath(run->place.binary, NULL);
+    crash_keep(&(struct crash_end){.name = run->manifest.name,
+                                   .target = run->common.target,
+                                   .image = image,
+                                   .began = (int64_t)time(NULL) - ms_since(&w->began) / 1000,
+                                   .status = status,
+                                   .signal = WIFSIGNALED(w->status) ? WTERMSIG(w->status) : 0,
+                                   .base_fd = w->state.base_fd,
+                                   .folder_fd = w->state.fd,
+                                   .memory_fd = run->vm != NULL ? run->vm->ram : -1,
+                                   .report = &w->report});
+    free(image);
+}
+
 int look_after(struct run *run, int tell_fd)
 {
     struct watch *w = need(sizeof(*w));
@@ -604,6 +644,7 @@ int look_after(struct run *run, int tell_fd)
     console_close(&w->console);
     vm_control_close(&w->control);
     int status = status_of(w);
+    keep_record(w, status);
     if (run->listen_path != NULL)
         (void)unlink(run->listen_path);
     state_remove(&w->state, run->manifest.name, tell_fd >= 0 && status != 0);

@@ -151,6 +151,7 @@ struct mir_app_end {
 
 struct mir_rpc_server;
 struct mir_channel_port;
+struct mir_recorder;
 
 struct mir_app {
     const struct mir_manifest *manifest;
@@ -178,6 +179,7 @@ struct mir_app {
     struct mir_app_end end;
     struct mir_rpc_server *control; /**< of the control channel: add methods of your own; NULL:
                                          there is none */
+    struct mir_recorder *recorder;  /**< of mir_app_note(); NULL: there is none */
 };
 
 /**

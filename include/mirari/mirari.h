@@ -42,6 +42,7 @@
 #include <mirari/net_look.h>
 #include <mirari/page.h>
 #include <mirari/platform.h>
+#include <mirari/record.h>
 #include <mirari/rng.h>
 #include <mirari/rpc.h>
 #include <mirari/testing.h>

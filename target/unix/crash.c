@@ -9,7 +9,8 @@
  * used up, and makes no system call but write and exit, so the sandbox need not allow more for it.
  * Return addresses are found by following frame pointers (everything here is compiled with them)
  * inside the bounds of the stack it runs on; a chain that leaves them ends. Modules and their
- * addresses are noted at start. `addr2line -e FILE 0xOFFSET` turns a line into a source line.
+ * addresses are noted at start. The recorder keeps what is printed. `addr2line -e FILE 0xOFFSET`
+ * turns a line into a source line.
  */
 #include "target/unix/internal.h"
 
@@ -47,7 +48,9 @@ static void print(const char *fmt, ...)
     va_start(args, fmt);
     size_t len = mir_vformat(line, sizeof line, fmt, args);
     va_end(args);
-    if (write(STDERR_FILENO, line, MIR_MIN(len, sizeof line - 1)) < 0)
+    len = MIR_MIN(len, sizeof line - 1);
+    mir__record_report(line, len);
+    if (write(STDERR_FILENO, line, len) < 0)
         return;
 }
 

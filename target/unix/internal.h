@@ -7,6 +7,7 @@
  *   stacks.c     guarded stacks for tasks
  *   privilege.c  gives up root and capabilities
  *   sandbox.c    seccomp and Landlock
+ *   recorder.c   what happened last, in a file that outlives the process
  *   crash.c      SIGSEGV and assertions (mir_platform_abort): what is printed before status 70
  *   log.c        log lines on stderr
  *   control.c    the control channel on Unix sockets
@@ -19,6 +20,7 @@
 #include <mirari/app.h>
 #include <mirari/dev_net.h>
 #include <mirari/host.h>
+#include <mirari/record.h>
 #include <sys/types.h>
 
 #include "lib/app/options.h"
@@ -72,6 +74,19 @@ uintptr_t mir__stacks_top(uintptr_t address);
 
 /** Catch fatal signals from now on; @loop names the running task. */
 void mir__crash_init(struct mir_loop *loop);
+
+/* ---- recorder.c --------------------------------------------------------------------------- */
+
+struct mir__unix;
+/** Begin to record, if somebody wants it. Before the sandbox. */
+void mir__record_open(struct mir__unix *u);
+bool mir__record_is_open(void);
+/** mir__poll_wait() that records what was done before it. */
+void mir__record_wait(void *arg, mir_time_us deadline_us);
+/** Text of the report of a crash; safe in a signal handler. */
+void mir__record_report(const char *text, size_t len);
+/** The end, in order. */
+void mir__record_close(int status);
 
 /* ---- log.c -------------------------------------------------------------------------------- */
 

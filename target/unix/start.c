@@ -252,7 +252,10 @@ static mir_time_us read_clock(void *arg)
 static void run(struct mir__unix *u)
 {
     u->poll.loop = &u->loop;
-    struct mir_loop_driver driver = {.now = read_clock, .wait = mir__poll_wait, .arg = &u->poll};
+    struct mir_loop_driver driver = {.now = read_clock,
+                                     .wait =
+                                         mir__record_is_open() ? mir__record_wait : mir__poll_wait,
+                                     .arg = &u->poll};
     int r = mir_task_spawn(&u->loop, u->app.stacks, "main", MAIN_STACK_BYTES, run_main, u, NULL);
     if (r == 0 && u->app.stack != NULL && u->nets[0].config.use_dhcp)
         r = mir_app_spawn(&u->app, "address", say_address, u);
@@ -342,6 +345,7 @@ int main(int argc, char **argv)
     open_host(u);
     (void)signal(SIGPIPE, SIG_IGN);
     prepare_app(u);
+    mir__record_open(u);
     int r = check_disks(error);
     if (r == 0)
         r = mir__kv_open(u, error);
@@ -374,5 +378,6 @@ int main(int argc, char **argv)
         refuse(MIR__EXIT_UNAVAILABLE, "the worker cannot listen to its monitor");
     run(u);
     close_all(u);
+    mir__record_close(u->status);
     return u->status;
 }

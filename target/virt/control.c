@@ -7,9 +7,14 @@
  * the host's end to say: it is the one that lets them in. A machine without such a port is an
  * appliance without a channel.
  *
+ * The recorder comes with it: a run of pages of the machine's memory, found there by its head when
+ * the machine is gone. Crash reports are on the console as ever.
+ *
  * Only in images whose manifest asks for it: everything here is reached through mir__virt_control,
  * a weak reference, and so are the server and its methods.
  */
+#include <mirari/record.h>
+
 #include "dev/console/virtio/port.h"
 #include "lib/control/control.h"
 #include "lib/control/mux.h"
@@ -23,6 +28,8 @@ static struct mir__control control;
 static struct mir_work begin;
 static bool has_port, is_serving;
 static mir_time_us started_us;
+static struct mir_recorder recorder;
+static struct mir__source every_wait = {.slot = MIR__SLOTS_MAX};
 
 static uint64_t cpu_us(void)
 {
@@ -74,10 +81,43 @@ static void serve(void *arg)
     mir__virtio_serve(v, &port.driver);
 }
 
+/* ---- the recorder ---------------------------------------------------------------------------- */
+
+static bool look(void *arg, bool is_interrupted)
+{
+    (void)arg;
+    (void)is_interrupted;
+    mir__recorder_step(&recorder);
+    return false;
+}
+
+static void open_recorder(struct mir__virt *v)
+{
+    struct mir_io_page *page;
+    if (mir_page_alloc(&v->pages, MIR_RECORD_BYTES, MIR_PAGE_ZERO, &page) < 0)
+        return;
+    mir__recorder_open(&recorder, (struct mir_record *)(void *)page->base, &v->app,
+                       mir__arch_monotonic_us(), mir__arch_wall_us());
+    every_wait.look = look;
+    mir__poll_add(&v->poll, &every_wait);
+}
+
+static void close_recorder(void)
+{
+    if (recorder.record == NULL)
+        return;
+    mir__poll_remove(&every_wait);
+    mir__recorder_close(&recorder, 0);
+    recorder.record = NULL; /* its page stays: somebody may look */
+}
+
+/* ---- the channel ----------------------------------------------------------------------------- */
+
 static void open_channel(struct mir__virt *v)
 {
     struct mir_virtio *virtio;
     int r = -MIR_ENOENT;
+    open_recorder(v);
     for (unsigned i = 0; i < DEVICES_MAX && r < 0; i++) {
         virtio = mir__virtio_get(MIR_VIRTIO_CONSOLE, i, NULL);
         if (virtio == NULL)
@@ -106,6 +146,7 @@ static bool has_device(const struct mir_virtio *virtio)
 /* Answers that are on their way get out, as far as the host takes them at once. */
 static void close_channel(void)
 {
+    close_recorder();
     if (!has_port)
         return;
     if (!is_serving)

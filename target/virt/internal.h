@@ -14,7 +14,7 @@
  *   net.c        the network stack; only in images that have networks
  *   devices.c    THE table: what is found on the buses -> implementation; only there, too
  *   disks.c      disks, and stores that are read from them; only in images that have disks
- *   control.c    the control channel; only in images whose manifest asks for it
+ *   control.c    the control channel and the recorder; only in images whose manifest asks for it
  *   channels.c   channels to others of this host; only in images that have channels
  *   virtio.c     the virtio devices of the machine: registers, interrupts
  */

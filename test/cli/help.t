@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 commands='new configure build run describe clean ps stop logs console socket attach detach upgrade image size doctor vchan
-    top netstat addr route arp tcpdump stats pages log trace shutdown ctl'
+    top netstat addr route arp tcpdump stats pages log trace shutdown ctl crash'
 is_ok 'help' "$mirari" help
 for command in $commands; do grep -q "^  $command " <<<"$out" || missing=$command; done
 report "$([ -z "${missing:-}" ]; echo $?)" 'names every command'

@@ -58,7 +58,7 @@ begin() { # begin NAME ARGUMENTS...: in the background, in its own session, as f
     wait_for is_ready "$name"
 }
 ended() { wait "$tool"; status=$?; }
-is_gone() { [ -z "$(ls -A "$state")" ]; }
+is_gone() { [ -z "$(ls -A "$state" | grep -v '\.crash$')" ]; } # what is known of a crash stays
 
 begin int; report $? 'it runs'
 says '^waiter +[0-9]+ unix +[0-9]+s +- +/.*/mirari/waiter-[0-9]+/log$' 'ps shows it' "$mirari" ps
@@ -192,7 +192,7 @@ is_ok 'build' "$mirari" build -q -C loud
 "$mirari" run -q -C loud --lines 200000 2>/dev/null | grep -c '^0' >count
 out=$(cat count); [ "$out" = 200000 ]; report $? 'two hundred thousand lines through a pipe'
 "$mirari" run -q -C loud --lines 200000 2>/dev/null | (sleep 0.3; head -n 1 >/dev/null)
-is_gone_but_log() { [ -z "$(ls -A "$state" | grep -v '\.log$')" ]; }
+is_gone_but_log() { [ -z "$(ls -A "$state" | grep -v '\.\(log\|crash\)$')" ]; }
 wait_for is_gone_but_log; report $? 'a reader that leaves'
 is_ok 'to a full device' bash -c "'$mirari' run -q -C loud >/dev/full 2>/dev/null; [ \$? -le 1 ]"
 
