@@ -9,7 +9,7 @@ peer_build asan
 
 # What the host does: one port for each kind of traffic, so that tshark can tell them apart.
 cat >"$WORK/traffic.py" <<'PY'
-import os, socket, struct, sys, threading
+import os, select, socket, struct, sys, threading
 
 addresses, kinds, size = sys.argv[1].split(","), sys.argv[2].split(","), int(sys.argv[3])
 server = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
@@ -45,19 +45,14 @@ def reset(end):
 def run(address, kind):
     data = os.urandom(size)
     client, held = pair(address, kind)
-    if kind in ("bulk", "window"):
+    if kind == "window":
+        closed_windows(client, held)
+    elif kind == "bulk":
         threads = [threading.Thread(target=send, args=(end, data)) for end in (client, held)]
+        threads += [threading.Thread(target=drain, args=(end, data)) for end in (client, held)]
         for thread in threads:
             thread.start()
-        if kind == "window":  # nobody reads until nothing moves any more
-            moved = -1
-            while (now := unread(client) + unread(held)) != moved or now == 0:
-                moved = now
-                threads[0].join(0.4)
-        readers = [threading.Thread(target=drain, args=(end, data)) for end in (client, held)]
-        for thread in readers:
-            thread.start()
-        for thread in threads + readers:
+        for thread in threads:
             thread.join()
     else:
         client.sendall(b"question")
@@ -84,11 +79,33 @@ def run(address, kind):
     client.close()
     held.close()
 
-def unread(end):
-    import array, fcntl, termios
-    count = array.array("i", [0])
-    fcntl.ioctl(end.fileno(), termios.FIONREAD, count)
-    return count[0]
+def window(end):  # what our stack announced last (Linux 5.4; 1 before: unknown)
+    info = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 240)
+    return struct.unpack_from("=I", info, 228)[0] if len(info) >= 232 else 1
+
+def closed_windows(client, held):
+    """Both send, and nobody reads until our stack has closed both of its windows, or nothing has moved for five seconds."""
+    ends, block = (client, held), os.urandom(100000)
+    sent, still = {client: 0, held: 0}, 0
+    for end in ends:
+        end.setblocking(False)
+    while still < 50 and (window(client) or window(held)):
+        before = sum(sent.values())
+        for end in select.select([], ends, [], 0.1)[1]:
+            try:
+                sent[end] += end.send(block[sent[end] % len(block):])
+            except BlockingIOError:
+                pass
+        still = still + 1 if sum(sent.values()) == before else 0
+    for end in ends:
+        end.settimeout(60)
+        end.shutdown(socket.SHUT_WR)
+    wanted = {end: (block * (sent[end] // len(block) + 1))[:sent[end]] for end in ends}
+    readers = [threading.Thread(target=drain, args=(one, wanted[other])) for one, other in (ends, ends[::-1])]
+    for thread in readers:
+        thread.start()
+    for thread in readers:
+        thread.join()
 
 for address in addresses:
     for kind in kinds:
