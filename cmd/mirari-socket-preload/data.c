@@ -7,7 +7,7 @@
  * the true reason. Only datagrams, and streams that are not connected yet, take the slow way.
  *
  * What it does not do: see the C library's own reads and writes (stdio on a socket works for
- * connections; datagrams would show their heads), splice() of datagrams.
+ * connections; datagrams would show their heads).
  */
 #include <fcntl.h>
 #include <limits.h>

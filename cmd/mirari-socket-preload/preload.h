@@ -75,6 +75,9 @@
     X(int, sendmmsg, (int a, struct mmsghdr *b, unsigned c, int d), (a, b, c, d))                  \
     X(int, recvmmsg, (int a, struct mmsghdr *b, unsigned c, int d, struct timespec *e),            \
       (a, b, c, d, e))                                                                             \
+    X(ssize_t, sendfile, (int a, int b, off_t *c, size_t d), (a, b, c, d))                         \
+    X(ssize_t, splice, (int a, off64_t *b, int c, off64_t *d, size_t e, unsigned f),               \
+      (a, b, c, d, e, f))                                                                          \
     X(int, close, (int a), (a))                                                                    \
     X(int, close_range, (unsigned a, unsigned b, int c), (a, b, c))                                \
     X(int, dup, (int a), (a))                                                                      \
@@ -199,6 +202,8 @@ static inline uint32_t pre_entry(int fd)
 /** The socket of @fd, held; NULL if it is not ours (a stale word is removed). */
 struct pre_sock *pre_get(int fd);
 void pre_put(struct pre_sock *s);
+/** Is @fd, whose word is not zero, none of ours, or the host's for now? */
+static inline bool pre_is_foreign(int fd);
 /** A new socket with one reference, zero but for that; NULL: too many. */
 struct pre_sock *pre_sock_new(void);
 /** Make @fd a descriptor of @s; takes a reference. */
@@ -352,6 +357,15 @@ ssize_t pre_link_recv(int fd, struct msghdr *msg, int flags);
 static inline bool pre_is_bad(const void *address)
 {
     return (uintptr_t)address < 4096;
+}
+
+static inline bool pre_is_foreign(int fd)
+{
+    struct pre_sock *s = pre_get(fd);
+    bool is_foreign = s == NULL || pre_has(s, PRE_HOST);
+    if (s != NULL)
+        pre_put(s);
+    return is_foreign;
 }
 
 static inline int pre_fail(int error)

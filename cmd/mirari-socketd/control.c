@@ -67,7 +67,9 @@ static int op_cancel(struct sd_call *call)
     mir_list_for_each (link, &call->control->waiters) {
         struct sd_waiter *waiter = MIR_CONTAINER_OF(link, struct sd_waiter, link);
         if (waiter->id == cancel.id) {
-            sd_wake(MIR_CONTAINER_OF(waiter, struct sd_socket, waiter), -EINTR, NULL, 0);
+            struct sd_socket *s = MIR_CONTAINER_OF(waiter, struct sd_socket, waiter);
+            s->is_filling |= (cancel.flags & SOCK_CANCEL_FILL) != 0;
+            sd_wake(s, -EINTR, NULL, 0);
             return 0;
         }
     }

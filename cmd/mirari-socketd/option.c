@@ -467,8 +467,6 @@ static int check_state(const struct sd_socket *s, const struct row *row, int32_t
         return -EINVAL;
     if (row->number == SD_N_GROUP_TTL && s->kind == SD_TCP)
         return -EINVAL;
-    if (row->number == SD_N_GROUP_HOPS && s->kind == SD_TCP)
-        return -ENOPROTOOPT;
     if (row->number == SD_N_WINDOW_CLAMP && number == 0 && s->state >= SOCK_S_LISTENING)
         return -EINVAL;
     if (row->number == SD_N_FASTOPEN_CONNECT && !is_new)
@@ -534,6 +532,8 @@ int sd_option_set(struct sd_socket *s, int level, int name, const void *value, u
         return r;
     }
     r = find(s, level, name, &row) < 0 ? no_option(s, level, true) : 0;
+    if (r == 0 && row->number == SD_N_GROUP_HOPS && s->kind == SD_TCP)
+        r = -ENOPROTOOPT;
     if (r == 0)
         r = read_number(row, value, len, &number);
     if (r == 0)

@@ -180,6 +180,15 @@ void handle_listen(struct sup *sup, struct call *call)
 /* ---- connect ----------------------------------------------------------------------------------
  */
 
+/* Poll must show an attempt that goes on. */
+static void fill(struct sup *sup, struct call *call)
+{
+    struct sock_filled filled = {.skip = 0};
+    struct iovec part = {.iov_base = &filled, .iov_len = sizeof(filled)};
+    (void)sock_fill(call->a, &filled.skip);
+    (void)control_tell(sup, SOCK_FILLED, call->sock->handle, &part, 1);
+}
+
 /* The answer to one who does not wait. What poll says of A is what the program is told: it shows
  * the end of the attempt also when that has come already. */
 static void begin_answered(struct sup *sup, struct call *call, const struct sock_response *response,
@@ -189,29 +198,36 @@ static void begin_answered(struct sup *sup, struct call *call, const struct sock
     if (response->error == 0 || response->error == -EINPROGRESS)
         take_names(sock, response, body);
     if (response->error == -EINPROGRESS) {
-        struct sock_filled filled;
-        struct iovec part = {.iov_base = &filled, .iov_len = sizeof(filled)};
-        filled = (struct sock_filled){.skip = 0};
-        (void)sock_fill(call->a, &filled.skip);
-        (void)control_tell(sup, SOCK_FILLED, sock->handle, &part, 1);
+        fill(sup, call);
     } else if (response->error != 0) {
         sock->state = sock->has_names && sock->names.local.port != 0 ? SERVED_BOUND : SERVED_NEW;
     }
     call_return(sup, call, response->error == 0 ? -EINPROGRESS : response->error);
 }
 
+static void connect_again(struct sup *sup, struct call *call);
+
 static void connect_answered(struct sup *sup, struct call *call,
                              const struct sock_response *response, const void *body)
 {
     struct served *sock = call->sock;
     bool is_udp = sock->kind == SERVED_UDP;
+    if (response->error == -EINTR && !is_udp) { /* connect_cancel() */
+        fill(sup, call);
+        if (call->id != 0)
+            connect_again(sup, call);
+        else
+            call_return(sup, call, -EINTR);
+        return;
+    }
     if (response->error == 0 || response->error == -EINPROGRESS)
         take_names(sock, response, body);
     if (response->error == 0 && !is_udp) /* of a connection that is reset already, too */
         memcpy(&sock->names.peer, call->note, sizeof(sock->names.peer));
     if (response->error == 0)
-        sock->state =
-            is_udp && sock->names.peer.family == AF_UNSPEC ? SERVED_BOUND : SERVED_CONNECTED;
+        sock->state = !is_udp || sock->names.peer.family != AF_UNSPEC ? SERVED_CONNECTED
+                      : sock->names.local.port != 0                   ? SERVED_BOUND
+                                                                      : SERVED_NEW;
     else if (response->error != -EINPROGRESS && sock->state == SERVED_CONNECTING && !is_udp)
         sock->state = sock->has_names && sock->names.local.port != 0 ? SERVED_BOUND : SERVED_NEW;
     call_return(sup, call, response->error);
@@ -243,8 +259,17 @@ static void connect_again(struct sup *sup, struct call *call)
     } else if (call_is_nonblocking(call)) {
         call_return(sup, call, -EALREADY);
     } else {
-        call_watch(sup, call, EPOLLOUT, SO_SNDTIMEO, -EINPROGRESS);
+        call_watch(sup, call, EPOLLOUT, SO_SNDTIMEO, -EALREADY);
     }
+}
+
+void connect_cancel(struct sup *sup, struct call *call)
+{
+    struct sock_cancel body = {.id = call->serial, .flags = SOCK_CANCEL_FILL};
+    struct iovec part = {.iov_base = &body, .iov_len = sizeof(body)};
+    if (call->is_requested && call->answered == connect_answered && call->sock != NULL &&
+        call->sock->kind == SERVED_TCP)
+        (void)control_tell(sup, SOCK_CANCEL, 0, &part, 1);
 }
 
 /* connect(AF_UNSPEC) of a stream: it is as new, and what it was connected to loses it. */

@@ -391,6 +391,7 @@ static void abandon(struct sup *sup, struct call *call, bool for_good)
     call->id = 0;
     if (for_good)
         call->tid = 0;
+    connect_cancel(sup, call);
     if (call->is_requested) {
         call->deadline_us = 0;
         return;

@@ -196,6 +196,9 @@ int sup_init(struct sup *sup, int notify, int control, const char *path);
 void sup_serve(struct sup *sup);
 void sup_fini(struct sup *sup);
 
+/** If @call is a connect() that waits for the server: let it wait on its socket instead, which poll
+ *  then shows as connecting, and which other calls can use. */
+void connect_cancel(struct sup *sup, struct call *call);
 void call_return(struct sup *sup, struct call *call, int64_t value_or_error);
 /** Let the kernel do it. */
 void call_continue(struct sup *sup, struct call *call);

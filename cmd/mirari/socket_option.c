@@ -289,7 +289,7 @@ void handle_setsockopt(struct sup *sup, struct call *call)
         r = -EINTR;
     const struct plain *plain = find_plain(sock, level, name);
     uint16_t want = find_want(sock, level, name);
-    if (r == 0 && want != 0 && level == SOL_SOCKET && len < (int64_t)sizeof(int))
+    if (r == 0 && want != 0 && level != IPPROTO_IP && len < (int64_t)sizeof(int))
         r = -EINVAL;
     if (r == 0 && want != 0) {
         sock->wants = body.value[0] != 0 ? sock->wants | want : sock->wants & (uint16_t)~want;

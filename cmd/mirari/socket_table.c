@@ -316,6 +316,9 @@ static bool is_usable(struct sup *sup, struct call *call)
     struct served *sock = call->sock;
     if (sock->is_adopting) {
         call->is_deferred = true;
+        for (struct call *other = sup->calls; other != NULL; other = other->next)
+            if (other->sock == sock)
+                connect_cancel(sup, other);
         return false;
     }
     if (sock->handle != 0 && sock->server != sup->server) {

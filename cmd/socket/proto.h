@@ -263,9 +263,13 @@ struct sock_shutdown {
     uint32_t reserved;
 };
 
+enum sock_cancel_flags {
+    SOCK_CANCEL_FILL = 1, /**< of CONNECT: the client fills A now, and says so with FILLED */
+};
+
 struct sock_cancel {
     uint32_t id;
-    uint32_t reserved;
+    uint32_t flags; /**< enum sock_cancel_flags */
 };
 
 enum sock_state {
