@@ -19,19 +19,20 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "harness"))
-from example import BUILD, ROOT, Appliance, done, report, why_no_machine
+from example import BUILD, ROOT, Appliance, architectures, done, report, why_no_machine
 
 MIRARI = os.path.join(BUILD, "mirari")
 APP = os.path.join(ROOT, "examples", "channel")
+OUT = os.path.join(BUILD, "examples", "channel")
 BYTES = 100 << 20
 WAIT_S = 120
 
 
 def start(region, *options, machine=None):
     """The example, with its channel in REGION: a machine, or a process of this host."""
-    words = [MIRARI, "run", "-C", APP, "-o", os.path.join(BUILD, "examples", "channel"), "--no-build", "--channel", region]
+    words = [MIRARI, "run", "-C", APP, "-o", OUT, "--no-build", "--channel", region]
     if machine:
-        words += ["-t", "virt", "--accel", "tcg", "--machine", machine]
+        words += ["-t", "virt", "--accel", "tcg", "--machine", machine, "--arch", "aarch64" if machine == "virt" else "x86_64"]
     return Appliance(words + list(options))
 
 
@@ -164,7 +165,13 @@ def main():
     os.environ["XDG_RUNTIME_DIR"] = box
     try:
         region = os.path.join(box, "region")
-        for machine in ("microvm", "q35", None):
+        machines = ["microvm", "q35", None]
+        if "aarch64" in architectures():
+            built = subprocess.run([MIRARI, "build", "-q", "-t", "virt", "--arch", "aarch64", "-C", APP, "-o", OUT], text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            report(built.returncode == 0, "aarch64: builds", built.stdout)
+            machines.append("virt")
+        for machine in machines:
             test_streams(region, machine or "a process", machine)
         test_machines(region)
         test_host_serves(os.path.join(box, "other"))
