@@ -114,6 +114,8 @@ void test_value_free(struct test_value *value);
 /** What @path means ("a.0.b"; "." = all; "count" of a list), as a text to be freed; NULL: there is
  *  nothing. */
 char *test_value_get(const struct test_value *value, const char *path);
+/** "; did you mean "x"?" of the members of the whole, or "". Good for one message. */
+const char *test_value_hint(const struct test_value *value, const char *path);
 /** Does @got compare so? False with @why when it cannot be compared, or does not. */
 bool test_compare(const char *got, const char *op, const char *want, struct why *why);
 extern const char *const test_ops[];

@@ -45,7 +45,8 @@ static bool holds(struct test_run *run, const struct test_check *check, struct w
     char *got = test_value_get(&run->value, check->path);
     char *want = test_expand(&run->vars, check->value, NULL);
     bool good = got != NULL ? test_compare(got, check->op, want, why)
-                            : fail(why, "there is no \"%.80s\" in what was answered", check->path);
+                            : fail(why, "there is no \"%.80s\" in what was answered%s", check->path,
+                                   test_value_hint(&run->value, check->path));
     free_text(&got);
     free_text(&want);
     return good;
@@ -146,7 +147,8 @@ static bool do_let(struct test_run *run, const struct test_step *step)
 {
     char *got = test_value_get(&run->value, step->check.path);
     if (got == NULL) {
-        test_fail(run, "there is no \"%s\" in what was answered", step->check.path);
+        test_fail(run, "there is no \"%s\" in what was answered%s", step->check.path,
+                  test_value_hint(&run->value, step->check.path));
         show_value(run);
         return false;
     }

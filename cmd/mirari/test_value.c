@@ -86,6 +86,25 @@ char *test_value_get(const struct test_value *value, const char *path)
     return found;
 }
 
+const char *test_value_hint(const struct test_value *value, const char *path)
+{
+    const struct mir_json *json = &value->json;
+    char *names[512];
+    size_t count = 0;
+    if (json->count == 0 || !mir_json_is(json, 0, MIR_JSON_OBJECT))
+        return "";
+    /* A member is its name, and the value behind it. */
+    uint32_t at = 1;
+    for (uint32_t i = 0; i < json->nodes[0].count && count < LEN(names); i++) {
+        names[count++] = node_text(json, at);
+        at = json->nodes[at + 1].next;
+    }
+    const char *hint = did_you_mean(path, (const char *const *)names, count);
+    while (count > 0)
+        free(names[--count]);
+    return hint;
+}
+
 /* ---- comparisons ----------------------------------------------------------------------------- */
 
 static bool number_of(const char *text, int64_t *number)

@@ -193,7 +193,10 @@ static void test_values(void)
     gives(&value, "a.b.0x1", NULL);
     gives(&value, "a.x", NULL);
     gives(&value, "a.b.count.x", NULL);
+    check_str(test_value_hint(&value, "cont"), "; did you mean \"count\"?");
+    check_str(test_value_hint(&value, "zzzzzz"), "");
     check(!test_value_set(&value, need_text("{", 1)));
+    check_str(test_value_hint(&value, "cont"), "");
     gives(&value, "a", NULL);
     test_value_free(&value);
     gives(&value, "a", NULL);
