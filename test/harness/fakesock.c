@@ -320,7 +320,8 @@ static void start_connect(struct fsock *f, const struct sock_request *head,
     if (f->conn < 0 && !(head->flags & SOCK_F_SILENT))
         answer(conn, head->id, -EINPROGRESS, f->handle, &f->names, sizeof(f->names));
     bool is_special = f->to.family == AF_INET && memcmp(f->to.ip, special, 3) == 0;
-    f->due_ms = is_special ? (f->to.ip[3] == 9 ? -1 : now_ms() + 30) : 0;
+    int wait_ms = f->to.ip[3] == 6 ? 300 : 30;
+    f->due_ms = is_special ? (f->to.ip[3] == 9 ? -1 : now_ms() + wait_ms) : 0;
     if (!is_special)
         end_connect(f, join(f, f->to.port));
 }

@@ -7,6 +7,7 @@
  *   10.9.9.9   never answers
  *   10.9.9.8   refuses after 30 ms
  *   10.9.9.7   is reached after 30 ms
+ *   10.9.9.6   after 300 ms
  *
  * A stream whose first byte is '!' is reset by the server with the errno that its second byte says.
  * Names: "server.test" has 10.9.0.1 and fd09::1, "slow.test" says EAI_AGAIN, others are unknown.
