@@ -206,6 +206,13 @@ static bool narrow(struct pre_sock *s, int fd)
     return known > 0;
 }
 
+static void set_connecting(struct pre_sock *s, bool is_connecting)
+{
+    uint32_t from = is_connecting ? PRE_NEW : PRE_CONNECTING;
+    (void)atomic_compare_exchange_strong(&s->state, &from,
+                                         is_connecting ? PRE_CONNECTING : PRE_NEW);
+}
+
 /* Of a socket with the byte for edges in A. Returns false if it must be asked for. */
 static bool begin_unasked(struct pre_sock *s, int fd, struct pre_ask *ask)
 {
@@ -215,8 +222,11 @@ static bool begin_unasked(struct pre_sock *s, int fd, struct pre_ask *ask)
         return false;
     struct pre_ask unasked = *ask;
     unasked.flags = SOCK_F_SILENT;
+    memset(&s->names, 0, sizeof(s->names));
+    set_connecting(s, true); /* before another thread can find it connected */
     if (pre_op(s, fd, &unasked) == 0)
         return true;
+    set_connecting(s, false);
     pre_widen(s, fd);
     return false;
 }
@@ -300,19 +310,19 @@ static int begin_tcp(struct pre_sock *s, int fd, const struct sock_addr *peer)
     if (pre_real.send(fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
         return -errno;
     s->target = hash_of(peer);
-    bool is_unasked = begin_unasked(s, fd, &ask);
-    int r = is_unasked ? -EINPROGRESS : pre_op(s, fd, &ask);
-    if (r == -EINPROGRESS && !is_unasked)
+    if (begin_unasked(s, fd, &ask))
+        return -EINPROGRESS;
+    pre_flag(s, PRE_UNFILLED, true); /* another thread that looks asks the server */
+    set_connecting(s, true);
+    int r = pre_op(s, fd, &ask);
+    if (r == -EINPROGRESS)
         fill(s, fd);
-    else if (r == -EINPROGRESS)
-        memset(&s->names, 0, sizeof(s->names));
     else if (r == 0)
         pre_flag(s, PRE_NAMED, true);
     else
-        return r;
+        set_connecting(s, false);
     pre_flag(s, PRE_UNFILLED, false);
-    atomic_store(&s->state, PRE_CONNECTING);
-    return -EINPROGRESS;
+    return r == 0 ? -EINPROGRESS : r;
 }
 
 static int connect_tcp(struct pre_sock *s, int fd, const struct sock_addr *peer)
