@@ -364,6 +364,69 @@ static void test_kept(void)
     xenbed_forget(&bed);
 }
 
+/* One frame is on its way, and its answers wait: @lie changes them. */
+static void check_lie(const char *what, void (*lie)(struct xenback *b))
+{
+    tap_case("%s: the backend is given up, and taken again", what);
+    open_bed(NULL);
+    bed.b.holds = true;
+    check_int(mir_net_dev_tx(bed.dev, xenbed_frame(&bed, pattern, 300, 2, 0)), ==, 0);
+    mir_net_dev_flush(bed.dev);
+    xenbed_run(&bed);
+    check_int(bed.b.pending_count, ==, 3);
+    lie(&bed.b);
+    xenback_answer(&bed.b, bed.b.pending_count);
+    bed.b.holds = false;
+    xenbed_run(&bed);
+    check_int(counters().faults, ==, 1);
+    check_int(bed.link_downs, ==, 1);
+    xenbed_pass(&bed, MIR_US_PER_S);
+    check_int(bed.link_ups, ==, 2);
+    check_int(mir_net_dev_tx(bed.dev, xenbed_frame(&bed, pattern, 300, 2, 0)), ==, 0);
+    mir_net_dev_flush(bed.dev);
+    check_sent(300);
+    check_int(counters().faults, ==, 1);
+    close_bed();
+}
+
+static void lie_null(struct xenback *b)
+{
+    b->pending[1].rsp.status = MIR__NETIF_NULL;
+}
+static void lie_twice(struct xenback *b)
+{
+    b->pending[1].rsp.id = b->pending[0].rsp.id;
+}
+static void lie_strange(struct xenback *b)
+{
+    b->pending[2].rsp.id = MIR__NETFRONT_SENDS;
+}
+static void lie_index(struct xenback *b)
+{
+    b->tx_prod += 1;
+}
+static void lie_back(struct xenback *b)
+{
+    b->tx_prod -= 4;
+}
+
+static void lie_receive(struct xenback *b)
+{
+    struct xenback_frame frame = {.data = pattern, .len = 100};
+    b->evil.bad_id = 1;
+    check(xenback_send(b, &frame, 100));
+    b->evil.bad_id = 0;
+}
+static void test_lies(void)
+{
+    check_lie("an extra's answer without an extra", lie_null);
+    check_lie("an answer twice", lie_twice);
+    check_lie("an answer to what was never sent", lie_strange);
+    check_lie("more answers than slots that were sent", lie_index);
+    check_lie("an index that goes back", lie_back);
+    check_lie("a page that was not the slot's", lie_receive);
+}
+
 static void hostile(uint64_t seed, bool keeps)
 {
     xenbed_init(&bed, seed);
@@ -422,6 +485,7 @@ int main(void)
     test_csum();
     test_restart();
     test_kept();
+    test_lies();
     test_hostile();
     return tap_done();
 }
