@@ -406,6 +406,33 @@ static void test_groups(void)
     testbed_close(&bed);
 }
 
+static void test_bound_to_broadcast(void)
+{
+    const uint32_t subnet = 0x0a0000ff;
+    struct seen s[2], none;
+    struct mir_endpoint to = peer_at(1);
+    open_bed(NULL);
+    tap_case("bound to a broadcast address: what was sent there, and nothing else");
+    check_int(open_with(&s[0], (struct mir_udp_config){0}, subnet, 9), ==, 0);
+    check_int(open_with(&s[1], (struct mir_udp_config){0}, UINT32_MAX, 10), ==, 0);
+    check_int(open_with(&none, (struct mir_udp_config){0}, 0x0a0001ff, 11), ==,
+              -MIR_EADDRNOTAVAIL); /* of a subnet that is not ours */
+    inject(TESTBED_PEER_IP, 1, subnet, 9);
+    inject(TESTBED_PEER_IP, 1, TESTBED_IP, 9);
+    inject(TESTBED_PEER_IP, 1, UINT32_MAX, 9);
+    inject(TESTBED_PEER_IP, 1, UINT32_MAX, 10);
+    inject(TESTBED_PEER_IP, 1, subnet, 10);
+    check(s[0].count == 1 && s[1].count == 1);
+    tap_case("bound to a broadcast address: it is no source");
+    for (int i = 0; i < 2; i++) {
+        testdev_clear(&bed.dev);
+        check_int(mir_udp_send(s[i].udp, &to, "x", 1), ==, 0);
+        const struct testdev_frame *frame = next_ip();
+        check(frame != NULL && mir__ip4_src(frame->data + 14) == TESTBED_IP);
+    }
+    testbed_close(&bed);
+}
+
 static void test_group_loop(void)
 {
     struct mir_endpoint to = {.ip = mir_ip_from_v4(0xefff0102), .port = 7};
@@ -589,6 +616,7 @@ int main(void)
     test_many();
     test_send_back();
     test_groups();
+    test_bound_to_broadcast();
     test_group_loop();
     test_options();
     test_tasks();

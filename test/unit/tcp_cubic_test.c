@@ -334,6 +334,31 @@ static void test_choice(void)
     check(mir__tcp_cc_find("") == NULL);
 }
 
+static void test_change(void)
+{
+    tap_case("another algorithm for one connection: the window stays, the reactions change");
+    open_one();
+    script_send(&s, 400000);
+    uint32_t end = drain(0);
+    uint32_t cwnd = info().cwnd_bytes;
+    check_int(mir__tcp_set_congestion(s.tcp, "vegas"), ==, -MIR_ENOENT);
+    check_int(mir__tcp_set_congestion(s.tcp, "reno"), ==, 0);
+    check_str(info().congestion, "reno");
+    check_int(info().cwnd_bytes, ==, cwnd);
+    script_wait(&s, 20000);
+    cwnd = lose_one(&end);
+    check_int(info().ssthresh_bytes, <=, cwnd / 2 + info().mss);
+    end = ack_all(end);
+    cwnd = info().cwnd_bytes;
+    check_int(mir__tcp_set_congestion(s.tcp, "cubic"), ==, 0);
+    check_int(mir__tcp_set_congestion(s.tcp, "cubic"), ==, 0);
+    check_int(info().cwnd_bytes, ==, cwnd);
+    cwnd = lose_one(&end);
+    check_int(cubic()->cwnd_prior, ==, cwnd);
+    check_int(info().ssthresh_bytes, >, cwnd / 2 + info().mss / 2);
+    script_close(&s);
+}
+
 int main(int argc, char **argv)
 {
     tap_begin("tcp_cubic");
@@ -344,5 +369,6 @@ int main(int argc, char **argv)
     test_reactions();
     test_idle();
     test_choice();
+    test_change();
     return tap_done();
 }
