@@ -66,9 +66,10 @@ struct watch {
     unsigned signal_count;
     struct timespec last_signal_at;
     bool has_ended, is_stdin_over;
-    bool has_spoken;       /**< the appliance printed something */
-    bool is_ask_due;       /**< a machine that is still starting is to be asked to end */
-    struct timespec began; /**< when the child was started */
+    bool has_spoken;          /**< the appliance printed something */
+    bool is_ask_due;          /**< a machine that is still starting is to be asked to end */
+    struct timespec panicked; /**< when a machine said so; 0: it did not */
+    struct timespec began;    /**< when the child was started */
     int status;
     bool is_lease_over; /**< it was asked to end because of it */
     int tell;           /**< detached: a byte here says that something was printed */
@@ -295,6 +296,24 @@ static int keep_lease(struct watch *w)
     return wait_ms < 1000000 ? (int)wait_ms : 1000000;
 }
 
+/* A machine that has crashed runs hooks and ends; one that does not is killed. Returns the
+ * milliseconds until then, or @wait_ms. */
+#define PANIC_MS 5000
+static int keep_panic(struct watch *w, int wait_ms)
+{
+    if (!w->qmp.has_panicked || w->has_ended)
+        return wait_ms;
+    if (w->panicked.tv_sec == 0)
+        clock_gettime(CLOCK_MONOTONIC, &w->panicked);
+    int64_t left_ms = PANIC_MS - ms_since(&w->panicked);
+    if (left_ms <= 0) {
+        complain("\"%s\" has crashed and does not end; killing it", w->run->manifest.name);
+        kill(w->pid, SIGKILL);
+        return 1000;
+    }
+    return wait_ms < 0 || wait_ms > left_ms ? (int)left_ms : wait_ms;
+}
+
 enum { SIGNALS, OUTPUTS, SINKS = OUTPUTS + 2, CONTROL = SINKS + 2, TYPED, LISTENER, CLIENTS };
 enum { SESSIONS = CLIENTS + CONSOLE_CLIENTS_MAX, WATCHED = SESSIONS + VM_CONTROL_FDS };
 
@@ -342,7 +361,7 @@ static void watch_until_end(struct watch *w)
         if (w->has_ended && is_drained)
             break;
         choose_watched(w, fds);
-        int wait_ms = keep_lease(w);
+        int wait_ms = keep_panic(w, keep_lease(w));
         int ready = poll(fds, WATCHED, w->has_ended || w->is_ask_due ? 100 : wait_ms);
         if (ready == 0 && w->has_ended && --patience == 0)
             break;
@@ -512,6 +531,8 @@ static int status_of(const struct watch *w)
         return w->run->vm != NULL ? machine_status(w, WEXITSTATUS(w->status))
                                   : WEXITSTATUS(w->status);
     int number = WTERMSIG(w->status);
+    if (w->qmp.has_panicked)
+        return EXIT_CRASH;
     if (w->signal_count == 0)
         complain("\"%s\" was ended by signal %d (%s)", name, number, strsignal(number));
     return 128 + number;

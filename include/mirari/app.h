@@ -112,6 +112,10 @@ enum mir_app_end_cause {
 enum mir_app_hook_when {
     MIR_APP_BEFORE_STOP, /**< before mir_app_main() hears of it: say goodbye, stop being asked */
     MIR_APP_AFTER_STOP,  /**< when it has returned; networks and disks still work */
+    MIR_APP_ON_PANIC,    /**< a crash: inside it, on whatever stack, behind the report. The hook may
+                              not wait nor allocate, and trusts nothing; one that crashes, too, or
+                              takes longer than a second (a machine: five, by who looks after it)
+                              is the end. order and limit_us mean nothing */
 };
 
 struct mir_task;
@@ -141,10 +145,11 @@ struct mir_app_end {
     int status;
     uint32_t late; /* what was left behind */
     mir_time_us limit_us;
-    struct mir_list hooks[2];
+    struct mir_list hooks[3];
     struct mir_app_hook *running;
     struct mir_timer limit, hook_limit, lease;
     bool (*start_hook)(struct mir_app *app, enum mir_app_hook_when when); /* NULL: no hooks */
+    void (*panic)(struct mir_app *app); /* NULL: no hooks for that */
     void (*finish)(struct mir_app *app, int status);
     void (*guard)(struct mir_app *app, mir_time_us us);
 };
@@ -242,6 +247,15 @@ struct mir__app_end_config {
 };
 /** Before the appliance begins; the loop is there. */
 void mir__app_end_init(struct mir_app *app, const struct mir__app_end_config *config);
+/** The appliance crashes: the hooks for that, once. */
+static inline void mir__app_panic(struct mir_app *app)
+{
+    void (*panic)(struct mir_app * app) = app != NULL ? app->end.panic : NULL;
+    if (panic == NULL)
+        return;
+    app->end.panic = NULL; /* whatever crashes in it */
+    panic(app);
+}
 /** hooks.c: a hook has ended. */
 void mir__app_end_go_on(struct mir_app *app);
 /** mir_app_main() returned @status. */

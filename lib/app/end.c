@@ -105,6 +105,7 @@ void mir__app_end_init(struct mir_app *app, const struct mir__app_end_config *co
     end->limit_us = config->has_limit ? config->limit_us : LIMIT_DEFAULT_US;
     mir_list_init(&end->hooks[0]);
     mir_list_init(&end->hooks[1]);
+    mir_list_init(&end->hooks[2]);
     mir_wait_init(&app->stop_asked);
     mir_timer_init(&end->limit, on_limit, app);
     mir_timer_init(&end->lease, on_lease, app);

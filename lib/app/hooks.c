@@ -53,11 +53,22 @@ static bool start_hook(struct mir_app *app, enum mir_app_hook_when when)
     return false;
 }
 
+static void run_panic(struct mir_app *app)
+{
+    struct mir_list *node;
+    while ((node = mir_list_pop_front(&app->end.hooks[MIR_APP_ON_PANIC])) != NULL) {
+        struct mir_app_hook *hook = MIR_CONTAINER_OF(node, struct mir_app_hook, link);
+        hook->run(app, hook->arg);
+    }
+}
+
 void mir_app_add_hook(struct mir_app *app, struct mir_app_hook *hook)
 {
     struct mir_list *at = app->end.hooks[hook->when].next;
     MIR_ASSERT(hook->run != NULL && hook->name != NULL);
     hook->app = app;
+    if (hook->when == MIR_APP_ON_PANIC)
+        app->end.panic = run_panic;
     if (app->end.start_hook == NULL)
         mir_timer_init(&app->end.hook_limit, on_hook_limit, app);
     app->end.start_hook = start_hook;

@@ -36,8 +36,10 @@ struct module {
 
 static struct module modules[MODULES_MAX];
 static int module_count;
+static struct mir_app *crash_app;
 static struct mir_loop *crash_loop;
 static uintptr_t main_stack_top;
+static volatile sig_atomic_t is_second;
 static uint8_t handler_stack[32768] MIR_ALIGNED(16);
 
 static void print(const char *fmt, ...) MIR_PRINTF(1, 2);
@@ -152,9 +154,17 @@ static const char *signal_name(int number)
     }
 }
 
+/* Hooks of the application, at most once. One that hangs is ended by the alarm, one that crashes
+ * by coming here again. */
+MIR_NORETURN static void end(void)
+{
+    mir__signals_panic();
+    mir__app_panic(crash_app);
+    _exit(MIR__EXIT_CRASH);
+}
+
 static void on_crash(int number, siginfo_t *info, void *context)
 {
-    static volatile sig_atomic_t is_second;
     uintptr_t pc, frame, sp, address = (uintptr_t)info->si_addr;
     if (is_second)
         _exit(MIR__EXIT_CRASH);
@@ -172,7 +182,7 @@ static void on_crash(int number, siginfo_t *info, void *context)
     if (mir__stacks_is_guard(sp))
         sp = (sp | (MIR_PAGE_SIZE - 1)) + 1;
     print_frames(pc, frame, sp, top != 0 ? top : main_stack_top);
-    _exit(MIR__EXIT_CRASH);
+    end();
 }
 
 /* An assertion: the text, then who called. */
@@ -180,20 +190,25 @@ void mir_platform_abort(const char *text)
 {
     uintptr_t frame = (uintptr_t)__builtin_frame_address(0), top = mir__stacks_top(frame);
     struct mir_task *task = crash_loop != NULL ? mir_task_current(crash_loop) : NULL;
+    if (is_second)
+        _exit(MIR__EXIT_CRASH);
+    is_second = 1;
     print("mirari: %s\n", text);
     if (task != NULL)
         print("mirari: in task %s\n", mir_task_name(task));
     if (main_stack_top != 0)
         print_frames((uintptr_t)__builtin_return_address(0) - 1, *(const uintptr_t *)frame, frame,
                      top != 0 ? top : main_stack_top);
-    _exit(MIR__EXIT_CRASH);
+    end();
 }
 
-void mir__crash_init(struct mir_loop *loop)
+void mir__crash_init(struct mir_app *app, struct mir_loop *loop)
 {
     static const int numbers[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
     stack_t stack = {.ss_sp = handler_stack, .ss_size = sizeof handler_stack};
-    struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    struct sigaction action = {.sa_sigaction = on_crash,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    crash_app = app;
     crash_loop = loop;
     main_stack_top = (uintptr_t)__builtin_frame_address(0) + 512;
     dl_iterate_phdr(note_module, NULL);

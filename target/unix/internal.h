@@ -72,8 +72,8 @@ uintptr_t mir__stacks_top(uintptr_t address);
 
 /* ---- crash.c ------------------------------------------------------------------------------ */
 
-/** Catch fatal signals from now on; @loop names the running task. */
-void mir__crash_init(struct mir_loop *loop);
+/** Catch fatal signals from now on; @loop names the running task, @app may have hooks. */
+void mir__crash_init(struct mir_app *app, struct mir_loop *loop);
 
 /* ---- recorder.c --------------------------------------------------------------------------- */
 
@@ -135,6 +135,8 @@ struct mir_share;
 /** From now on signals ask the appliance to end. Returns 0 or -MIR_EIO. Once in a process. */
 int mir__signals_open(struct mir__unix *u) MIR_CHECK;
 /** The guard of struct mir__app_end_config. Before the sandbox, and in it. */
+/** A crash: end the process in a second, with the status of a crash. Safe in a signal handler. */
+void mir__signals_panic(void);
 void mir__signals_guard(struct mir_app *app, mir_time_us us);
 
 /* ---- devices.c ---------------------------------------------------------------------------- */

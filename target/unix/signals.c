@@ -69,14 +69,26 @@ static void on_event(void *arg, unsigned events)
         mir_loop_stop(&u->loop, 128 + number);
 }
 
+static volatile sig_atomic_t is_panic; /* hooks of a crash run */
+
 /* The time is over and the loop did not notice: it is stuck. */
 static void on_alarm(int number)
 {
     static const char text[] = "the end takes too long and the loop is stuck: ending\n";
     (void)number;
+    if (is_panic)
+        _exit(MIR__EXIT_CRASH);
     ssize_t put = write(STDERR_FILENO, text, sizeof text - 1);
     (void)put;
     _exit(MIR_APP_EXIT_FORCED);
+}
+
+void mir__signals_panic(void)
+{
+    const struct itimerval timer = {.it_value = {.tv_sec = 1}};
+    is_panic = 1;
+    if (setitimer(ITIMER_REAL, &timer, NULL) < 0)
+        _exit(MIR__EXIT_CRASH); /* hooks that nothing could end do not run */
 }
 
 void mir__signals_guard(struct mir_app *app, mir_time_us us)

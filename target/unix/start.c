@@ -120,7 +120,7 @@ static void open_host(struct mir__unix *u)
         refuse(MIR__EXIT_UNAVAILABLE, "the host gives no epoll descriptor");
     if (mir__stacks_open() < 0)
         refuse(MIR__EXIT_UNAVAILABLE, "the host gives no memory for stacks");
-    mir__crash_init(&u->loop);
+    mir__crash_init(&u->app, &u->loop);
 }
 
 static void confine(struct mir__unix *u)

@@ -11,7 +11,8 @@
  * with them) inside the bounds of the stack that was in use. An address without a name is printed
  * as the linker had it, which is what `addr2line` wants.
  *
- * A crash inside the report ends it.
+ * A crash inside the report ends it. The host is told before the hooks of the application run, so
+ * that it can end a machine whose hook hangs.
  */
 #include <mirari/format.h>
 #include <mirari/platform.h>
@@ -20,6 +21,7 @@
 
 #define FRAMES_MAX 32
 
+static struct mir_app *crash_app;
 static struct mir_loop *crash_loop;
 static bool is_second;
 
@@ -76,6 +78,7 @@ static void print_frames(struct mir__frame frame)
 MIR_NORETURN static void end(void)
 {
     mir__arch_panic();
+    mir__app_panic(crash_app);
     mir__arch_exit(MIR__EXIT_CRASH);
 }
 
@@ -124,7 +127,8 @@ void __stack_chk_fail(void)
     mir_platform_abort("crash: a buffer on the stack was written beyond its end");
 }
 
-void mir__crash_init(struct mir_loop *loop)
+void mir__crash_init(struct mir_app *app, struct mir_loop *loop)
 {
+    crash_app = app;
     crash_loop = loop;
 }

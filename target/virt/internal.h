@@ -101,8 +101,8 @@ uintptr_t mir__stacks_top(uintptr_t address);
 
 /* ---- crash.c, symbols.c --------------------------------------------------------------------- */
 
-/** @loop names the running task. */
-void mir__crash_init(struct mir_loop *loop);
+/** @loop names the running task, @app may have hooks. */
+void mir__crash_init(struct mir_app *app, struct mir_loop *loop);
 /** Name of the function that @address (of mir__arch_image_address()) is in, with the
  *  distance to its start; NULL: the image has no names, or no such function. */
 const char *mir__symbols_find(uintptr_t address, uintptr_t *distance);

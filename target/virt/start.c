@@ -149,7 +149,7 @@ static void open_machine(struct mir__virt *v)
     v->started_us = mir__arch_monotonic_us();
     mir__log_init(&the_clock);
     mir_loop_init(&v->loop, v->started_us);
-    mir__crash_init(&v->loop);
+    mir__crash_init(&v->app, &v->loop);
 }
 
 static void open_memory(struct mir__virt *v)

@@ -27,14 +27,26 @@ __attribute__((noinline)) static void touch(volatile int *at)
     *at = 1;
 }
 
+static void last_words(struct mir_app *app, void *arg)
+{
+    mir_app_print(app, "last words\n");
+    for (volatile bool hangs = *(const char *)arg == 'h'; hangs;)
+        continue;
+    if (*(const char *)arg == 't')
+        touch(NULL);
+}
+
 int mir_app_main(struct mir_app *app)
 {
+    static struct mir_app_hook hook = {.name = "panic", .run = last_words, .when = MIR_APP_ON_PANIC};
     static int *volatile nothing;
     const char *mode = mir_app_string(app, "mode");
     for (int i = 0; i < 300; i++)
         mir_app_note(app, "note %d of mode %s", i, mode);
     mir_app_print(app, "ready\n");
-    if (mode[0] == 'n')
+    hook.arg = (void *)(uintptr_t)mode;
+    mir_app_add_hook(app, &hook);
+    if (mode[0] == 'n' || mode[0] == 'h' || mode[0] == 't')
         touch(nothing);
     else if (mode[0] == 'a')
         MIR_ASSERT_OP(mir_str_len(mode), ==, 7);
@@ -53,6 +65,7 @@ if command -v qemu-system-x86_64 >/dev/null && [ "$(uname -m)" = x86_64 ] && [ -
 else
     echo '# SKIP machines: no QEMU, or the libraries of target virt are not built'
 fi
+no_folder() { [ -z "$(ls "$box/runtime/mirari" | grep '^app-')" ]; }
 has_addr2line() { command -v addr2line >/dev/null; }
 crashes() { # TARGET MODE: runs it to its end
     local accel=''
@@ -77,12 +90,17 @@ for target in $targets; do
     says '^last events \(of 3[0-9][0-9]\)' "$target: as many events as there are" "$mirari" crash app -n 10000
     report "$([ "$(grep -c '  note  ' <<<"$out")" -ge 200 ]; echo $?)" "$target: 200 of them are there"
     has_not 'note  note 20 of' "$target: the oldest ones are not"
+    for mode in assert hang twice; do
+        crashes $target $mode 70
+        has '^last words' "$target $mode: the hook has run"
+    done
     crashes $target assert 70
     says 'assertion failed: mir_str_len\(mode\) == 7 \(6, 7\)' "$target: an assertion" "$mirari" crash app
     crashes $target over 70
     says '^crash: stack overflow in task main' "$target: a stack overflow" "$mirari" crash app
     has '^      [0-9]+ more of the same' "$target: its call chain, in short"
     crashes $target clean 3
+    has_not '^last words' "$target: no panic, no such hook"
     exits 1 "$target: a clean end is no crash" "$mirari" crash app
     has 'the last one ended in order' "$target: and that is said"
 
@@ -97,6 +115,7 @@ for target in $targets; do
     wait_for "$mirari" crash app
     says 'did not end in order: signal 9' "$target: kill -9" "$mirari" crash app
     has 'note  note 299 of mode wait' "$target: leaves the events"
+    wait_for no_folder # its log says "ready", too
 done
 
 # Nobody looks after it any more.
