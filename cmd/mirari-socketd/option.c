@@ -29,6 +29,7 @@
 #define MAXSEG_MIN   88 /* or 0: what the path allows */
 #define BUF_MIN      2304
 #define SNDBUF_MOST  (4 << 20)
+#define RCVBUF_LEAST 65536 /* of the stack, whatever the program asks: one segment of loopback */
 #define RCVBUF_MOST  (16 << 20)
 #define SHOWN_SNDBUF 87040 /* what an untouched socket says: it follows the path */
 #define SHOWN_RCVBUF 131072
@@ -183,7 +184,6 @@ static void apply_tcp(struct sd_socket *s)
         {SD_N_KEEPCNT, MIR_TCP_KEEPALIVE_COUNT},
         {SD_N_USER_TIMEOUT, MIR_TCP_USER_TIMEOUT_MS},
         {SD_N_SNDBUF, MIR_TCP_SNDBUF},
-        {SD_N_RCVBUF, MIR_TCP_RCVBUF},
         {SD_N_TOS, MIR_TCP_TOS},
     };
     const int32_t *number = s->options.number;
@@ -191,6 +191,8 @@ static void apply_tcp(struct sd_socket *s)
         if (is_set(s, same[i].number))
             tell_tcp(s, same[i].option, (uint32_t)number[same[i].number]);
     }
+    if (is_set(s, SD_N_RCVBUF)) /* a window far below what the peer has seen makes it wait */
+        tell_tcp(s, MIR_TCP_RCVBUF, (uint32_t)MIR_MAX(number[SD_N_RCVBUF], RCVBUF_LEAST));
     if (is_set(s, SD_N_MAXSEG) && number[SD_N_MAXSEG] != 0)
         tell_tcp(s, MIR_TCP_MAXSEG, (uint32_t)number[SD_N_MAXSEG]);
     if (is_set(s, SD_N_TCLASS) && number[SD_N_TCLASS] >= 0)

@@ -83,6 +83,17 @@ listener.settimeout(20)
 select.select([], [client], [], 20)
 say("small-buffer", error in (0, errno.EINPROGRESS), listener.accept()[1] == client.getsockname())
 
+# Nor does a receive buffer that is made smaller later let it stand still.
+client, server = pair()
+server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+writer = threading.Thread(target=lambda: (client.sendall(bytes(1000000)), client.close()))
+writer.start()
+size = 0
+while data := server.recv(100000):
+    size += len(data)
+writer.join()
+say("smaller-buffer", size)
+
 # Protocols that our stack has not are the host's.
 say("foreign", socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_UDPLITE).proto == socket.IPPROTO_UDPLITE)
 
@@ -97,6 +108,7 @@ linger-0 ECONNRESET
 unread True True
 ssl None None
 small-buffer True True
+smaller-buffer 1000000
 foreign True
 scope True True
 END2
