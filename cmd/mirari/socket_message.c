@@ -46,6 +46,8 @@ static int read_header(const struct call *call, uint64_t at, struct header *head
         return -EFAULT;
     size_t count = header->user.msg_iovlen;
     header->len = 0;
+    if ((int32_t)header->user.msg_namelen < 0)
+        return -EINVAL;
     if (count > IOV_MAX_SERVED)
         return -EMSGSIZE;
     memset(header->part, 0, sizeof(header->part));
@@ -744,6 +746,15 @@ void handle_recvmsg(struct sup *sup, struct call *call)
     call_return(sup, call, r != 0 ? r : result_of(&received, header.len, flags));
 }
 
+/* How long, as Linux checks it: it counts after a datagram only. */
+static int check_timeout(const struct call *call)
+{
+    struct timespec timeout = {0};
+    if (call->arg[4] != 0 && peer_read(call, call->arg[4], &timeout, sizeof(timeout)) != 0)
+        return -EFAULT;
+    return timeout.tv_sec < 0 || timeout.tv_nsec < 0 || timeout.tv_nsec >= 1000000000 ? -EINVAL : 0;
+}
+
 void handle_recvmmsg(struct sup *sup, struct call *call)
 {
     struct header header;
@@ -754,6 +765,11 @@ void handle_recvmmsg(struct sup *sup, struct call *call)
         return;
     if (!call_is_valid(sup, call)) {
         call_return(sup, call, -EINTR);
+        return;
+    }
+    r = check_timeout(call);
+    if (r != 0) {
+        call_return(sup, call, r);
         return;
     }
     while (done < count) {

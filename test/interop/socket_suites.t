@@ -118,6 +118,8 @@ SUT_RUN=()
 is "$(diff "$WORK/wanted" "$WORK/host")" '' "host's stack: the cases are right"
 
 PARTS='test.test_socket:Basic*,*UDPTest,*TCPTest,FileObject*,NetworkConnection*,NonBlocking*,TCPCloser*,InheritanceTest'
+part() { sut timeout 200 "$python" test/socket/suites/python.py -t 30 "$PARTS" >"$WORK/$1" 2>&1; }
+failures() { sed -nE 's/^(fail|hang) //p' "$1" | sort; }
 has_suite() { "$python" -c 'import test.test_socket' 2>/dev/null; }
 for via in notify preload; do
     sut_ours "$via"
@@ -125,9 +127,17 @@ for via in notify preload; do
     sut timeout 100 "$python" "$WORK/cases.py" >"$WORK/ours" 2>&1
     is "$(diff "$WORK/wanted" "$WORK/ours")" '' "$via: what suites of others have found"
     if has_suite; then
-        sut timeout 200 "$python" test/socket/suites/python.py -t 30 "$PARTS" >"$WORK/suite" 2>&1
-        is "$(grep -E '^(fail|hang)' "$WORK/suite")" '' "$via: CPython's test_socket, a part" || grep '^#' "$WORK/suite" | head -40
-        good=$(grep -c '^ok' "$WORK/suite")
+        part first
+        good=$(grep -c '^ok' "$WORK/first")
+        # Its cases have time-outs of their own, which a busy machine oversteps: what fails is run once more, and named.
+        bad=$(failures "$WORK/first")
+        [ -z "$bad" ] || {
+            sed -n '/^#/p' "$WORK/first" | head -40
+            note "once more: $bad"
+            part second
+            bad=$(comm -12 <(failures "$WORK/first") <(failures "$WORK/second"))
+        }
+        is "$bad" '' "$via: CPython's test_socket, a part"
         [ "$good" -ge 100 ]
         ok $? "$via: at least 100 cases of it" || note "$good"
     else
