@@ -565,7 +565,7 @@ static void test_servers(void)
     memcpy(address.sun_path, path, strlen(path));
     make_region(4);
     for (unsigned i = 0; i < MIR_ARRAY_LEN(cases); i++) {
-        tap_case(cases[i].name);
+        tap_case("%s", cases[i].name);
         (void)unlink(path);
         int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         check_int(bind(listener, (const struct sockaddr *)(const void *)&address, sizeof(address)),
