@@ -12,8 +12,8 @@
  * With --topology the appliance is one host of a network from a file (topo_parse.c), the one whose
  * role is "app"; the network's own clients ask it, and its addresses are the network's.
  *
- * Exit status: what mir_app_main() returned; if that is 0, 1 when an exchange of the peer failed or
- * the appliance did not end; 64 for a wrong command line.
+ * Exit status: what mir_app_main() returned; if that is 0, 1 when an exchange of the peer or a call
+ * of --call failed, or the appliance did not end; 64 for a wrong command line.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +23,7 @@
 
 #include "dev/net/fault/fault.h"
 #include "lib/app/options.h"
+#include "target/sim/control.h"
 #include "target/sim/internal.h"
 #include "target/sim/peer.h"
 #include "target/sim/topology.h"
@@ -43,6 +44,7 @@ struct run {
     struct mir_sim_wire *wire;
     struct mir_console console;
     struct mir__sim_peer peer;
+    struct mir__sim_control control;
     struct mir_sim_wire_config wire_config[2];
     struct mir_sim_call stop_call;
     uint64_t seed;
@@ -126,6 +128,11 @@ static bool set_peer(struct run *run, const char *value)
     return mir__sim_peer_parse(value, &run->peer) == 0;
 }
 
+static bool add_call(struct run *run, const char *value)
+{
+    return mir__sim_control_add(&run->control, value) == 0;
+}
+
 static bool set_trace_tcp(struct run *run, const char *value)
 {
     run->trace_tcp = value;
@@ -165,6 +172,8 @@ static const struct {
      "FILE     a network; the appliance is the host whose role is app"},
     {"--capture", set_capture, "LINK=FILE",
      "LINK=FILE of a link of the network, as pcapng; may be given again"},
+    {"--call", add_call, "SECONDS:METHOD or SECONDS:METHOD:{PARAMS}, at most 32 of them",
+     "T:METHOD[:JSON] of the control channel, at T virtual seconds; may be given again"},
     {"--trace-tcp", set_trace_tcp, "a file's name",
      "FILE    a line for each change of a connection's window, see tools/plot-tcp"},
     {"--wire", set_wire,
@@ -451,8 +460,11 @@ static void start_all(struct run *run)
     run->stop_call.run = ask_to_stop;
     run->stop_call.arg = run;
     mir_sim_at(run->sim, &run->stop_call, end_us);
-    int r = mir_task_spawn(&run->node->loop, &run->node->stacks, "main", STACK_BYTES, run_main, run,
-                           NULL);
+    int r = mir__sim_control_start(&run->control, &run->app, run->node);
+    if (r < 0)
+        refuse(STATUS_UNAVAILABLE, "no memory for the control channel");
+    r = mir_task_spawn(&run->node->loop, &run->node->stacks, "main", STACK_BYTES, run_main, run,
+                       NULL);
     if (r == 0 && peer->kind != MIR__SIM_PEER_NONE && run->options.net_count > 0)
         r = mir__sim_peer_start(peer);
     else
@@ -466,6 +478,7 @@ static int finish(struct run *run)
     struct mir__sim_peer *peer = &run->peer;
     struct mir_sim_stats stats;
     mir_time_us now_us = mir_sim_now(run->sim);
+    mir__sim_control_finish(&run->control);
     mir_sim_get_stats(run->sim, &stats);
     if (!run->has_ended)
         printf("the appliance did not end when it was asked to\n");
@@ -478,7 +491,8 @@ static int finish(struct run *run)
            (unsigned long long)mir_sim_hash(run->sim));
     if (run->status != 0)
         return run->status;
-    return run->has_ended && peer->is_done && peer->bad == 0 && stats.violations == 0 ? 0 : 1;
+    bool is_good = peer->is_done && peer->bad == 0 && run->control.failed == 0;
+    return run->has_ended && is_good && stats.violations == 0 ? 0 : 1;
 }
 
 /* ---- a network ----------------------------------------------------------------------------------
@@ -490,8 +504,10 @@ static int start_app(void *arg, struct mir__world_node *node)
     run->node = node->host;
     fill_app(run);
     run->app.stack = run->node->stack;
-    return mir_task_spawn(&run->node->loop, &run->node->stacks, "main", STACK_BYTES, run_main, run,
-                          NULL);
+    int r = mir__sim_control_start(&run->control, &run->app, run->node);
+    return r < 0 ? r
+                 : mir_task_spawn(&run->node->loop, &run->node->stacks, "main", STACK_BYTES,
+                                  run_main, run, NULL);
 }
 
 static void open_network(struct run *run)
@@ -542,6 +558,7 @@ static int run_network(struct run *run)
         return 1; /* its tasks still have stacks and connections */
     }
     mir_sim_cancel(run->sim, &run->stop_call);
+    mir__sim_control_finish(&run->control);
     mir__world_close(&run->world);
     const struct mir__world_result *result = &run->world.result;
     printf("flows: %u started, %u done, %u failed, %u hung\n", result->started, result->done,
@@ -553,7 +570,8 @@ static int run_network(struct run *run)
            (unsigned long long)(result->took_us % MIR_US_PER_S), (unsigned long long)result->events,
            (unsigned long long)result->frames, (unsigned long long)run->seed,
            (unsigned long long)result->hash);
-    return run->status != 0 ? run->status : result->first[0] != '\0' || result->failed > 0;
+    bool is_bad = result->first[0] != '\0' || result->failed > 0 || run->control.failed > 0;
+    return run->status != 0 ? run->status : is_bad;
 }
 
 int main(int argc, char **argv)

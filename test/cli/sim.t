@@ -36,6 +36,28 @@ is_ok 'the same seed' "$echo" --peer echo --peer-count 3 --fault "$bad" --seed 7
 is_ok 'another seed' "$echo" --peer echo --peer-count 3 --fault "$bad" --seed 8
 [ "$out" != "$first" ]; report $? 'prints something else'
 
+# Calls of the control channel at virtual times.
+calls=(--call 0.0005:describe --call 0.13:netstat --call 0.15:stats --call '0.16:log.set:{"set":"info"}')
+is_ok 'with calls' "$echo" --peer echo --peer-count 2 "${calls[@]}"
+has '^0.000500 describe: .*"target":"sim"' 'each at its time'
+has '^0.130000 netstat: .*"state":"ESTABLISHED"' 'the connection is seen'
+has '^0.150000 stats: .*"tcp_[a-z_]*":[0-9]' 'so are counters'
+first=$out
+is_ok 'again' "$echo" --peer echo --peer-count 2 "${calls[@]}"
+[ "$out" = "$first" ]; report $? 'prints the same'
+frames=$(sed -n 's/.* events, \([0-9]* frames\),.*/\1/p' <<<"$out")
+is_ok 'without calls' "$echo" --peer echo --peer-count 2
+has " $frames," 'the same frames'
+is_ok 'shutdown' "$echo" --call 3:shutdown
+has '^ended: 3.000000 ' 'ends it then'
+exits 1 'a method that is not there' "$echo" --call 1:nosuch
+has '^1.000000 nosuch failed: no such method' 'fails, and the run'
+exits 1 'a call too late' "$echo" --call 1:shutdown --call 2:stats
+has 'stats failed: the appliance had ended' 'says so'
+for bad in 3x:stats :stats 1: 1:st/ats '1:log:[]' '1:log:{' 1.0000001:stats 99999999:stats; do
+    exits 64 "--call $bad" "$echo" --call "$bad"
+done
+
 # Captures.
 is_ok 'with a capture' "$echo" --peer echo --pcap wire.pcapng
 [ "$(head -c 4 wire.pcapng | od -An -tx1 | tr -d ' ')" = 0a0d0d0a ]; report $? 'it is pcapng'
