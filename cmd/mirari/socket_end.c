@@ -109,13 +109,7 @@ void handle_fionread(struct sup *sup, struct call *call)
 static void outq_answered(struct sup *sup, struct call *call, const struct sock_response *response,
                           const void *body)
 {
-    struct {
-        struct sock_option head;
-        int value;
-    } answer = {.value = 0};
-    if (response->error == 0 && response->len >= sizeof(answer))
-        memcpy(&answer, body, sizeof(answer));
-    give_number(sup, call, answer.value);
+    give_number(sup, call, option_answer(response, body));
 }
 
 void handle_outq(struct sup *sup, struct call *call)

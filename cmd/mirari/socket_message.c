@@ -115,13 +115,8 @@ static void send_datagram(struct sup *sup, struct call *call, const struct sock_
 static void reset_answered(struct sup *sup, struct call *call, const struct sock_response *response,
                            const void *body)
 {
-    struct {
-        struct sock_option head;
-        int value;
-    } answer = {.value = 0};
-    if (response->error == 0 && response->len >= sizeof(answer))
-        memcpy(&answer, body, sizeof(answer));
-    call_return(sup, call, answer.value != 0 ? -answer.value : -ECONNRESET);
+    int error = option_answer(response, body);
+    call_return(sup, call, error != 0 ? -error : -ECONNRESET);
 }
 
 /* A pair that broke says EPIPE to who sends; TCP says why, once. True: the call goes on to its end.

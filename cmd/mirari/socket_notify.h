@@ -200,6 +200,8 @@ void sup_fini(struct sup *sup);
  *  then shows as connecting, and which other calls can use. */
 void connect_cancel(struct sup *sup, struct call *call);
 void call_return(struct sup *sup, struct call *call, int64_t value_or_error);
+/** The number that GETOPT was answered with; 0: there was none. */
+int option_answer(const struct sock_response *response, const void *body);
 /** Let the kernel do it. */
 void call_continue(struct sup *sup, struct call *call);
 /** Give a copy of @fd to the program as the result. False: it did not get it. The call is over. */

@@ -95,6 +95,17 @@ static void give_value(struct sup *sup, struct call *call, const void *value, si
                                (size_t)room < len ? (size_t)room : len));
 }
 
+int option_answer(const struct sock_response *response, const void *body)
+{
+    struct {
+        struct sock_option head;
+        int value;
+    } answer = {.value = 0};
+    if (response->error == 0 && response->len >= sizeof(answer))
+        memcpy(&answer, body, sizeof(answer));
+    return answer.value;
+}
+
 static void give_int(struct sup *sup, struct call *call, int value)
 {
     give_value(sup, call, &value, sizeof(value));
