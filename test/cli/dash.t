@@ -15,10 +15,11 @@ import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
-from dash_fakes import Fake  # noqa: E402
-
 ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [HERE, os.path.join(ROOT, "test/harness")]
+from dash_fakes import Fake  # noqa: E402
+from tap import done, ok  # noqa: E402
+
 BUILD = os.path.join(ROOT, os.environ.get("B") or "build")
 TOOL = os.environ.get("MIRARI", os.path.join(BUILD, "mirari"))
 WEBSITE = os.path.join(BUILD, "examples/website")
@@ -29,20 +30,6 @@ PATIENCE = 60
 BOX = tempfile.mkdtemp(prefix="mirari-dash.")
 os.chmod(BOX, 0o700)
 os.environ["XDG_RUNTIME_DIR"] = BOX
-
-count = failed = 0
-
-
-def ok(good, name, *notes):
-    global count, failed
-    count += 1
-    failed += not good
-    print(f"{'ok' if good else 'not ok'} {count} - {name}")
-    for note in notes if not good else ():
-        print(f"# {note}")
-    sys.stdout.flush()
-    return good
-
 
 def skip(reason):
     print(f"# SKIP {reason}")
@@ -466,8 +453,7 @@ def main():
         subprocess.run([TOOL, "stop", "website"], capture_output=True, timeout=PATIENCE, check=False)
         shutil.rmtree(BOX, ignore_errors=True)
     ok(dash.process.stderr.read() == "", "it had nothing to complain of")
-    print(f"1..{count}")
-    sys.exit(1 if failed else 0)
+    done()
 
 
 if __name__ == "__main__":

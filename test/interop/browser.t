@@ -12,30 +12,15 @@ import tempfile
 from urllib.parse import urldefrag, urljoin
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "test/harness"))
+from tap import done, ok, skip_all  # noqa: E402
+
 BUILD = os.path.join(ROOT, os.environ.get("MIRARI_BUILD", "build"))
 APPLIANCE = os.path.join(BUILD, "examples/website/unix/website")
 SHOT = os.environ.get("SCREENSHOT", os.path.join(BUILD, "browser.png"))
 # No word to the outside: this must run on a machine without a network.
 FLAGS = ("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
          "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1200,1600").split()
-
-count = failed = 0
-
-
-def ok(good, name, *notes):
-    global count, failed
-    count += 1
-    failed += not good
-    print(f"{'ok' if good else 'not ok'} {count} - {name}")
-    for note in notes if not good else ():
-        print(f"# {note}")
-    sys.stdout.flush()
-    return good
-
-
-def skip_all(reason):
-    print(f"1..0 # SKIP {reason}")
-    sys.exit(0)
 
 
 def start_appliance():
@@ -163,8 +148,7 @@ def main():
             status = "killed"
         shutil.rmtree(profile, ignore_errors=True)
     ok(status == 0, f"the appliance ends with status 0", f"status {status}")
-    print(f"1..{count}")
-    sys.exit(1 if failed else 0)
+    done()
 
 
 if __name__ == "__main__":

@@ -18,35 +18,14 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "test/harness"))
+from tap import done, ok, skip_all  # noqa: E402,F401 (for who imports this)
+
 BUILD = os.path.join(ROOT, os.environ.get("MIRARI_BUILD", "build"))
 HOST, APP, US = "10.77.0.1", "10.77.0.2", "10.77.0.99"
 HOST6, APP6, US6 = "fd00:77::1", "fd00:77::2", "fd00:77::99"
 APP_MAC, US_MAC = "02:00:00:00:77:02", "02:00:00:00:77:99"
 SO_RCVBUFFORCE = 33
-
-count = failed = 0
-
-
-def ok(good, name, *notes):
-    global count, failed
-    count += 1
-    failed += not good
-    print(f"{'ok' if good else 'not ok'} {count} - {name}")
-    for note in notes if not good else ():
-        print(f"# {note}")
-    sys.stdout.flush()
-    return bool(good)
-
-
-def done():
-    print(f"1..{count}")
-    sys.exit(1 if failed else 0)
-
-
-def skip_all(reason):
-    print(f"1..0 # SKIP {reason}")
-    sys.exit(0)
-
 
 if os.geteuid() != 0:
     skip_all("needs root, to make a network namespace")
