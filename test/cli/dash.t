@@ -16,6 +16,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.dont_write_bytecode = True
 sys.path[:0] = [HERE, os.path.join(ROOT, "test/harness")]
 from dash_fakes import Fake  # noqa: E402
 from tap import done, ok  # noqa: E402

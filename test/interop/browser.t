@@ -12,6 +12,7 @@ import tempfile
 from urllib.parse import urldefrag, urljoin
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(ROOT, "test/harness"))
 from tap import done, ok, skip_all  # noqa: E402
 
