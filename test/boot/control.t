@@ -8,6 +8,7 @@ Needs no root. Machines run by emulation.
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -23,45 +24,13 @@ from example import BUILD, ROOT, architectures, done, report, why_no_machine
 
 MIRARI = os.path.join(BUILD, "mirari")
 CLIENT = os.path.join(ROOT, "test", "cli", "control_client.py")
+MAIN = os.path.join(ROOT, "test", "cli", "control_app.c")
 MACHINES = {"x86_64": ("microvm", "q35"), "aarch64": ("virt",)}
 CONF = """name = app
 memory = 24
 net net0 { mode = user; ip = 10.0.2.15/24; gateway = 10.0.2.2 }
-"""
-MAIN = """#include <mirari/mirari.h>
-
-static int twice_begin(struct mir_rpc_call *call)
-{
-    mir_json_put_u64(mir_rpc_result(call), mir_rpc_u64(call, "n", 1) * 2);
-    return 0;
-}
-
-static const struct mir_rpc_param params[] = {
-    {.name = "n", .type = MIR_JSON_NUMBER, .max = 1000, .help = "a number"}};
-static const struct mir_rpc_method methods[] = {
-    {.name = "twice", .help = "twice as much", .begin = twice_begin, .params = params, .param_count = 1}};
-static struct mir_rpc_methods set = {.methods = methods, .count = 1};
-
-static void on_accept(struct mir_tcp_listener *listener, struct mir_tcp *tcp, void *arg)
-{
-    (void)listener, (void)arg;
-    mir_tcp_close(tcp);
-}
-
-int mir_app_main(struct mir_app *app)
-{
-    struct mir_tcp_listener *listener;
-    struct mir_tcp_listen_config config = {.local = {.port = 80}, .on_accept = on_accept};
-    if (mir_tcp_listen(app->stack, &config, &listener) < 0)
-        return 1;
-    if (app->control != NULL)
-        mir_rpc_server_add(app->control, &set);
-    mir_app_print(app, "ready, control %d\\n", app->control != NULL);
-    mir_app_wait_stop(app);
-    mir_app_print(app, "asked: %s\\n", mir_app_end_reason(app));
-    mir_tcp_unlisten(listener);
-    return 5;
-}
+args busy { type = bool; default = false }
+args hang { type = bool; default = false }
 """
 
 
@@ -73,9 +42,9 @@ def mirari(*words, **more):
 def make_app(box, name, more):
     folder = os.path.join(box, name)
     os.makedirs(folder)
-    for file, text in (("app.conf", CONF + more), ("main.c", MAIN)):
-        with open(os.path.join(folder, file), "w", encoding="utf-8") as out:
-            out.write(text)
+    shutil.copy(MAIN, os.path.join(folder, "main.c"))
+    with open(os.path.join(folder, "app.conf"), "w", encoding="utf-8") as conf:
+        conf.write(CONF + more)
     return folder
 
 

@@ -18,6 +18,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.dont_write_bytecode = True
 sys.path[:0] = [HERE, os.path.join(ROOT, "test/harness")]
+import browser as chromium  # noqa: E402
+from browser import severe  # noqa: E402
 from dash_fakes import Fake  # noqa: E402
 from tap import done, ok  # noqa: E402
 
@@ -25,8 +27,6 @@ BUILD = os.path.join(ROOT, os.environ.get("B") or "build")
 TOOL = os.environ.get("MIRARI", os.path.join(BUILD, "mirari"))
 WEBSITE = os.path.join(BUILD, "examples/website")
 SHOTS = os.environ.get("SCREENSHOTS", os.path.join(BUILD, "dash"))
-FLAGS = ("--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync "
-         "--disable-component-update --disable-dev-shm-usage --window-size=1280,1000").split()
 PATIENCE = 60
 BOX = tempfile.mkdtemp(prefix="mirari-dash.")
 os.chmod(BOX, 0o700)
@@ -281,10 +281,6 @@ def test_command(dash):
 # ---- the page ------------------------------------------------------------------------------------------------
 
 
-def severe(browser):
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
-
-
 class Page:
     def __init__(self, browser):
         self.browser = browser
@@ -399,26 +395,12 @@ def test_real(page, dash, port):
 
 
 def test_browser(dash):
-    try:
-        from selenium import webdriver
-        from selenium.webdriver.chrome.service import Service
-    except ImportError:
-        skip("python3-selenium is not installed: the page is not looked at")
+    if chromium.why_none():
+        skip(f"{chromium.why_none()}: the page is not looked at")
         return
-    for program in ("chromium", "chromedriver"):
-        if not shutil.which(program):
-            skip(f"{program} is not installed: the page is not looked at")
-            return
     port = start_website()
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in FLAGS + [f"--user-data-dir={os.path.join(BOX, 'profile')}"]:
-        options.add_argument(flag)
-    browser = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
+    browser = chromium.start(os.path.join(BOX, "profile"), 1280, 1000)
     try:
-        browser.set_page_load_timeout(120)
-        browser.set_script_timeout(120)
         page = Page(browser)
         page.browser.get(dash.url.split("#", maxsplit=1)[0])
         ok(wait_for(lambda: "open the address" in page.text("#link")), "page: without the key it says what to do")

@@ -8,17 +8,12 @@ import re
 import select
 import socket
 import subprocess
-import sys
 import time
 
 from example import BUILD, ROOT
+from tap import skip_all  # for who imports this
 
 WAIT_S = 180
-
-
-def skip_all(reason):
-    print(f"1..0 # SKIP {reason}")
-    sys.exit(0)
 
 
 def run(*words, **more):

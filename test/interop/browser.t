@@ -14,14 +14,13 @@ from urllib.parse import urldefrag, urljoin
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(ROOT, "test/harness"))
+import browser as chromium  # noqa: E402
+from browser import severe  # noqa: E402
 from tap import done, ok, skip_all  # noqa: E402
 
 BUILD = os.path.join(ROOT, os.environ.get("MIRARI_BUILD", "build"))
 APPLIANCE = os.path.join(BUILD, "examples/website/unix/website")
 SHOT = os.environ.get("SCREENSHOT", os.path.join(BUILD, "browser.png"))
-# No word to the outside: this must run on a machine without a network.
-FLAGS = ("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-         "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1200,1600").split()
 
 
 def start_appliance():
@@ -40,10 +39,6 @@ def start_appliance():
     process.wait()
     print("\n".join("# " + line for line in seen))
     return process, None
-
-
-def severe(browser):
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
 
 def crawl(browser, start):
@@ -113,14 +108,8 @@ def test_site(browser, url):
 
 
 def main():
-    try:
-        from selenium import webdriver
-        from selenium.webdriver.chrome.service import Service
-    except ImportError:
-        skip_all("python3-selenium is not installed")
-    for program in ("chromium", "chromedriver"):
-        if not shutil.which(program):
-            skip_all(f"{program} is not installed")
+    if chromium.why_none():
+        skip_all(chromium.why_none())
     if not os.access(APPLIANCE, os.X_OK):
         skip_all(f"{APPLIANCE} is not built (make examples)")
 
@@ -129,13 +118,7 @@ def main():
     browser = None
     try:
         if ok(url is not None, "the appliance starts and prints its address"):
-            options = webdriver.ChromeOptions()
-            options.binary_location = shutil.which("chromium")
-            options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-            for flag in FLAGS + [f"--user-data-dir={profile}"]:
-                options.add_argument(flag)
-            browser = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
-            browser.set_page_load_timeout(120)
+            browser = chromium.start(profile, 1200, 1600)
             test_site(browser, url)
     finally:
         if browser:

@@ -16,20 +16,11 @@ import urllib.error
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(ROOT, "test/harness"))
+from tap import done, ok, skip_all  # noqa: E402
+
 BUILD = os.environ.get("MIRARI_BUILD", "build")
-count = failed = 0
-
-
-def ok(good, name, *notes):
-    global count, failed
-    count += 1
-    failed += not good
-    print(f"{'ok' if good else 'not ok'} {count} - {name}")
-    for note in notes if not good else ():
-        for line in str(note).splitlines():
-            print(f"# {line}")
-    sys.stdout.flush()
-    return good
 
 
 class Terminal:
@@ -88,8 +79,7 @@ def fetch(url):
 
 def main():
     if not os.access(os.path.join(ROOT, BUILD, "mirari"), os.X_OK):
-        print(f"1..0 # SKIP {BUILD}/mirari is not built")
-        return 0
+        skip_all(f"{BUILD}/mirari is not built")
     taker = socket.socket()
     taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -116,9 +106,8 @@ def main():
         ok("***" not in rest, "make does not complain", rest)
         print(f"# {rest.splitlines()[-1] if rest else ''}")
         ok(fetch(url)[0] == 0, "nothing answers any more")
-    print(f"1..{count}")
-    return 1 if failed else 0
+    done()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: ISC
 """The shared object for packetdrill, driven through its table of functions; needs no root.
 
 A connection is opened packet by packet, in virtual time. Where the public program is installed, it
@@ -12,6 +13,10 @@ import struct
 import subprocess
 import sys
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "harness"))
+from tap import done, ok as check  # noqa: E402
+
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.environ.get("MIRARI_BUILD", "build")
 SO = os.path.abspath(os.path.join(ROOT, BUILD, "mirari-packetdrill.so"))
@@ -19,14 +24,6 @@ NAMES = """userdata free socket bind listen accept connect read readv recv recvf
 sendto sendmsg fcntl ioctl close shutdown getsockopt setsockopt poll netdev_send netdev_receive usleep
 gettimeofday epoll_create epoll_ctl epoll_wait pipe splice""".split()
 LOCAL, REMOTE = socket.inet_aton("192.168.0.1"), socket.inet_aton("192.0.2.1")
-tests = 0
-
-
-def check(ok, name):
-    global tests
-    tests += 1
-    print(f"{'ok' if ok else 'not ok'} {tests} - {name}", flush=True)
-    return ok
 
 
 def checksum(data):
@@ -74,10 +71,8 @@ class Host:
 def main():
     if not os.path.exists(SO):
         made = subprocess.run(["make", "-s", "-C", ROOT, f"B={BUILD}", "packetdrill-so"], capture_output=True, text=True)
-        if not check(made.returncode == 0, "make packetdrill-so"):
-            print("# " + made.stderr.replace("\n", "\n# "))
-            print(f"1..{tests}")
-            return 1
+        if not check(made.returncode == 0, "make packetdrill-so", made.stderr):
+            done()
     host = Host(b"seed=1")
     integer = ctypes.c_int
     fd = host.call("socket", integer(socket.AF_INET), integer(socket.SOCK_STREAM), integer(socket.IPPROTO_TCP))
@@ -105,17 +100,14 @@ def main():
     check(n == 300 and packet[40:] == b"x" * 300, "what is written leaves")
     host.call("free")
     if shutil.which("packetdrill") is None:
-        print(f"ok {tests + 1} - the public program runs our scripts # SKIP packetdrill is not installed")
-        print(f"1..{tests + 1}")
-        return 0
+        check(True, "the public program runs our scripts # SKIP packetdrill is not installed")
+        done()
     command = ["packetdrill", f"--so_filename={SO}", "--local_ip=192.168.0.1", "--gateway_ip=192.168.0.2",
                "--netmask_ip=255.255.0.0"]
     for script in ("nagle", "socket-poll", "socket-blocking", "sack-receive", "close-simultaneous", "reset-exact"):
         run = subprocess.run(command + [f"{ROOT}/test/packetdrill/{script}.pkt"], capture_output=True, text=True)
-        if not check(run.returncode == 0, f"the public program: {script}"):
-            print("# " + run.stderr.replace("\n", "\n# "))
-    print(f"1..{tests}")
-    return 0
+        check(run.returncode == 0, f"the public program: {script}", run.stderr)
+    done()
 
 
-sys.exit(main())
+main()

@@ -13,20 +13,15 @@ import sys
 import tempfile
 import time
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "harness"))
+from tap import done, ok as check, skip_all  # noqa: E402
+
 os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 BUILD = os.environ.get("MIRARI_BUILD", "build")
 WEBSITE = os.path.join(BUILD, "examples/website/unix/website")
 F_SETPIPE_SZ = 1031
 DEADLINE_S = 60
-count = 0
-failures = 0
-
-
-def check(condition, name):
-    global count, failures
-    count += 1
-    failures += not condition
-    print(f"{'ok' if condition else 'not ok'} {count} - {name}", flush=True)
 
 
 def until(condition):
@@ -218,8 +213,7 @@ def test_user_namespace():
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if not os.access(WEBSITE, os.X_OK):
-    print("1..0 # SKIP the website appliance is not built")
-    sys.exit(0)
+    skip_all("the website appliance is not built")
 test_nohup()
 test_spin()
 test_stuck_output()
@@ -227,5 +221,4 @@ test_capture_into_pipe()
 test_closed_descriptors()
 test_no_descriptors()
 test_user_namespace()
-print(f"1..{count}")
-sys.exit(failures != 0)
+done()

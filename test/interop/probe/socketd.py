@@ -11,6 +11,9 @@ import socket
 import struct
 import sys
 
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../harness"))
+from tap import done, ok  # noqa: E402,F401 (for who imports this)
+
 MAGIC = 0x536D0001
 OPS = ("", "HELLO", "BIND", "LISTEN", "CONNECT", "NAME", "SETOPT", "GETOPT", "SHUTDOWN", "SENDTO", "IDENTIFY", "CANCEL",
        "RESOLVE", "NAMEINFO", "IFACES", "ROUTES", "NETSTAT", "STATS", "STOP", "CLOSE")
@@ -184,20 +187,8 @@ class Sock:
             self.b.close()
 
 
-tap_number = tap_failed = 0
-
-
-def ok(condition, name):
-    global tap_number, tap_failed
-    tap_number += 1
-    tap_failed += not condition
-    print(f"{'ok' if condition else 'not ok'} {tap_number} - {name}", flush=True)
-
-
 def equal(got, wanted, name):
-    ok(got == wanted, name)
-    if got != wanted:
-        print(f"# got {got!r}, wanted {wanted!r}", flush=True)
+    ok(got == wanted, name, f"got {got!r}, wanted {wanted!r}")
 
 
 def fails(wanted, name, call, *args):
@@ -206,8 +197,3 @@ def fails(wanted, name, call, *args):
     except OSError as failure:
         got = failure.errno
     equal(got, wanted, name)
-
-
-def done():
-    print(f"1..{tap_number}")
-    sys.exit(1 if tap_failed else 0)
