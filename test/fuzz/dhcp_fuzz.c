@@ -13,25 +13,13 @@
 #include <string.h>
 
 #include "lib/net/net_state.h"
+#include "test/fuzz/input.h"
 #include "test/harness/testdev.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-struct input {
-    const uint8_t *at;
-    size_t left;
-};
-
 static uint32_t last_xid;
 static uint32_t sent;
-
-static uint8_t take(struct input *in)
-{
-    if (in->left == 0)
-        return 0;
-    in->left--;
-    return *in->at++;
-}
 
 static bool on_tx(void *arg, const struct testdev_frame *frame)
 {
@@ -56,10 +44,10 @@ static void inject(struct testbed *bed, const uint8_t *payload, size_t len)
     testbed_run(bed);
 }
 
-static void message(struct testbed *bed, struct input *in)
+static void message(struct testbed *bed, struct fuzz_input *in)
 {
     uint8_t bytes[240 + 3 + 6 + 256] = {2, 1, 6, 0};
-    uint8_t type = take(in), len = take(in);
+    uint8_t type = fuzz_u8(in), len = fuzz_u8(in);
     mir_put_be32(bytes + 4, last_xid);
     mir_put_be32(bytes + 16, 0x0a000042u + (type >> 5));
     memcpy(bytes + 28, testbed_mac, 6);
@@ -72,26 +60,27 @@ static void message(struct testbed *bed, struct input *in)
     inject(bed, bytes, 249u + len);
 }
 
-static void step(struct testbed *bed, struct input *in)
+static void step(struct testbed *bed, struct fuzz_input *in)
 {
     static const uint8_t other[6] = {2, 1, 1, 1, 1, 1};
     uint8_t len;
-    switch (take(in) % 4) {
+    switch (fuzz_u8(in) % 4) {
     case 0:
         message(bed, in);
         break;
     case 1:
-        testbed_advance(bed, 1ull << take(in) % 32);
+        testbed_advance(bed, 1ull << fuzz_u8(in) % 32);
         break;
     case 2:
-        len = take(in);
+        len = fuzz_u8(in);
         len = (uint8_t)MIR_MIN(len, in->left);
         inject(bed, in->at, len);
         in->at += len;
         in->left -= len;
         break;
     default:
-        testbed_inject_arp(bed, MIR__ARP_REQUEST, take(in) & 1 ? 0 : 0x0a000042, other, 0x0a000042);
+        testbed_inject_arp(bed, MIR__ARP_REQUEST, fuzz_u8(in) & 1 ? 0 : 0x0a000042, other,
+                           0x0a000042);
         testbed_run(bed);
         break;
     }
@@ -101,7 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct testbed bed;
     struct mir_net_if_config config = {.use_dhcp = true, .hostname = "fuzz"};
-    struct input in = {data, MIR_MIN(size, (size_t)4096)};
+    struct fuzz_input in = {data, MIR_MIN(size, (size_t)4096)};
     testbed_init(&bed, 1, 1 << 20, 0);
     bed.dev.on_tx = on_tx;
     sent = 0;

@@ -8,38 +8,33 @@
 #include <mirari/err.h>
 
 #include "lib/http/parse.h"
+#include "test/fuzz/input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct mir_http_limits limits = {
     .request_line_bytes = 300, .header_bytes = 1000, .header_count = 20};
 
-static void must(bool condition)
-{
-    if (!condition)
-        abort();
-}
-
 static void check_head(const struct mir__http_request *r, const char *text, uint32_t len)
 {
-    must(r->at <= len && r->at >= 16 && memcmp(text + r->at - 4, "\r\n\r\n", 4) == 0);
-    must(r->path_at + r->path_len <= r->at && r->query_at + r->query_len <= r->at);
-    must(r->field_count <= limits.header_count);
-    must((r->flags & (MIR__HTTP_RQ_LENGTH | MIR__HTTP_RQ_CHUNKED)) !=
-         (MIR__HTTP_RQ_LENGTH | MIR__HTTP_RQ_CHUNKED));
+    fuzz_must(r->at <= len && r->at >= 16 && memcmp(text + r->at - 4, "\r\n\r\n", 4) == 0);
+    fuzz_must(r->path_at + r->path_len <= r->at && r->query_at + r->query_len <= r->at);
+    fuzz_must(r->field_count <= limits.header_count);
+    fuzz_must((r->flags & (MIR__HTTP_RQ_LENGTH | MIR__HTTP_RQ_CHUNKED)) !=
+              (MIR__HTTP_RQ_LENGTH | MIR__HTTP_RQ_CHUNKED));
     for (uint32_t i = 0; i < r->field_count; i++) {
         const struct mir__http_field *f = &r->field[i];
-        must(f->name_len > 0 && f->name_at + f->name_len < f->value_at + 1u);
-        must(f->value_at + f->value_len <= r->at);
-        must(memchr(text + f->value_at, '\n', f->value_len) == NULL);
+        fuzz_must(f->name_len > 0 && f->name_at + f->name_len < f->value_at + 1u);
+        fuzz_must(f->value_at + f->value_len <= r->at);
+        fuzz_must(memchr(text + f->value_at, '\n', f->value_len) == NULL);
     }
     if (r->path_len > 0 && !(r->flags & MIR__HTTP_RQ_ASTERISK)) {
         char *out = malloc(r->path_len);
         int n = mir__http_normalise_path(text + r->path_at, r->path_len, out);
-        must(n <= (int)r->path_len);
+        fuzz_must(n <= (int)r->path_len);
         for (int i = 0; i < n; i++)
-            must(out[i] != '\0' && (i == 0 || out[i] != '/' || out[i - 1] != '/'));
-        must(n < 0 || (n > 0 && out[0] == '/'));
+            fuzz_must(out[i] != '\0' && (i == 0 || out[i] != '/' || out[i - 1] != '/'));
+        fuzz_must(n < 0 || (n > 0 && out[0] == '/'));
         free(out);
     }
 }
@@ -56,12 +51,12 @@ static void fuzz_head(const char *text, uint32_t len, uint32_t step)
         if (at >= len)
             break;
     }
-    must(a == b);
+    fuzz_must(a == b);
     if (a == 0) {
         check_head(&whole, text, len);
-        must(whole.at == pieces.at && whole.flags == pieces.flags);
+        fuzz_must(whole.at == pieces.at && whole.flags == pieces.flags);
     } else if (a == -MIR_EMALFORMED) {
-        must(whole.status >= 400 && whole.status <= 505);
+        fuzz_must(whole.status >= 400 && whole.status <= 505);
     }
 }
 
@@ -76,13 +71,13 @@ static void fuzz_body(const uint8_t *data, size_t size, size_t step)
         struct mir__http_piece piece;
         if (mir__http_body_next(&body, 100000, data + at, n, &piece) < 0)
             return;
-        must(piece.used > 0 && piece.used <= n && piece.len <= piece.used);
-        must(piece.len == 0 ||
-             (piece.data >= data + at && piece.data + piece.len <= data + at + piece.used));
+        fuzz_must(piece.used > 0 && piece.used <= n && piece.len <= piece.used);
+        fuzz_must(piece.len == 0 ||
+                  (piece.data >= data + at && piece.data + piece.len <= data + at + piece.used));
         total += piece.len;
         at += piece.used;
     }
-    must(total == body.total && total <= 100000);
+    fuzz_must(total == body.total && total <= 100000);
 }
 
 static void fuzz_values(const char *text, uint32_t len)
@@ -92,16 +87,16 @@ static void fuzz_values(const char *text, uint32_t len)
     uint32_t count, size = len > 3 ? (uint32_t)text[0] << 24 | (uint8_t)text[1] : 5;
     uint64_t s, again;
     if (mir__http_parse_ranges(text, len, size, ranges, &count) == MIR__HTTP_RANGE_OK) {
-        must(count > 0 && count <= MIR__HTTP_RANGES_MAX);
+        fuzz_must(count > 0 && count <= MIR__HTTP_RANGES_MAX);
         for (uint32_t i = 0; i < count; i++)
-            must(ranges[i].len > 0 && ranges[i].first < size &&
-                 ranges[i].len <= size - ranges[i].first);
+            fuzz_must(ranges[i].len > 0 && ranges[i].first < size &&
+                      ranges[i].len <= size - ranges[i].first);
     }
-    must(mir__http_choose_encoding(text, len, 5) != MIR_KV_GZIP);
+    fuzz_must(mir__http_choose_encoding(text, len, 5) != MIR_KV_GZIP);
     mir__http_etag_in_list(text, len, "\"abc\"", true);
     if (mir__http_date_parse(text, len, 1700000000, &s) == 0) {
         mir__http_date_emit(s, date);
-        must(mir__http_date_parse(date, sizeof date, 0, &again) == 0 && again == s);
+        fuzz_must(mir__http_date_parse(date, sizeof date, 0, &again) == 0 && again == s);
     }
 }
 

@@ -16,30 +16,18 @@
 #include <string.h>
 
 #include "lib/net/net_state.h"
+#include "test/fuzz/input.h"
 #include "test/harness/testdev.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { SOCKETS = 4, GROUPS = 8, SOURCES = 4 };
 
-struct input {
-    const uint8_t *at;
-    size_t left;
-};
-
 static struct testbed bed;
 static struct mir_udp *sockets[SOCKETS];
 static bool joined[SOCKETS][GROUPS][SOURCES]; /* source 0: every one */
 static uint32_t sent_dst, sent_src;
 static uint32_t frames;
-
-static uint8_t take(struct input *in)
-{
-    if (in->left == 0)
-        return 0;
-    in->left--;
-    return *in->at++;
-}
 
 static bool on_tx(void *arg, const struct testdev_frame *frame)
 {
@@ -131,11 +119,11 @@ static void datagram(uint8_t argument, uint8_t source)
     inject(frame, len, sent_src, sent_dst);
 }
 
-static void igmp(struct input *in)
+static void igmp(struct fuzz_input *in)
 {
     static const uint8_t types[] = {0x11, 0x11, 0x12, 0x16, 0x17, 0x22};
-    uint8_t frame[400], msg[257] = {types[take(in) % sizeof types]};
-    size_t len = take(in);
+    uint8_t frame[400], msg[257] = {types[fuzz_u8(in) % sizeof types]};
+    size_t len = fuzz_u8(in);
     len = MIR_MIN(len, in->left);
     memcpy(msg + 1, in->at, len);
     in->at += len;
@@ -145,28 +133,28 @@ static void igmp(struct input *in)
     inject(frame, n, TESTBED_PEER_IP, group_of(msg[5] % GROUPS));
 }
 
-static void step(struct input *in)
+static void step(struct fuzz_input *in)
 {
     uint8_t argument;
-    switch (take(in) % 6) {
+    switch (fuzz_u8(in) % 6) {
     case 0:
         igmp(in);
         break;
     case 1:
-        testbed_advance(&bed, 1ull << take(in) % 28);
+        testbed_advance(&bed, 1ull << fuzz_u8(in) % 28);
         break;
     case 2:
-        change(take(in), true);
+        change(fuzz_u8(in), true);
         break;
     case 3:
-        change(take(in), false);
+        change(fuzz_u8(in), false);
         break;
     case 4:
-        argument = take(in);
-        datagram(argument, take(in));
+        argument = fuzz_u8(in);
+        datagram(argument, fuzz_u8(in));
         break;
     default:
-        argument = take(in);
+        argument = fuzz_u8(in);
         mir_udp_close(sockets[argument & 3]);
         open_socket(argument & 3, argument >> 2);
         break;
@@ -175,7 +163,7 @@ static void step(struct input *in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct input in = {data, MIR_MIN(size, (size_t)4096)};
+    struct fuzz_input in = {data, MIR_MIN(size, (size_t)4096)};
     testbed_init(&bed, 1, 1 << 20, 0);
     bed.dev.on_tx = on_tx;
     testbed_open(&bed, NULL);

@@ -21,6 +21,7 @@
 #include "lib/wire/dhcp6.h"
 #include "lib/wire/domain.h"
 #include "lib/wire/mld6.h"
+#include "test/fuzz/input.h"
 #include "test/harness/bed6.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -31,27 +32,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
             abort();                                                                               \
     } while (0)
 
-struct input {
-    const uint8_t *at;
-    size_t left;
-};
-
 static struct testbed bed;
 static struct mir_udp *udp;
 static uint32_t last_xid;
 
-static uint8_t take(struct input *in)
-{
-    if (in->left == 0)
-        return 0;
-    in->left--;
-    return *in->at++;
-}
-
 /* As many bytes as the next one says, copied behind @head so that reading too far is seen. */
-static uint8_t *take_bytes(struct input *in, const void *head, size_t head_len, size_t *len)
+static uint8_t *take_bytes(struct fuzz_input *in, const void *head, size_t head_len, size_t *len)
 {
-    size_t n = take(in);
+    size_t n = fuzz_u8(in);
     n = MIR_MIN(n, in->left);
     uint8_t *out = malloc(head_len + n + 1);
     REQUIRE(out != NULL);
@@ -86,19 +74,19 @@ static const char *const targets[] = {
     "2001:db8::2",
 };
 
-static void message(struct input *in)
+static void message(struct fuzz_input *in)
 {
-    uint8_t who = take(in), head[4] = {take(in)};
+    uint8_t who = fuzz_u8(in), head[4] = {fuzz_u8(in)};
     size_t len;
     head[0] = (uint8_t)(head[0] % 8 < 5 ? 133 + head[0] % 8 : head[0]);
-    head[1] = (uint8_t)(who >> 7 & take(in));
+    head[1] = (uint8_t)(who >> 7 & fuzz_u8(in));
     uint8_t *msg = take_bytes(in, head, 4, &len);
     bed6_inject(&bed, testbed_peer_mac, hosts[who % 8], targets[who >> 3 & 3],
                 who & 0x40 ? 64 : 255, MIR__IP6_ICMP, msg, len);
     free(msg);
 }
 
-static void advert(struct input *in)
+static void advert(struct fuzz_input *in)
 {
     static const uint8_t head[] = {134, 0, 0, 0};
     size_t len;
@@ -107,17 +95,17 @@ static void advert(struct input *in)
     free(msg);
 }
 
-static void listener(struct input *in)
+static void listener(struct fuzz_input *in)
 {
     static const uint8_t types[] = {130, 131, 132, 143};
-    const uint8_t head[] = {types[take(in) % 4], 0, 0, 0};
+    const uint8_t head[] = {types[fuzz_u8(in) % 4], 0, 0, 0};
     size_t len;
     uint8_t *msg = take_bytes(in, head, 4, &len);
     bed6_inject_alert(&bed, "fe80::1", "ff02::1", 1, msg, len);
     free(msg);
 }
 
-static void reply(struct input *in)
+static void reply(struct fuzz_input *in)
 {
     uint8_t head[8 + 4 + 28] = {2, 0x23, 2, 0x22, 0, 0, 0, 0, 7};
     static const uint8_t identities[] = {0, 1, 0, 10, 0, 3, 0, 1, 2, 0, 0, 0, 0, 2,
@@ -131,10 +119,10 @@ static void reply(struct input *in)
     free(msg);
 }
 
-static void speak(struct input *in)
+static void speak(struct fuzz_input *in)
 {
     struct mir_endpoint to = {.ip = bed6_ip("2001:db8::1:0"), .port = 9};
-    uint8_t host = take(in);
+    uint8_t host = fuzz_u8(in);
     to.ip.bytes[15] = host;
     if (host & 1)
         to.ip.bytes[4] = 0xff;
@@ -142,9 +130,9 @@ static void speak(struct input *in)
     testbed_run(&bed);
 }
 
-static void disturb(struct input *in)
+static void disturb(struct fuzz_input *in)
 {
-    uint8_t what = take(in);
+    uint8_t what = fuzz_u8(in);
     struct mir_ip group = bed6_ip("ff05::");
     group.bytes[15] = what >> 2 & 15;
     if (what % 4 == 0)
@@ -156,7 +144,7 @@ static void disturb(struct input *in)
     testbed_run(&bed);
 }
 
-static void parsers(struct input *in)
+static void parsers(struct fuzz_input *in)
 {
     struct mir__nd6_neighbour a, b;
     struct mir__mld6_query query;
@@ -195,9 +183,9 @@ static void check_limits(void)
     REQUIRE(mir_pool_used(&bed.net->neigh.pool) <= 16);
 }
 
-static void step(struct input *in)
+static void step(struct fuzz_input *in)
 {
-    switch (take(in) % 8) {
+    switch (fuzz_u8(in) % 8) {
     case 0:
         message(in);
         break;
@@ -211,7 +199,7 @@ static void step(struct input *in)
         reply(in);
         break;
     case 4:
-        testbed_advance(&bed, (mir_time_us)1 << (take(in) % 36));
+        testbed_advance(&bed, (mir_time_us)1 << (fuzz_u8(in) % 36));
         break;
     case 5:
         speak(in);
@@ -232,7 +220,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .ip6 = MIR_IP6_AUTO, .ip6_temporary = true, .addresses = &own, .address_count = 1};
     struct mir_net_config config = {.arp_entries_max = 16};
     struct mir_endpoint any = {.port = 1000};
-    struct input in = {data, MIR_MIN(size, (size_t)4096)};
+    struct fuzz_input in = {data, MIR_MIN(size, (size_t)4096)};
     testbed_init(&bed, 1, 2 << 20, 0);
     bed.dev.on_tx = on_tx;
     last_xid = 0;

@@ -13,29 +13,20 @@
 #include "dev/net/pipe/pipe.h"
 #include "dev/net/trace/trace.h"
 #include "dev/net/wrap/wrap.h"
+#include "test/fuzz/input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define ARENA ((size_t)8 << 20)
 #define STEPS 400
 
-struct input {
-    const uint8_t *data;
-    size_t size, at;
-};
-
 struct mangler {
     struct mir__wrap wrap; /* first */
     struct mir_buf_pool *bufs;
-    struct input *input;
+    struct fuzz_input *input;
 };
 
 static uint8_t arena[ARENA] MIR_ALIGNED(MIR_PAGE_SIZE);
-
-static uint8_t next_byte(struct input *input)
-{
-    return input->at < input->size ? input->data[input->at++] : 0;
-}
 
 /* A copy to be changed: the original's bytes may belong to a retransmission queue. */
 static struct mir_buf *change(struct mangler *m, struct mir_buf *buf_given, uint8_t op)
@@ -44,11 +35,11 @@ static struct mir_buf *change(struct mangler *m, struct mir_buf *buf_given, uint
     mir_buf_release(buf_given);
     if (copy == NULL || copy->len == 0)
         return copy;
-    uint32_t offset = next_byte(m->input);
+    uint32_t offset = fuzz_u8(m->input);
     if (op == 3) {
         mir_buf_trim(copy, offset % (copy->len + 1));
     } else {
-        copy->data[offset % copy->len] ^= next_byte(m->input);
+        copy->data[offset % copy->len] ^= fuzz_u8(m->input);
     }
     return copy;
 }
@@ -57,7 +48,7 @@ static void mangle_rx(struct mir__wrap *wrap, struct mir_buf *buf_given)
 {
     struct mangler *m = (struct mangler *)(void *)wrap;
     char line[200];
-    uint8_t op = next_byte(m->input) % 8;
+    uint8_t op = fuzz_u8(m->input) % 8;
     struct mir_buf *buf = buf_given, *twin = NULL;
     mir_trace_format(buf, line, sizeof line);
     if (op == 1) {
@@ -158,7 +149,7 @@ static void run(struct mir_loop *loop, mir_time_us *now_us)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct mir_loop loop;
-    struct input input = {data, size, 0};
+    struct fuzz_input input = {data, size};
     struct mir_page_pool pages;
     struct mir_buf_pool bufs;
     struct mir_rng rng;
@@ -176,7 +167,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                                .close = mir__wrap_close};
     /* The first byte: what the pipe can do. */
     struct mir_pipe_config config = {.loop = &loop, .queue_max = 64};
-    uint8_t kind = next_byte(&input);
+    uint8_t kind = fuzz_u8(&input);
     if (kind & 1)
         config.caps |= MIR_NET_TX_SG;
     if (kind & 2)

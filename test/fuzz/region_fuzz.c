@@ -9,17 +9,13 @@
 #include <mirari/vchan.h>
 
 #include "dev/channel/region/region.h"
+#include "test/fuzz/input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define STEPS 200u
 #define BYTES 32768u
 #define ENDS  3u
-
-struct input {
-    const uint8_t *data;
-    size_t size, at;
-};
 
 static struct mir_region region;
 static struct end {
@@ -29,42 +25,25 @@ static struct end {
 } ends[ENDS];
 static uint8_t buffer[8192];
 
-static uint8_t next8(struct input *in)
-{
-    return in->at < in->size ? in->data[in->at++] : 0;
-}
-
-static uint16_t next16(struct input *in)
-{
-    uint8_t high = next8(in);
-    return (uint16_t)(high << 8 | next8(in));
-}
-
-static void must(bool ok)
-{
-    if (!ok)
-        abort();
-}
-
 static void ring(void *arg, uint32_t peer)
 {
     (void)arg;
-    must(peer <= 0xffff);
+    fuzz_must(peer <= 0xffff);
 }
 
 /* Slots' words and peers mostly, then the first pages of channels, else anywhere. */
-static void scribble(struct input *in, uint8_t *memory)
+static void scribble(struct fuzz_input *in, uint8_t *memory)
 {
     struct mir_region_board *board = (void *)memory;
-    uint8_t where = next8(in);
+    uint8_t where = fuzz_u8(in);
     if (where < 100)
-        ((uint8_t *)&board->slot[where % 4].word)[next8(in) % 8] = next8(in);
+        ((uint8_t *)&board->slot[where % 4].word)[fuzz_u8(in) % 8] = fuzz_u8(in);
     else if (where < 140)
-        board->peer[where % MIR_REGION_PEERS_MAX].number = next16(in);
+        board->peer[where % MIR_REGION_PEERS_MAX].number = fuzz_u16(in);
     else if (where < 220)
-        memory[MIR_CHANNEL_PAGE * (1 + where % 7) + next8(in) % 32] = next8(in);
+        memory[MIR_CHANNEL_PAGE * (1 + where % 7) + fuzz_u8(in) % 32] = fuzz_u8(in);
     else
-        memory[next16(in) % BYTES] = next8(in);
+        memory[fuzz_u16(in) % BYTES] = fuzz_u8(in);
 }
 
 static void begin(struct end *e, bool is_server)
@@ -80,25 +59,25 @@ static void begin(struct end *e, bool is_server)
         e->end.channel.ops->close(&e->end.channel);
 }
 
-static void use(struct input *in, struct end *e, uint8_t op)
+static void use(struct fuzz_input *in, struct end *e, uint8_t op)
 {
-    size_t want = next16(in) % sizeof(buffer), n = 0;
+    size_t want = fuzz_u16(in) % sizeof(buffer), n = 0;
     if (op % 4 == 0) {
         mir_vchan_close(&e->vchan);
         e->is_open = false;
     } else if (op % 4 == 1) {
-        must(mir_vchan_read(&e->vchan, buffer, want, &n) != 0 || n <= want);
+        fuzz_must(mir_vchan_read(&e->vchan, buffer, want, &n) != 0 || n <= want);
     } else if (op % 4 == 2) {
-        must(mir_vchan_write(&e->vchan, buffer, want, &n) != 0 || n <= want);
+        fuzz_must(mir_vchan_write(&e->vchan, buffer, want, &n) != 0 || n <= want);
     } else {
         (void)!mir_vchan_arm(&e->vchan, want & 3);
         (void)!mir_region_is_taken(&e->end);
     }
 }
 
-static void step(struct input *in, uint8_t *memory)
+static void step(struct fuzz_input *in, uint8_t *memory)
 {
-    uint8_t op = next8(in);
+    uint8_t op = fuzz_u8(in);
     struct end *e = &ends[op % ENDS];
     switch (op >> 5) {
     case 0:
@@ -113,7 +92,7 @@ static void step(struct input *in, uint8_t *memory)
         (void)mir_region_poll(&region);
         break;
     case 5:
-        (void)mir_region_bury(memory, next16(in));
+        (void)mir_region_bury(memory, fuzz_u16(in));
         break;
     default:
         if (e->is_open)
@@ -125,18 +104,18 @@ static void step(struct input *in, uint8_t *memory)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct input in = {data, size, 0};
+    struct fuzz_input in = {data, size};
     uint8_t *memory = aligned_alloc(MIR_CHANNEL_PAGE, BYTES);
     const struct mir_region_config config = {
         .memory = memory, .bytes = BYTES, .self = 1, .ring = ring};
     memset(memory, 0, BYTES);
-    must(mir_region_make(memory, BYTES, 1 + next8(&in) % 3, "fuzz") == 0);
-    must(mir_region_admit(memory, 1, 1) == 0);
-    for (unsigned i = next8(&in) % 8; i > 0; i--)
+    fuzz_must(mir_region_make(memory, BYTES, 1 + fuzz_u8(&in) % 3, "fuzz") == 0);
+    fuzz_must(mir_region_admit(memory, 1, 1) == 0);
+    for (unsigned i = fuzz_u8(&in) % 8; i > 0; i--)
         scribble(&in, memory);
     memset(ends, 0, sizeof(ends));
     if (mir_region_open(&region, &config) == 0) {
-        for (unsigned i = 0; i < STEPS && in.at < in.size; i++)
+        for (unsigned i = 0; i < STEPS && in.left > 0; i++)
             step(&in, memory);
         mir_region_close(&region);
     }

@@ -27,17 +27,13 @@
 
 #include "lib/net/net_state.h"
 #include "lib/wire/tcp.h"
+#include "test/fuzz/input.h"
 #include "test/harness/bed6.h"
 #include "test/harness/testdev.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { FLOWS = 8, PORT = 80 };
-
-struct input {
-    const uint8_t *at;
-    size_t left;
-};
 
 static struct testbed bed;
 static struct mir_tcp *flows[FLOWS];
@@ -46,15 +42,7 @@ static uint32_t last_seq, last_ack; /* of our last TCP segment */
 static uint16_t last_port;
 static struct mir_ip own6, peer6;
 
-static uint8_t take(struct input *in)
-{
-    if (in->left == 0)
-        return 0;
-    in->left--;
-    return *in->at++;
-}
-
-static const uint8_t *take_bytes(struct input *in, size_t *len)
+static const uint8_t *take_bytes(struct fuzz_input *in, size_t *len)
 {
     const uint8_t *at = in->at;
     *len = MIR_MIN(*len, in->left);
@@ -229,11 +217,11 @@ static void inject_ip6(uint8_t next, const struct mir_ip *dst, const void *paylo
     testdev_inject(&bed.dev, frame, 54 + len);
 }
 
-static void inject_packet6(struct input *in)
+static void inject_packet6(struct fuzz_input *in)
 {
     static const uint8_t nexts[] = {0, 6, 17, 43, 44, 58, 59, 60};
-    uint8_t next = take(in), to = take(in);
-    size_t len = take(in);
+    uint8_t next = fuzz_u8(in), to = fuzz_u8(in);
+    size_t len = fuzz_u8(in);
     const uint8_t *bytes = take_bytes(in, &len);
     struct mir_ip all = bed6_ip("ff02::1"), link_local = bed6_ip(BED6_OWN_LL);
     inject_ip6(next & 8 ? next : nexts[next % 8],
@@ -243,11 +231,11 @@ static void inject_packet6(struct input *in)
                bytes, len);
 }
 
-static void inject_fragment6(struct input *in)
+static void inject_fragment6(struct fuzz_input *in)
 {
     static uint8_t packet[300];
-    uint8_t next = take(in), id = take(in), offset = take(in), how = take(in);
-    size_t len = take(in);
+    uint8_t next = fuzz_u8(in), id = fuzz_u8(in), offset = fuzz_u8(in), how = fuzz_u8(in);
+    size_t len = fuzz_u8(in);
     const uint8_t *bytes = take_bytes(in, &len);
     struct mir__ip6_fragment fragment = {
         .next = next & 1   ? 17
@@ -262,9 +250,9 @@ static void inject_fragment6(struct input *in)
     inject_ip6(MIR__IP6_FRAGMENT, &own6, packet, len + 8);
 }
 
-static void inject_header(struct input *in)
+static void inject_header(struct fuzz_input *in)
 {
-    size_t len = take(in);
+    size_t len = fuzz_u8(in);
     const uint8_t *bytes = take_bytes(in, &len);
     memcpy(frame, testbed_mac, 6);
     memcpy(frame + 6, testbed_peer_mac, 6);
@@ -273,11 +261,11 @@ static void inject_header(struct input *in)
     testdev_inject(&bed.dev, frame, 14 + len);
 }
 
-static void inject_tcp(struct input *in, bool is_v6)
+static void inject_tcp(struct fuzz_input *in, bool is_v6)
 {
     static uint8_t segment[400];
-    uint8_t flags = take(in), port = take(in), kind = take(in), shift = take(in);
-    size_t len = take(in);
+    uint8_t flags = fuzz_u8(in), port = fuzz_u8(in), kind = fuzz_u8(in), shift = fuzz_u8(in);
+    size_t len = fuzz_u8(in);
     const uint8_t *bytes = take_bytes(in, &len);
     uint8_t header_len = (uint8_t)(20 + 4 * (kind >> 6 & 3));
     struct mir__tcp_header tcp = {
@@ -301,10 +289,10 @@ static void inject_tcp(struct input *in, bool is_v6)
         inject_ip(MIR__PROTO_TCP, segment, segment_len);
 }
 
-static void inject_fragment(struct input *in)
+static void inject_fragment(struct fuzz_input *in)
 {
-    uint8_t id = take(in), offset = take(in), how = take(in);
-    size_t len = take(in);
+    uint8_t id = fuzz_u8(in), offset = fuzz_u8(in), how = fuzz_u8(in);
+    size_t len = fuzz_u8(in);
     const uint8_t *bytes = take_bytes(in, &len);
     struct mir__ip4 ip;
     size_t n = testbed_make_ip(frame, how & 2 ? MIR__PROTO_UDP : MIR__PROTO_ICMP, bytes, len);
@@ -317,27 +305,27 @@ static void inject_fragment(struct input *in)
     testdev_inject(&bed.dev, frame, n);
 }
 
-static void inject_arp(struct input *in)
+static void inject_arp(struct fuzz_input *in)
 {
-    uint8_t op = take(in), last = take(in);
+    uint8_t op = fuzz_u8(in), last = fuzz_u8(in);
     testbed_inject_arp(&bed, op % 4, 0x0a000000u + last, testbed_peer_mac,
                        op & 4 ? TESTBED_IP : 0x0a000000u + op);
 }
 
-static void step(struct input *in)
+static void step(struct fuzz_input *in)
 {
     size_t len;
     uint8_t protocol;
-    switch (take(in) % 16) {
+    switch (fuzz_u8(in) % 16) {
     case 0:
-        len = take(in);
-        len |= (size_t)(take(in) & 7) << 8;
+        len = fuzz_u8(in);
+        len |= (size_t)(fuzz_u8(in) & 7) << 8;
         memcpy(frame, take_bytes(in, &len), len);
         testdev_inject(&bed.dev, frame, len);
         break;
     case 1:
-        protocol = take(in);
-        len = take(in);
+        protocol = fuzz_u8(in);
+        len = fuzz_u8(in);
         const uint8_t *bytes = take_bytes(in, &len);
         inject_ip(protocol % 20, bytes, len);
         break;
@@ -348,7 +336,7 @@ static void step(struct input *in)
         inject_tcp(in, false);
         break;
     case 4:
-        len = take(in);
+        len = fuzz_u8(in);
         const uint8_t *payload = take_bytes(in, &len);
         testdev_inject(&bed.dev, frame, testbed_make_udp(frame, 5555, 7, payload, len));
         break;
@@ -356,22 +344,22 @@ static void step(struct input *in)
         inject_arp(in);
         break;
     case 6:
-        testbed_advance(&bed, 1ull << take(in) % 27);
+        testbed_advance(&bed, 1ull << fuzz_u8(in) % 27);
         break;
     case 7:
-        application(take(in), false);
+        application(fuzz_u8(in), false);
         break;
     case 8:
-        bed.dev.room = take(in) & 1 ? UINT32_MAX : 0;
+        bed.dev.room = fuzz_u8(in) & 1 ? UINT32_MAX : 0;
         if (bed.dev.room != 0)
             bed.dev.upper.tx_ready(bed.dev.upper.arg);
         break;
     case 9:
-        mir_page_pool_fail_at(&bed.pages, 1 + take(in) % 16);
-        mir_pool_fail_at(&bed.bufs.pool, 1 + take(in) % 16);
+        mir_page_pool_fail_at(&bed.pages, 1 + fuzz_u8(in) % 16);
+        mir_pool_fail_at(&bed.bufs.pool, 1 + fuzz_u8(in) % 16);
         break;
     case 10:
-        bed.dev.upper.link(bed.dev.upper.arg, take(in) & 1);
+        bed.dev.upper.link(bed.dev.upper.arg, fuzz_u8(in) & 1);
         break;
     case 11:
         inject_fragment(in);
@@ -386,7 +374,7 @@ static void step(struct input *in)
         inject_fragment6(in);
         break;
     default:
-        application(take(in), true);
+        application(fuzz_u8(in), true);
         break;
     }
     testbed_run(&bed);
@@ -434,7 +422,7 @@ static void open_all(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct input in = {data, MIR_MIN(size, (size_t)8192)};
+    struct fuzz_input in = {data, MIR_MIN(size, (size_t)8192)};
     open_all();
     for (int i = 0; in.left > 0 && i < 200; i++)
         step(&in);

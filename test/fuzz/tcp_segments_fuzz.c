@@ -8,40 +8,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "test/fuzz/input.h"
 #include "test/harness/tcp_script.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-struct input {
-    const uint8_t *data;
-    size_t len;
-};
-
-static uint32_t take(struct input *in)
-{
-    if (in->len == 0)
-        return 0;
-    in->len--;
-    return *in->data++;
-}
-
 static struct tcp_script s;
 
 /* A number near the peer's or our own stream: most mistakes are made there. */
-static uint32_t near_by(struct input *in, uint32_t base)
+static uint32_t near_by(struct fuzz_input *in, uint32_t base)
 {
     static const int32_t steps[] = {0, 1, -1, 100, 1459, 1460, 1461, 65535, -65536, 1 << 20};
-    uint32_t kind = take(in);
+    uint32_t kind = fuzz_u8(in);
     if (kind & 0x80)
-        return base + take(in) * (kind & 0x7f);
+        return base + fuzz_u8(in) * (kind & 0x7f);
     return base + (uint32_t)steps[kind % 10];
 }
 
-static void segment(struct input *in)
+static void segment(struct fuzz_input *in)
 {
     struct mir_tcp_info info = {0};
     char text[9];
-    unsigned flags = take(in);
+    unsigned flags = fuzz_u8(in);
     unsigned n = 0;
     if (s.tcp != NULL)
         mir_tcp_get_info(s.tcp, &info);
@@ -51,10 +39,10 @@ static void segment(struct input *in)
     text[n] = '\0';
     uint32_t seq = near_by(in, (uint32_t)info.bytes_received + 1);
     uint32_t ack = near_by(in, (uint32_t)info.bytes_acked + 1);
-    uint32_t len = take(in) * take(in) % 9000;
-    s.wnd = (uint16_t)(take(in) << 8 | take(in));
-    s.tsval += take(in) - 16;
-    for (uint32_t i = flags & 0x40 ? 1 + take(in) % 4 : 0; i > 0; i--) {
+    uint32_t len = fuzz_u8(in) * fuzz_u8(in) % 9000;
+    s.wnd = (uint16_t)(fuzz_u8(in) << 8 | fuzz_u8(in));
+    s.tsval += fuzz_u8(in) - 16;
+    for (uint32_t i = flags & 0x40 ? 1 + fuzz_u8(in) % 4 : 0; i > 0; i--) {
         uint32_t left = near_by(in, (uint32_t)info.bytes_acked + 1);
         s.sack_block[s.sack_count][0] = left;
         s.sack_block[s.sack_count++][1] = near_by(in, left + 1);
@@ -69,13 +57,13 @@ static void take_one(void)
         mir_view_release(&view);
 }
 
-static void call(struct input *in)
+static void call(struct fuzz_input *in)
 {
-    uint32_t what = take(in) % 9;
+    uint32_t what = fuzz_u8(in) % 9;
     if (s.tcp == NULL)
         return;
     if (what == 0) {
-        (void)script_send(&s, take(in) * take(in));
+        (void)script_send(&s, fuzz_u8(in) * fuzz_u8(in));
     } else if (what == 1) {
         (void)mir_tcp_shutdown(s.tcp);
     } else if (what == 2) {
@@ -85,18 +73,18 @@ static void call(struct input *in)
         mir_tcp_abort(s.tcp);
         s.tcp = NULL;
     } else if (what == 4) {
-        uint32_t option = take(in) % (MIR_TCP_MAXSEG + 1);
-        uint32_t value = take(in) << (take(in) % 24);
+        uint32_t option = fuzz_u8(in) % (MIR_TCP_MAXSEG + 1);
+        uint32_t value = fuzz_u8(in) << (fuzz_u8(in) % 24);
         (void)!mir_tcp_set_option(s.tcp, (enum mir_tcp_option)option, value);
     } else if (what == 5) {
         struct mir_io_page *page;
-        uint32_t len = 1 + take(in) * take(in) % 60000;
+        uint32_t len = 1 + fuzz_u8(in) * fuzz_u8(in) % 60000;
         if (mir_page_alloc(&s.bed.pages, len, MIR_PAGE_ZERO, &page) < 0)
             return;
         (void)!mir_tcp_send_view(s.tcp, mir_view_of_page(page, 0, len));
         mir_page_release(page);
     } else if (what == 6) {
-        s.bed.dev.room = take(in) % 8;
+        s.bed.dev.room = fuzz_u8(in) % 8;
         if (s.bed.dev.room == 0)
             s.bed.dev.room = UINT32_MAX;
         s.bed.dev.upper.tx_ready(s.bed.dev.upper.arg);
@@ -112,9 +100,9 @@ static void learn(void)
             s.our_isn = s.hdr.seq;
 }
 
-static void step(struct input *in)
+static void step(struct fuzz_input *in)
 {
-    uint32_t op = take(in);
+    uint32_t op = fuzz_u8(in);
     switch (op % 8) {
     case 0:
     case 1:
@@ -130,13 +118,13 @@ static void step(struct input *in)
         testbed_run(&s.bed);
         break;
     case 5:
-        testbed_advance(&s.bed, (mir_time_us)take(in) * 10000);
+        testbed_advance(&s.bed, (mir_time_us)fuzz_u8(in) * 10000);
         break;
     case 6:
-        if (take(in) == 0)
-            testbed_advance(&s.bed, (mir_time_us)take(in) * MIR_US_PER_S);
+        if (fuzz_u8(in) == 0)
+            testbed_advance(&s.bed, (mir_time_us)fuzz_u8(in) * MIR_US_PER_S);
         else
-            mir_page_pool_fail_at(&s.bed.pages, take(in));
+            mir_page_pool_fail_at(&s.bed.pages, fuzz_u8(in));
         break;
     default:
         s.reads = !s.reads;
@@ -149,8 +137,8 @@ static void step(struct input *in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct input in = {data, size};
-    uint32_t setup = take(&in);
+    struct fuzz_input in = {data, size};
+    uint32_t setup = fuzz_u8(&in);
     struct mir_net_config config = {.tcp_rcvbuf_bytes = setup & 1 ? 4096 : 0,
                                     .tcp_memory_max_bytes = setup & 2 ? 100000 : 0};
     script_memory_bytes = 1 << 20;
@@ -168,7 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         learn();
         script_in(&s, "A", 1, 1, 0);
     }
-    while (in.len > 0)
+    while (in.left > 0)
         step(&in);
     script_batch_end(&s);
     mir_page_pool_fail_at(&s.bed.pages, 0);

@@ -8,16 +8,12 @@
 #include <string.h>
 
 #include "dev/net/virtio/internal.h"
+#include "test/fuzz/input.h"
 #include "test/harness/virtbed.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define STEPS 100u
-
-struct input {
-    const uint8_t *data;
-    size_t size, at;
-};
 
 static struct virtbed bed;
 
@@ -38,47 +34,36 @@ static bool is_lent(const struct virtdev *d, const uint8_t *at, uint64_t len)
            at + len <= page->base + page->size_bytes;
 }
 
-static uint8_t next8(struct input *in)
-{
-    return in->at < in->size ? in->data[in->at++] : 0;
-}
-
-static uint16_t next16(struct input *in)
-{
-    uint8_t high = next8(in);
-    return (uint16_t)(high << 8 | next8(in));
-}
-
 static uint8_t *ours(uint64_t address)
 {
     return (uint8_t *)(uintptr_t)(address + bed.m.d.base);
 }
 
 /* Anywhere in the rings of a queue. */
-static void scribble(struct input *in)
+static void scribble(struct fuzz_input *in)
 {
-    struct virtdev_queue *q = &bed.m.d.queue[next8(in) % 3];
+    struct virtdev_queue *q = &bed.m.d.queue[fuzz_u8(in) % 3];
     if (!q->is_enabled)
         return;
     uint64_t base[] = {q->desc, q->avail, q->used};
     uint32_t len[] = {16u * q->size, 6u + 2u * q->size, 6u + 8u * q->size};
-    unsigned part = next8(in) % 3;
-    uint8_t *at = ours(base[part]) + next16(in) % len[part];
-    *at = next8(in);
+    unsigned part = fuzz_u8(in) % 3;
+    uint8_t *at = ours(base[part]) + fuzz_u16(in) % len[part];
+    *at = fuzz_u8(in);
 }
 
-static void return_chain(struct input *in)
+static void return_chain(struct fuzz_input *in)
 {
     struct virtdev_chain chain;
-    unsigned queue = next8(in) % 3;
-    uint8_t how = next8(in);
-    uint16_t number = next16(in);
+    unsigned queue = fuzz_u8(in) % 3;
+    uint8_t how = fuzz_u8(in);
+    uint16_t number = fuzz_u16(in);
     if (!virtdev_pop(&bed.m.d, queue, &chain))
         return;
     for (uint32_t i = 0; i < chain.count && how & 1; i++) {
         if (chain.seg[i].is_writable && chain.seg[i].len >= 12) {
             for (uint32_t k = 0; k < 12; k++)
-                chain.seg[i].data[k] = next8(in);
+                chain.seg[i].data[k] = fuzz_u8(in);
         }
     }
     uint16_t head = how & 2 ? number : chain.head;
@@ -87,24 +72,24 @@ static void return_chain(struct input *in)
         virtdev_publish(&bed.m.d, queue);
 }
 
-static void send_some(struct input *in)
+static void send_some(struct fuzz_input *in)
 {
-    uint32_t count = next8(in) % 8, len = 14 + next16(in) % 3000;
+    uint32_t count = fuzz_u8(in) % 8, len = 14 + fuzz_u16(in) % 3000;
     for (uint32_t i = 0; i < count; i++)
         (void)mir_net_dev_tx(bed.dev, virtbed_frame(&bed, len, i));
     mir_net_dev_flush(bed.dev);
 }
 
-static void step(struct input *in)
+static void step(struct fuzz_input *in, const uint8_t *header)
 {
     static const uint8_t frame[4096];
     struct virtdev *d = &bed.m.d;
-    switch (next8(in) % 10) {
+    switch (fuzz_u8(in) % 10) {
     case 0:
         send_some(in);
         break;
     case 1:
-        (void)virtdev_net_send(&bed.m, in->data, frame, next16(in) % 4096);
+        (void)virtdev_net_send(&bed.m, header, frame, fuzz_u16(in) % 4096);
         break;
     case 2:
         return_chain(in);
@@ -113,21 +98,21 @@ static void step(struct input *in)
         scribble(in);
         break;
     case 4:
-        d->config[next8(in) % VIRTDEV_CONFIG] = next8(in);
+        d->config[fuzz_u8(in) % VIRTDEV_CONFIG] = fuzz_u8(in);
         virtdev_config_changed(d);
         break;
     case 5:
         virtdev_need_reset(d);
         break;
     case 6:
-        d->queue[next8(in) % 3].used_idx = next16(in);
+        d->queue[fuzz_u8(in) % 3].used_idx = fuzz_u16(in);
         break;
     case 7:
-        bed.m.holds = next8(in) & 1;
-        virtdev_net_return(&bed.m, next8(in), next8(in) & 1);
+        bed.m.holds = fuzz_u8(in) & 1;
+        virtdev_net_return(&bed.m, fuzz_u8(in), fuzz_u8(in) & 1);
         break;
     case 8:
-        virtbed_pass(&bed, next16(in) % 16384);
+        virtbed_pass(&bed, fuzz_u16(in) % 16384);
         break;
     default:
         mir_net_dev_stop(bed.dev);
@@ -137,14 +122,14 @@ static void step(struct input *in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct input in = {data, size, 0};
+    struct fuzz_input in = {data, size};
     if (size < 16)
         return 0;
-    enum virtdev_transport transport = (enum virtdev_transport)(next8(&in) % VIRTDEV_TRANSPORTS);
-    uint16_t queue_max = (uint16_t)(1u << next8(&in) % 10);
+    enum virtdev_transport transport = (enum virtdev_transport)(fuzz_u8(&in) % VIRTDEV_TRANSPORTS);
+    uint16_t queue_max = (uint16_t)(1u << fuzz_u8(&in) % 10);
     virtbed_init(&bed, transport, VIRTDEV_NET_ALL, queue_max);
-    if (next8(&in) & 1) {
-        uint64_t some = (uint64_t)next16(&in) << 16 | next16(&in);
+    if (fuzz_u8(&in) & 1) {
+        uint64_t some = (uint64_t)fuzz_u16(&in) << 16 | fuzz_u16(&in);
         bed.m.d.offered &= some | MIR_VIRTIO_F_VERSION_1;
     }
     struct mir_virtio_net_config config = {.rx_pages = 20};
@@ -152,8 +137,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (is_open)
         bed.m.d.may_write = is_lent;
     if (is_open && virtbed_start(&bed) == 0) {
-        for (uint32_t i = 0; i < STEPS && in.at < in.size; i++) {
-            step(&in);
+        for (uint32_t i = 0; i < STEPS && in.left > 0; i++) {
+            step(&in, data);
             virtbed_run(&bed);
         }
     }

@@ -3,26 +3,23 @@
 #ifndef TEST_VIRTBED_H
 #define TEST_VIRTBED_H
 
+#include "test/harness/netbed.h"
 #include "test/harness/virtdev_net.h"
 
 #define VIRTBED_ARENA ((size_t)4 << 20)
 
 struct virtbed {
     struct virtdev_net m;
-    struct mir_page_pool pages;
-    struct mir_buf_pool bufs;
-    struct mir_loop loop;
+    struct netbed net;
     struct mir_clock clock;
-    mir_time_us now_us;
     struct mir_virtio *virtio;
     struct mir_net_dev *dev;
-    /* what the driver delivered */
-    uint32_t rx, rx_ends, tx_readys, link_ups, link_downs;
     struct mir_buf *last; /* the last frame */
     void (*on_rx)(struct virtbed *bed, const struct mir_buf *buf);
 };
 
-/** Memory, loop, clock and the device; the driver is opened by virtbed_open(). */
+/** Memory, loop, clock and the device; the driver is opened by virtbed_open(). @bed is zeros, or
+ * one of before. */
 void virtbed_init(struct virtbed *bed, enum virtdev_transport transport, uint64_t features,
                   uint16_t queue_max);
 /** Returns what mir_virtio_net_open() or the transport says. @config may be NULL. */

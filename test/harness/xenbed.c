@@ -5,10 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void on_rx(void *arg, struct mir_buf *buf_given)
+static void take(struct netbed *net, struct mir_buf *buf_given)
 {
-    struct xenbed *bed = arg;
-    bed->rx++;
+    struct xenbed *bed = MIR_CONTAINER_OF(net, struct xenbed, net);
     bed->last_len = mir_buf_total(buf_given);
     bed->last_flags = buf_given->flags;
     if (bed->last_len < 14 || bed->last_len > 65535 ||
@@ -16,30 +15,11 @@ static void on_rx(void *arg, struct mir_buf *buf_given)
         bed->wrong++;
     mir_buf_release(buf_given);
 }
-static void on_rx_end(void *arg)
-{
-    ((struct xenbed *)arg)->rx_ends++;
-}
-static void on_tx_ready(void *arg)
-{
-    ((struct xenbed *)arg)->tx_readys++;
-}
-static void on_link(void *arg, bool is_up)
-{
-    struct xenbed *bed = arg;
-    bed->link_ups += is_up;
-    bed->link_downs += !is_up;
-}
-
 void xenbed_init(struct xenbed *bed, uint64_t seed)
 {
+    netbed_forget(&bed->net);
     memset(bed, 0, sizeof *bed);
-    bed->now_us = 1000000;
-    mir_loop_init(&bed->loop, bed->now_us);
-    bed->arena = aligned_alloc(MIR_PAGE_SIZE, XENBED_ARENA);
-    if (bed->arena == NULL || mir_page_pool_init(&bed->pages, bed->arena, XENBED_ARENA) < 0 ||
-        mir_buf_pool_init(&bed->bufs, &bed->pages, 2048) < 0)
-        abort();
+    netbed_init(&bed->net, XENBED_ARENA, take);
     xenback_init(&bed->b, seed);
 }
 
@@ -50,16 +30,14 @@ int xenbed_open(struct xenbed *bed, const struct mir_netfront_config *config)
         own = *config;
     int r = mir_xen_device_find(&bed->b.xen, "vif", 0, &bed->b.device);
     own.device = &bed->b.device;
-    own.loop = &bed->loop;
-    own.bufs = &bed->bufs;
+    own.loop = &bed->net.loop;
+    own.bufs = &bed->net.bufs;
     return r < 0 ? r : mir_netfront_open(&own, &bed->dev);
 }
 
 int xenbed_start(struct xenbed *bed)
 {
-    struct mir_net_upper upper = {
-        .rx = on_rx, .rx_end = on_rx_end, .tx_ready = on_tx_ready, .link = on_link, .arg = bed};
-    return mir_net_dev_start(bed->dev, &upper);
+    return netbed_start(&bed->net, bed->dev);
 }
 
 void xenbed_run(struct xenbed *bed)
@@ -75,10 +53,10 @@ void xenbed_run(struct xenbed *bed)
 
 void xenbed_pass(struct xenbed *bed, mir_time_us us)
 {
-    mir_time_us end_us = bed->now_us + us, next_us;
-    while (bed->now_us < end_us) {
-        bed->now_us = MIR_MIN(bed->now_us + 5000, end_us);
-        mir_loop_step(&bed->loop, bed->now_us, &next_us);
+    mir_time_us end_us = bed->net.now_us + us, next_us;
+    while (bed->net.now_us < end_us) {
+        bed->net.now_us = MIR_MIN(bed->net.now_us + 5000, end_us);
+        mir_loop_step(&bed->net.loop, bed->net.now_us, &next_us);
         xenbed_run(bed);
     }
 }
@@ -87,13 +65,13 @@ struct mir_buf *xenbed_frame(struct xenbed *bed, const uint8_t *data, uint32_t l
                              uint32_t offset)
 {
     uint32_t each = views > 0 ? MIR_MAX(len * 7 / 10 / views, 1u) : 0, first = len - each * views;
-    struct mir_buf *buf = mir_buf_alloc_page(&bed->bufs, first, 0);
+    struct mir_buf *buf = mir_buf_alloc_page(&bed->net.bufs, first, 0);
     if (buf == NULL)
         abort();
     memcpy(mir_buf_append(buf, first), data, first);
     for (uint32_t i = 0; i < views; i++) {
         struct mir_io_page *page;
-        if (mir_page_alloc(&bed->pages, offset + each, MIR_PAGE_OVERWRITE, &page) < 0)
+        if (mir_page_alloc(&bed->net.pages, offset + each, MIR_PAGE_OVERWRITE, &page) < 0)
             abort();
         memcpy(page->base + offset, data + first + i * each, each);
         struct mir_view view = {page, page->base + offset, each};
@@ -166,17 +144,5 @@ size_t xenbed_close(struct xenbed *bed)
     if (bed->dev != NULL)
         mir_net_dev_close(bed->dev);
     bed->dev = NULL;
-    size_t left = mir_pool_used(&bed->bufs.pool);
-    if (left == 0)
-        mir_buf_pool_fini(&bed->bufs);
-    left += mir_page_pool_used_bytes(&bed->pages);
-    if (left == 0)
-        xenbed_forget(bed);
-    return left;
-}
-
-void xenbed_forget(struct xenbed *bed)
-{
-    free(bed->arena);
-    bed->arena = NULL;
+    return netbed_close(&bed->net);
 }

@@ -3,25 +3,22 @@
 #ifndef TEST_XENBED_H
 #define TEST_XENBED_H
 
+#include "test/harness/netbed.h"
 #include "test/harness/xenback.h"
 
 #define XENBED_ARENA ((size_t)8 << 20)
 
 struct xenbed {
     struct xenback b;
-    struct mir_page_pool pages;
-    struct mir_buf_pool bufs;
-    struct mir_loop loop;
-    mir_time_us now_us;
-    uint8_t *arena;
+    struct netbed net;
     struct mir_net_dev *dev;
-    uint32_t rx, rx_ends, tx_readys, link_ups, link_downs;
     uint32_t wrong; /* frames of impossible lengths */
     uint32_t last_len;
     uint16_t last_flags;
     uint8_t last_data[XENBACK_FRAME];
 };
 
+/** @bed is zeros, or one of before. */
 void xenbed_init(struct xenbed *bed, uint64_t seed);
 /** Returns what mir_netfront_open() says. @config may be NULL. */
 int xenbed_open(struct xenbed *bed, const struct mir_netfront_config *config);
@@ -37,7 +34,5 @@ struct mir_buf *xenbed_frame(struct xenbed *bed, const uint8_t *data, uint32_t l
 void xenbed_step(struct xenbed *bed);
 /** Close everything. Returns bytes and buffers that are still held. */
 size_t xenbed_close(struct xenbed *bed);
-/** The arena, should the test have kept it. */
-void xenbed_forget(struct xenbed *bed);
 
 #endif

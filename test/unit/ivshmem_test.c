@@ -12,13 +12,13 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <mirari/vchan.h>
 
 #include "dev/channel/ivshmem_host/ivshmem.h"
 #include "dev/channel/memfd/memfd.h"
+#include "test/harness/children.h"
 #include "test/harness/tap.h"
 
 #define SOON  (mir_memfd_now() + 20 * MIR_US_PER_S)
@@ -259,17 +259,10 @@ static void start_server(void)
     close(ready[0]);
 }
 
-static int result_of(pid_t pid)
-{
-    int status = -1;
-    waitpid(pid, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
 static void stop_server(void)
 {
     kill(server_pid, SIGKILL);
-    (void)result_of(server_pid);
+    (void)child_result(server_pid);
 }
 
 static int join(struct end *end)
@@ -342,24 +335,6 @@ static void be_killed(void)
     _exit(1);
 }
 
-static pid_t start(void (*run)(void))
-{
-    pid_t pid = fork();
-    if (pid == 0) {
-        run();
-        _exit(99);
-    }
-    return pid;
-}
-
-static int open_descriptors(void)
-{
-    int count = 0;
-    for (int fd = 0; fd < 256; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
-
 static void test_echo(void)
 {
     static struct end end;
@@ -372,7 +347,7 @@ static void test_echo(void)
         data[i] = (uint8_t)(i * 31 + (i >> 9));
     check_int(join(&end), ==, 0);
     check_int(serve(&end), ==, 0);
-    pid_t pid = start(be_echo);
+    pid_t pid = child_start(be_echo);
     while (got < sizeof(data)) {
         unsigned wishes = MIR_VCHAN_READABLE | (sent < sizeof(data) ? MIR_VCHAN_WRITABLE : 0u);
         if (!check_int(wait_for(&end, wishes), ==, 0))
@@ -386,14 +361,14 @@ static void test_echo(void)
     check_mem(back, data, sizeof(data));
     check(mir_region_is_taken(&end.region));
     mir_vchan_close(&end.vchan);
-    check_int(result_of(pid), ==, 0);
+    check_int(child_result(pid), ==, 0);
 
     tap_case("a client that is killed; the next one comes");
     for (unsigned i = 0; i < 3; i++) {
         char text[16];
         int r = 0;
         check_int(serve(&end), ==, 0);
-        pid = start(be_killed);
+        pid = child_start(be_killed);
         for (got = 0; r == 0 && got < sizeof(text);) {
             r = wait_for(&end, MIR_VCHAN_READABLE);
             r = r < 0 ? r : mir_vchan_read(&end.vchan, text + got, sizeof(text) - got, &n);
@@ -401,13 +376,13 @@ static void test_echo(void)
         }
         check_int(got, ==, 10);
         check_int(r, ==, -MIR_ECONNRESET);
-        check_int(result_of(pid), ==, -1);
+        check_int(child_result(pid), ==, -1);
         mir_vchan_close(&end.vchan);
     }
 
     tap_case("the server is killed: everybody loses its peers");
     check_int(serve(&end), ==, 0);
-    pid = start(be_echo);
+    pid = child_start(be_echo);
     while (!mir_region_is_taken(&end.region) && doze(&end))
         ;
     stop_server();
@@ -418,7 +393,7 @@ static void test_echo(void)
     while (mir_ivshmem_peer_descriptors(&end.peer, (int[2]){0}) == 2 && doze(&end))
         ;
     check_int(mir_region_offer(&end.peer.region, &end.region), ==, -MIR_ENOTCONN);
-    check_int(result_of(pid), ==, 1);
+    check_int(child_result(pid), ==, 1);
     mir_vchan_close(&end.vchan);
     mir_ivshmem_peer_leave(&end.peer);
     mir_ivshmem_peer_leave(&end.peer);
@@ -581,7 +556,7 @@ static void test_servers(void)
         close(listener);
         check_int(join(&end), ==, cases[i].result);
         mir_ivshmem_peer_leave(&end.peer);
-        (void)result_of(pid);
+        (void)child_result(pid);
         check_int(open_descriptors(), ==, before);
     }
     (void)unlink(path);

@@ -97,7 +97,7 @@ static void test_store(void)
         check_int(xenback_get_front(&bed.b, ones[i]), ==, 1);
     check_int(xenback_get_front(&bed.b, "feature-no-csum-offload"), ==, 0);
     check_int(xenback_get_front(&bed.b, "event-channel"), ==, 7);
-    check_int(bed.link_ups, ==, 1);
+    check_int(bed.net.link_ups, ==, 1);
     check_int(bed.dev->info.caps, ==,
               MIR_NET_TX_CSUM | MIR_NET_TX_TSO4 | MIR_NET_TX_TSO6 | MIR_NET_RX_CSUM |
                   MIR_NET_RX_GRO | MIR_NET_TX_SG);
@@ -178,7 +178,7 @@ static void test_poor(void)
     check_int(bed.dev->info.caps & (MIR_NET_TX_SG | MIR_NET_TX_TSO4), ==, 0);
     check_int(xenbed_start(&bed), ==, 0);
     xenbed_run(&bed);
-    struct mir_buf *buf = mir_buf_alloc_page(&bed.bufs, 2 * MIR_PAGE_SIZE, 3500);
+    struct mir_buf *buf = mir_buf_alloc_page(&bed.net.bufs, 2 * MIR_PAGE_SIZE, 3500);
     memcpy(mir_buf_append(buf, 1500), pattern, 1500);
     check_int(mir_net_dev_tx(bed.dev, buf), ==, 0);
     mir_net_dev_flush(bed.dev);
@@ -224,13 +224,13 @@ static void test_full(void)
     xenbed_run(&bed);
     check_int(stats().tx_full, ==, 1);
     check_int(stats().tx_dropped, ==, 0);
-    check_int(bed.tx_readys, ==, 0);
+    check_int(bed.net.tx_readys, ==, 0);
     while (mir_net_dev_tx(bed.dev, xenbed_frame(&bed, pattern, 60, 0, 0)) == 0)
         continue;
     check_int(stats().tx_dropped, ==, 1);
     bed.b.holds = false;
     xenbed_run(&bed);
-    check_int(bed.tx_readys, ==, 1);
+    check_int(bed.net.tx_readys, ==, 1);
     check_int(mir_net_dev_tx_room(bed.dev), >, 5);
     tap_case("no grant left: the frame is dropped and its slots are free again");
     bed.b.grants_max = bed.b.grants_used + 3;
@@ -257,10 +257,10 @@ static void test_receive(void)
             frame.extra = (struct mir__netif_extra){
                 .type = MIR__NETIF_EXTRA_GSO, .gso_size = 1448, .gso_type = MIR__NETIF_GSO_TCP6};
         }
-        uint32_t before = bed.rx;
+        uint32_t before = bed.net.rx;
         check(xenback_send(&bed.b, &frame, len > 30000 ? 4000 : 1000 + len / 18));
         xenbed_run(&bed);
-        check_int(bed.rx, ==, before + 1);
+        check_int(bed.net.rx, ==, before + 1);
         check_int(bed.last_len, ==, len);
         check(memcmp(bed.last_data, pattern, len) == 0);
         check_int(bed.last_flags & MIR_BUF_GSO_TCP6, ==, len > 1514 ? MIR_BUF_GSO_TCP6 : 0);
@@ -271,9 +271,9 @@ static void test_receive(void)
     check(xenback_send(&bed.b, &frame, 60));
     frame.len = 60;
     check(xenback_send(&bed.b, &frame, 60));
-    uint32_t before = bed.rx;
+    uint32_t before = bed.net.rx;
     xenbed_run(&bed);
-    check_int(bed.rx, ==, before + 1);
+    check_int(bed.net.rx, ==, before + 1);
     check_int(stats().rx_errors, ==, 1);
     check_int(counters().faults, ==, 0);
     close_bed();
@@ -316,15 +316,15 @@ static void test_restart(void)
     bed.b.is_connected = false;
     xenback_set_back(&bed.b, "state", MIR_XENBUS_CLOSED);
     mir_netfront_store_changed(bed.dev);
-    check_int(bed.link_downs, ==, 1);
+    check_int(bed.net.link_downs, ==, 1);
     check_int(stats().tx_dropped, ==, 3);
     check_int(bed.b.grants_used, ==, 0);
     check_int(mir_net_dev_tx(bed.dev, xenbed_frame(&bed, pattern, 60, 0, 0)), ==, -MIR_EIO);
     check_int(mir_net_dev_tx_room(bed.dev), ==, 0);
     bed.b.holds = false;
     xenbed_pass(&bed, 100 * MIR_US_PER_MS);
-    check_int(bed.link_ups, ==, 2);
-    check_int(bed.tx_readys, ==, 1); /* tx_room() had said 0 */
+    check_int(bed.net.link_ups, ==, 2);
+    check_int(bed.net.tx_readys, ==, 1); /* tx_room() had said 0 */
     check_int(mir_net_dev_tx(bed.dev, xenbed_frame(&bed, pattern, 300, 3, 0)), ==, 0);
     mir_net_dev_flush(bed.dev);
     check_sent(300);
@@ -333,16 +333,16 @@ static void test_restart(void)
     xenback_set_back(&bed.b, "state", MIR_XENBUS_CLOSED);
     mir_netfront_store_changed(bed.dev);
     xenbed_pass(&bed, MIR_US_PER_S);
-    check_int(bed.link_ups, ==, 2);
+    check_int(bed.net.link_ups, ==, 2);
     xenback_set_back(&bed.b, "feature-sg", 1);
     xenbed_pass(&bed, 10 * MIR_US_PER_S);
-    check_int(bed.link_ups, ==, 3);
+    check_int(bed.net.link_ups, ==, 3);
     tap_case("stopped and started again");
     mir_net_dev_stop(bed.dev);
     check_int(bed.b.grants_used, ==, 0);
     check_int(xenbed_start(&bed), ==, 0);
     xenbed_pass(&bed, MIR_US_PER_S);
-    check_int(bed.link_ups, ==, 4);
+    check_int(bed.net.link_ups, ==, 4);
     close_bed();
 }
 
@@ -361,7 +361,6 @@ static void test_kept(void)
     mir_net_dev_stop(bed.dev);
     check_int(counters().quarantined, ==, used);
     check_int(xenbed_close(&bed), >=, (used - 4) * MIR_PAGE_SIZE);
-    xenbed_forget(&bed);
 }
 
 /* One frame is on its way, and its answers wait: @lie changes them. */
@@ -379,9 +378,9 @@ static void check_lie(const char *what, void (*lie)(struct xenback *b))
     bed.b.holds = false;
     xenbed_run(&bed);
     check_int(counters().faults, ==, 1);
-    check_int(bed.link_downs, ==, 1);
+    check_int(bed.net.link_downs, ==, 1);
     xenbed_pass(&bed, MIR_US_PER_S);
-    check_int(bed.link_ups, ==, 2);
+    check_int(bed.net.link_ups, ==, 2);
     check_int(mir_net_dev_tx(bed.dev, xenbed_frame(&bed, pattern, 300, 2, 0)), ==, 0);
     mir_net_dev_flush(bed.dev);
     check_sent(300);
@@ -461,7 +460,6 @@ static void test_hostile(void)
             check_int(left, ==, 0);
         }
         check_int(bed.b.ports_open, ==, 0);
-        xenbed_forget(&bed);
     }
     tap_note("%llu frames, %llu faults, %llu errors, %llu pieces kept", (unsigned long long)frames,
              (unsigned long long)faults, (unsigned long long)errors,

@@ -12,10 +12,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "dev/channel/memfd/internal.h"
+#include "test/harness/children.h"
 #include "test/harness/tap.h"
 
 #define SOON (mir_memfd_now() + 20 * MIR_US_PER_S)
@@ -90,31 +90,6 @@ static void be_echo(void)
     _exit(r == -MIR_EEOF ? 0 : 1);
 }
 
-static pid_t start(void (*run)(void))
-{
-    pid_t pid = fork();
-    if (pid == 0) {
-        run();
-        _exit(99);
-    }
-    return pid;
-}
-
-static int result_of(pid_t pid)
-{
-    int status = -1;
-    waitpid(pid, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static int open_descriptors(void)
-{
-    int count = 0;
-    for (int fd = 0; fd < 256; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
-
 /* ---- streams ------------------------------------------------------------------------------------
  */
 
@@ -128,7 +103,7 @@ static void test_echo(void)
     for (size_t i = 0; i < sizeof(data); i++)
         data[i] = (uint8_t)(i * 31 + (i >> 9));
     start_listening(false);
-    pid_t pid = start(be_echo);
+    pid_t pid = child_start(be_echo);
     check_int(await_client(&end), ==, 0);
     check_int(mir_memfd_peer_pid(&end.memfd), ==, pid);
     check_int(mir_memfd_peer_uid(&end.memfd), ==, getuid());
@@ -146,7 +121,7 @@ static void test_echo(void)
     check_mem(back, data, sizeof(data));
     tap_case("an orderly end");
     mir_vchan_close(&end.vchan);
-    check_int(result_of(pid), ==, 0);
+    check_int(child_result(pid), ==, 0);
     mir_memfd_listener_close(&listener);
     check(access(path, F_OK) != 0);
     check_int(open_descriptors(), ==, before);
@@ -158,7 +133,7 @@ static void test_deadline(void)
     size_t n;
     tap_case("a wait ends at its deadline and sleeps until then");
     start_listening(false);
-    pid_t pid = start(be_echo);
+    pid_t pid = child_start(be_echo);
     check_int(await_client(&end), ==, 0);
     check_int(put_all(&end, data, 10), ==, 0);
     for (size_t have = 0; have < 10; have += n)
@@ -170,7 +145,7 @@ static void test_deadline(void)
     check(mir_memfd_now() - before_us >= 30000);
     check(end.memfd.stats.sleeps > 0);
     mir_vchan_close(&end.vchan);
-    check_int(result_of(pid), ==, 0);
+    check_int(child_result(pid), ==, 0);
     mir_memfd_listener_close(&listener);
 }
 
@@ -192,7 +167,7 @@ static void test_client_killed(void)
     int r = 0;
     tap_case("a client that is killed: its last bytes, then a reset");
     start_listening(false);
-    pid_t pid = start(be_killed);
+    pid_t pid = child_start(be_killed);
     check_int(await_client(&end), ==, 0);
     while (r == 0 && (r = get(&end, text + have, sizeof(text) - have, &n)) == 0)
         have += n;
@@ -200,15 +175,15 @@ static void test_client_killed(void)
     check_mem(text, "last words", 10);
     check_int(r, ==, -MIR_ECONNRESET);
     check_int(mir_vchan_write(&end.vchan, "x", 1, &n), ==, -MIR_ECLOSED);
-    check_int(result_of(pid), ==, -1);
+    check_int(child_result(pid), ==, -1);
     mir_vchan_close(&end.vchan);
     tap_case("and the next client finds nothing of it");
-    pid = start(be_echo);
+    pid = child_start(be_echo);
     check_int(await_client(&end), ==, 0);
     check_int(put_all(&end, data, 100), ==, 0);
     check_int(get(&end, data, 100, &n), ==, 0);
     mir_vchan_close(&end.vchan);
-    check_int(result_of(pid), ==, 0);
+    check_int(child_result(pid), ==, 0);
     mir_memfd_listener_close(&listener);
 }
 
@@ -228,7 +203,8 @@ static void test_server_killed(void)
     size_t n;
     tap_case("a server that is killed; its successor takes the name");
     for (int round = 0; round < 2; round++) {
-        pid_t pid = start(serve_and_die); /* the name is there from the last one: waited for */
+        pid_t pid =
+            child_start(serve_and_die); /* the name is there from the last one: waited for */
         struct stat st;
         while (round == 0 && stat(path, &st) != 0)
             usleep(1000);
@@ -241,7 +217,7 @@ static void test_server_killed(void)
         check_mem(data, "bye", 3);
         check_int(get(&end, data, 3, &n), ==, -MIR_ECONNRESET);
         mir_vchan_close(&end.vchan);
-        check_int(result_of(pid), ==, -1);
+        check_int(child_result(pid), ==, -1);
     }
     tap_case("nobody there: refused at once, or after the deadline");
     check_int(mir_memfd_connect(path, 0, &config, &end.memfd), ==, -MIR_ECONNREFUSED);
@@ -271,7 +247,7 @@ static void test_busy(void)
     fd = (struct pollfd){.fd = mir_memfd_listener_fd(&listener), .events = POLLIN};
     poll(&fd, 1, 20000);
     check_int(mir_memfd_refuse(&listener), ==, 0);
-    check_int(result_of(pid), ==, 0);
+    check_int(child_result(pid), ==, 0);
     check_int(mir_memfd_accept(&listener, &config, &end.memfd), ==, -MIR_EAGAIN);
     mir_memfd_listener_close(&listener);
     tap_case("paths that cannot be");
@@ -311,7 +287,7 @@ static void test_users(void)
     }
     chmod(folder, 0755);
     start_listening(true);
-    pid_t pid = start(be_nobody);
+    pid_t pid = child_start(be_nobody);
     check_int(await_client(&end), ==, 0);
     check_int(mir_memfd_peer_uid(&end.memfd), ==, 65534);
     check_int(end.memfd.bell, ==, -1);
@@ -322,17 +298,17 @@ static void test_users(void)
                 break;
     }
     mir_vchan_close(&end.vchan);
-    check_int(result_of(pid), ==, 0);
+    check_int(child_result(pid), ==, 0);
     mir_memfd_listener_close(&listener);
     tap_case("another user that is not");
     start_listening(false);
     chmod(path, 0666); /* the kernel would not let it come so far */
-    pid = start(be_nobody_refused);
+    pid = child_start(be_nobody_refused);
     struct pollfd fd = {.fd = mir_memfd_listener_fd(&listener), .events = POLLIN};
     poll(&fd, 1, 20000);
     check_int(mir_memfd_accept(&listener, &config, &end.memfd), ==, -MIR_EAGAIN);
     check_int(listener.refused, ==, 1);
-    check_int(result_of(pid), ==, 0);
+    check_int(child_result(pid), ==, 0);
     mir_memfd_listener_close(&listener);
 }
 
@@ -361,7 +337,7 @@ static int meet_a_liar(const struct mir__memfd_welcome *welcome, size_t bytes, i
     close(client);
     close(fd);
     unlink(path);
-    return result_of(pid);
+    return child_result(pid);
 }
 
 static void test_liars(void)
@@ -419,10 +395,10 @@ static void test_flood(void)
     size_t n;
     tap_case("a peer that rings without end and dies");
     start_listening(false);
-    pid_t pid = start(flood);
+    pid_t pid = child_start(flood);
     check_int(await_client(&end), ==, 0);
     check_int(get(&end, data, 1, &n), ==, -MIR_ECONNRESET);
-    check_int(result_of(pid), ==, 0);
+    check_int(child_result(pid), ==, 0);
     mir_vchan_close(&end.vchan);
     mir_memfd_listener_close(&listener);
 }

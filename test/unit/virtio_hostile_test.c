@@ -130,10 +130,10 @@ static void test_recovers(void)
     }
     bed.m.d.evil.bad_id = 0;
     virtbed_pass(&bed, 60 * MIR_US_PER_S);
-    uint32_t rx = bed.rx;
+    uint32_t rx = bed.net.rx;
     check(virtdev_net_send(&bed.m, NULL, frame, sizeof frame));
     virtbed_run(&bed);
-    check_int(bed.rx, ==, rx + 1);
+    check_int(bed.net.rx, ==, rx + 1);
     mir_virtio_net_counters(bed.dev, &counters);
     check_int(counters.faults, >, 1);
     check_int(virtbed_close(&bed), ==, 0);
@@ -170,7 +170,7 @@ static void step_block(struct mir_block_dev *dev, struct mir_virtio *v)
                                         .block_count = 1 + virtdev_draw(d) % 8,
                                         .seg_count = 1,
                                         .done = on_done};
-        if (mir_page_alloc(&bed.pages, 4096, MIR_PAGE_ZERO, &r->segs[0].page) < 0)
+        if (mir_page_alloc(&bed.net.pages, 4096, MIR_PAGE_ZERO, &r->segs[0].page) < 0)
             continue;
         r->segs[0].len = 4096;
         is_busy[i] = true;
@@ -185,8 +185,8 @@ static void step_block(struct mir_block_dev *dev, struct mir_virtio *v)
         virtdev_need_reset(d);
     mir_virtio_driver_poll(mir_virtio_block_driver(dev), virtdev_events(d, v));
     mir_time_us next_us;
-    bed.now_us += virtdev_draw(d) % 3000000;
-    mir_loop_step(&bed.loop, bed.now_us, &next_us);
+    bed.net.now_us += virtdev_draw(d) % 3000000;
+    mir_loop_step(&bed.net.loop, bed.net.now_us, &next_us);
 }
 
 static void run_block(uint64_t seed, enum virtdev_transport transport)
@@ -200,15 +200,15 @@ static void run_block(uint64_t seed, enum virtdev_transport transport)
     disk.d.evil.random_config = 0; /* sizes that change would be errors of the test's own */
     disk.is_short = virtdev_draw(&disk.d) % 8 == 0;
     disk.answers_nothing = virtdev_draw(&disk.d) % 8 == 0;
-    struct mir_virtio *v = virtdev_attach(&disk.d, &bed.clock, &bed.pages, &r);
-    struct mir_virtio_block_config config = {.virtio = v, .loop = &bed.loop};
+    struct mir_virtio *v = virtdev_attach(&disk.d, &bed.clock, &bed.net.pages, &r);
+    struct mir_virtio_block_config config = {.virtio = v, .loop = &bed.net.loop};
     check_int(mir_virtio_block_open(&config, &dev), ==, 0);
     for (uint32_t i = 0; i < STEPS; i++)
         step_block(dev, v);
     mir_block_close(dev);
     for (uint32_t i = 0; i < 64; i++)
         check(!is_busy[i]);
-    check_int(mir_page_pool_used_bytes(&bed.pages), ==, 0);
+    check_int(mir_page_pool_used_bytes(&bed.net.pages), ==, 0);
     virtdev_block_fini(&disk);
 }
 

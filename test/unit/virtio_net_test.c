@@ -119,10 +119,10 @@ static void test_refusals(void)
     tap_case("memory that runs out while opening: refused, all memory back");
     for (uint64_t nth = 1; nth < 12; nth++) {
         virtbed_init(&bed, VIRTDEV_MMIO, VIRTDEV_NET_ALL, 256);
-        mir_page_pool_fail_at(&bed.pages, nth);
+        mir_page_pool_fail_at(&bed.net.pages, nth);
         if (virtbed_open(&bed, NULL) == 0)
             (void)virtbed_start(&bed);
-        mir_page_pool_fail_at(&bed.pages, 0);
+        mir_page_pool_fail_at(&bed.net.pages, 0);
         close_bed();
     }
 }
@@ -154,7 +154,7 @@ static struct mir_buf *make_tso(uint32_t len)
     for (uint32_t left = len - 54, number = 0; left > 0; number++) {
         struct mir_io_page *page;
         uint32_t n = MIR_MIN(left, MIR_PAGE_SIZE);
-        check_int(mir_page_alloc(&bed.pages, MIR_PAGE_SIZE, MIR_PAGE_OVERWRITE, &page), ==, 0);
+        check_int(mir_page_alloc(&bed.net.pages, MIR_PAGE_SIZE, MIR_PAGE_OVERWRITE, &page), ==, 0);
         memset(page->base, (int)number + 1, MIR_PAGE_SIZE);
         check_int(mir_buf_add_view(buf, (struct mir_view){page, page->base, n}), ==, 0);
         left -= n;
@@ -187,7 +187,7 @@ static void test_send(enum virtdev_transport transport, uint64_t features)
     struct mir_buf *buf = virtbed_frame(&bed, 100, 5);
     struct mir_view view = {mir_page_acquire(buf->page), buf->data, buf->len};
     mir_buf_release(buf);
-    check_int(mir_net_dev_tx(bed.dev, mir_buf_from_view(&bed.bufs, view)), ==, 0);
+    check_int(mir_net_dev_tx(bed.dev, mir_buf_from_view(&bed.net.bufs, view)), ==, 0);
     mir_net_dev_flush(bed.dev);
     virtbed_run(&bed);
     check_int(sent_len, ==, 100);
@@ -216,21 +216,21 @@ static void test_full(void)
     check_int(mir_net_dev_tx_room(bed.dev), ==, 0);
     check_int(stats().tx_dropped, ==, 1);
     check_int(stats().tx_full, ==, 1);
-    check_int(bed.tx_readys, ==, 0);
+    check_int(bed.net.tx_readys, ==, 0);
     uint32_t before = bed.m.d.interrupts;
     virtdev_net_return(&bed.m, 31, false);
     check_int(bed.m.d.interrupts - before, ==, 0);
     virtdev_net_return(&bed.m, 10, false);
     check_int(bed.m.d.interrupts - before, ==, 1);
     virtbed_run(&bed);
-    check_int(bed.tx_readys, ==, 1);
+    check_int(bed.net.tx_readys, ==, 1);
     check_int(mir_net_dev_tx_room(bed.dev), >, 16);
     tap_case("nobody asks for interrupts of what was sent; a timer releases it");
     before = bed.m.d.interrupts;
     virtdev_net_return(&bed.m, 64, true);
     check_int(bed.m.d.interrupts, ==, before);
     virtbed_pass(&bed, 50 * MIR_US_PER_MS);
-    check_int(mir_pool_used(&bed.bufs.pool), <=, 1);
+    check_int(mir_pool_used(&bed.net.bufs.pool), <=, 1);
     tap_case("a device that sleeps over its frames is notified again, less and less often");
     bed.m.holds = false;
     bed.m.d.is_lazy = true;
@@ -243,7 +243,7 @@ static void test_full(void)
     check_int(counters().tx_stalls, >=, 3);
     bed.m.d.is_lazy = false;
     virtbed_pass(&bed, 2 * MIR_US_PER_S);
-    check_int(mir_pool_used(&bed.bufs.pool), <=, 1);
+    check_int(mir_pool_used(&bed.net.bufs.pool), <=, 1);
     check(!mir_timer_is_set(&mir__virtnet_of(bed.dev)->timer));
     close_bed();
 }
@@ -273,11 +273,11 @@ static bool receive(const uint8_t *header, uint32_t len)
 {
     for (uint32_t i = 0; i < len; i++)
         frame[i] = (uint8_t)(i * 11 + len);
-    uint32_t before = bed.rx;
+    uint32_t before = bed.net.rx;
     if (!virtdev_net_send(&bed.m, header, frame, len))
         return false;
     virtbed_run(&bed);
-    return bed.rx == before + 1;
+    return bed.net.rx == before + 1;
 }
 
 static bool is_same(uint32_t len)
@@ -364,9 +364,9 @@ static void test_wrong_frames(void)
         virtdev_publish(&bed.m.d, 0);
         (void)mir_virtio_driver_poll(mir_virtio_net_driver(bed.dev), 0);
         check_int(counters().faults, ==, 1);
-        check_int(bed.link_downs, ==, 1);
+        check_int(bed.net.link_downs, ==, 1);
         virtbed_pass(&bed, 10 * MIR_US_PER_MS);
-        check_int(bed.link_ups, ==, 2);
+        check_int(bed.net.link_ups, ==, 2);
         check(receive(NULL, 100));
         close_bed();
     }
@@ -379,7 +379,7 @@ static void test_no_memory(void)
     open_bed(VIRTDEV_MMIO, VIRTDEV_NET_ALL, 64);
     uint32_t lent = virtdev_available(&bed.m.d, 0);
     tap_case("without memory frames are dropped, their pages lent again");
-    while (mir_page_alloc(&bed.pages, MIR_PAGE_SIZE, MIR_PAGE_OVERWRITE, &hoard[count]) == 0)
+    while (mir_page_alloc(&bed.net.pages, MIR_PAGE_SIZE, MIR_PAGE_OVERWRITE, &hoard[count]) == 0)
         count++;
     for (int i = 0; i < 100; i++) {
         check(!receive(NULL, 1514));
@@ -388,7 +388,7 @@ static void test_no_memory(void)
     check_int(stats().rx_dropped, ==, 200);
     check_int(virtdev_available(&bed.m.d, 0), ==, lent);
     tap_case("an ACK still comes through");
-    mir_pool_fail_at(&bed.bufs.pool, 1);
+    mir_pool_fail_at(&bed.net.bufs.pool, 1);
     check(receive(NULL, 66));
     tap_case("with memory again everything comes");
     while (count > 0)
@@ -440,8 +440,8 @@ static void test_unconfirmed(void)
     bed.m.d.keeps_memory = true;
     mir_net_dev_stop(bed.dev);
     check_int(counters().quarantined, ==, 64 + 8);
-    check_int(mir_pool_used(&bed.bufs.pool), ==, 8);
-    size_t held = mir_page_pool_used_bytes(&bed.pages);
+    check_int(mir_pool_used(&bed.net.bufs.pool), ==, 8);
+    size_t held = mir_page_pool_used_bytes(&bed.net.pages);
     check_int(held, >=, (64 + 8) * MIR_PAGE_SIZE);
     check_int(virtbed_start(&bed), ==, -MIR_EIO);
     check_int(mir_net_dev_tx(bed.dev, virtbed_frame(&bed, 100, 1)), ==, -MIR_EIO);
@@ -451,7 +451,7 @@ static void test_unconfirmed(void)
     while (virtdev_pop(&bed.m.d, 0, &chain))
         memset(chain.seg[0].data, 0x66, chain.seg[0].len);
     for (int i = 0; i < 200; i++) {
-        check_int(mir_page_alloc(&bed.pages, MIR_PAGE_SIZE, MIR_PAGE_ZERO, &page), ==, 0);
+        check_int(mir_page_alloc(&bed.net.pages, MIR_PAGE_SIZE, MIR_PAGE_ZERO, &page), ==, 0);
         check_int(page->base[100], ==, 0);
     }
     mir_net_dev_close(bed.dev);
@@ -462,11 +462,11 @@ static void test_unconfirmed(void)
     mir_net_dev_flush(bed.dev);
     virtbed_run(&bed);
     virtbed_pass(&bed, MIR_US_PER_S);
-    check_int(mir_pool_used(&bed.bufs.pool), >=, 1);
+    check_int(mir_pool_used(&bed.net.bufs.pool), >=, 1);
     uint32_t resets = bed.m.d.resets;
     mir_net_dev_stop(bed.dev);
     check_int(bed.m.d.resets, ==, resets + 1);
-    check_int(mir_pool_used(&bed.bufs.pool), ==, 0);
+    check_int(mir_pool_used(&bed.net.bufs.pool), ==, 0);
     close_bed();
 }
 
@@ -477,17 +477,17 @@ static void test_link(void)
 {
     tap_case("the link goes down and up");
     open_bed(VIRTDEV_PCI, VIRTDEV_NET_ALL, 64);
-    check_int(bed.link_ups, ==, 1);
+    check_int(bed.net.link_ups, ==, 1);
     virtdev_net_set_status(&bed.m, 0);
     virtbed_run(&bed);
-    check_int(bed.link_downs, ==, 1);
+    check_int(bed.net.link_downs, ==, 1);
     virtdev_net_set_status(&bed.m, MIR__VIRTNET_LINK_UP);
     virtbed_run(&bed);
-    check_int(bed.link_ups, ==, 2);
+    check_int(bed.net.link_ups, ==, 2);
     tap_case("an announcement is passed on and acknowledged");
     virtdev_net_set_status(&bed.m, MIR__VIRTNET_LINK_UP | MIR__VIRTNET_ANNOUNCE);
     virtbed_run(&bed);
-    check_int(bed.link_ups, ==, 3);
+    check_int(bed.net.link_ups, ==, 3);
     check_int(bed.m.announce_acks, ==, 1);
     close_bed();
 }
@@ -547,14 +547,14 @@ static void test_reset(void)
     virtdev_need_reset(&bed.m.d);
     (void)mir_virtio_driver_poll(mir_virtio_net_driver(bed.dev),
                                  virtdev_events(&bed.m.d, bed.virtio));
-    check_int(bed.link_downs, ==, 1);
+    check_int(bed.net.link_downs, ==, 1);
     check_int(stats().tx_dropped, ==, 4);
     check_int(mir_net_dev_tx(bed.dev, virtbed_frame(&bed, 100, 1)), ==, -MIR_EIO);
     check_int(mir_net_dev_tx_room(bed.dev), ==, 0);
     bed.m.holds = false;
     virtbed_pass(&bed, 10 * MIR_US_PER_MS);
-    check_int(bed.link_ups, ==, 2);
-    check_int(bed.tx_readys, ==, 1); /* tx_room() had said 0 */
+    check_int(bed.net.link_ups, ==, 2);
+    check_int(bed.net.tx_readys, ==, 1); /* tx_room() had said 0 */
     check_int(counters().resets, ==, 1);
     check_int(counters().faults, ==, 0);
     check(receive(NULL, 5000));
@@ -572,10 +572,10 @@ static void test_reset(void)
     bed.m.d.offered &= ~MIR__VIRTNET_F_MRG_RXBUF;
     virtdev_need_reset(&bed.m.d);
     virtbed_pass(&bed, MIR_US_PER_S);
-    check_int(bed.link_ups, ==, 1);
+    check_int(bed.net.link_ups, ==, 1);
     bed.m.d.offered |= MIR__VIRTNET_F_MRG_RXBUF;
     virtbed_pass(&bed, 2 * MIR_US_PER_S);
-    check_int(bed.link_ups, ==, 2);
+    check_int(bed.net.link_ups, ==, 2);
     check(receive(NULL, 5000));
     close_bed();
 }
