@@ -199,6 +199,22 @@ static void accept_client(struct vm_control *c, size_t role)
 
 /* ---- the machine's frames -------------------------------------------------------------------- */
 
+/* Nobody can come any more. Only a socket of ours goes: at the path may be another one's. */
+static void stop_listening(struct vm_control *c)
+{
+    const char *const paths[] = {
+        [MIR_RPC_FULL] = c->vm->control_path, [MIR_RPC_READ_ONLY] = c->vm->control_ro_path};
+    for (size_t i = 0; i < LEN(paths); i++) {
+        if (c->listener[i] < 0)
+            continue;
+        if (paths[i] != NULL)
+            (void)unlink(paths[i]);
+        close(c->listener[i]);
+        c->listener[i] = -1;
+    }
+}
+
+/* For good. Who waits in the queue of a socket is told by its end, too. */
 static void close_line(struct vm_control *c)
 {
     if (c->line >= 0)
@@ -206,6 +222,7 @@ static void close_line(struct vm_control *c)
     c->line = -1;
     c->is_up = false;
     c->out.len = 0;
+    stop_listening(c);
     for (size_t i = 0; i < MIR__LINE_SESSIONS; i++) {
         if (!c->client[i].is_used)
             continue;
@@ -259,11 +276,13 @@ static bool take_close(struct vm_client *client, const struct mir__line_frame *f
 static void take_frame(void *arg, const struct mir__line_frame *frame)
 {
     struct vm_control *c = arg;
+    if (c->line < 0)
+        return; /* behind a frame for which it was closed */
     if (frame->kind == MIR__LINE_IS_HELLO) {
         take_hello(c, frame);
         return;
     }
-    if (!c->is_up || c->line < 0)
+    if (!c->is_up)
         return;
     struct vm_client *client =
         frame->session < MIR__LINE_SESSIONS ? &c->client[frame->session] : NULL;
@@ -402,11 +421,5 @@ void vm_control_close(struct vm_control *c)
     for (size_t i = 0; i < MIR__LINE_SESSIONS; i++)
         if (c->client[i].fd >= 0)
             close(c->client[i].fd);
-    for (size_t i = 0; i < 2; i++)
-        if (c->listener[i] >= 0)
-            close(c->listener[i]);
-    if (c->vm->control_path != NULL)
-        (void)unlink(c->vm->control_path);
-    if (c->vm->control_ro_path != NULL)
-        (void)unlink(c->vm->control_ro_path);
+    stop_listening(c);
 }
