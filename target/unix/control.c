@@ -213,7 +213,8 @@ static bool is_left_over(const struct sockaddr_un *address)
     struct stat st;
     if (lstat(address->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
         return false;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    /* Not waiting: who listens and does not accept may have a full queue. */
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool is_dead = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) < 0 &&
                    errno == ECONNREFUSED;
     if (fd >= 0)
@@ -225,10 +226,11 @@ static int bind_and_listen(int fd, const struct sockaddr_un *address, mode_t mod
 {
     mode_t before = umask(0777 & ~mode);
     int r = bind(fd, (const struct sockaddr *)address, sizeof *address);
-    if (r < 0 && errno == EADDRINUSE && is_left_over(address)) {
+    bool is_taken = r < 0 && errno == EADDRINUSE;
+    if (is_taken && is_left_over(address)) {
         (void)unlink(address->sun_path);
         r = bind(fd, (const struct sockaddr *)address, sizeof *address);
-    } else if (r < 0 && errno == EADDRINUSE) {
+    } else if (is_taken) {
         r = -2;
     }
     (void)umask(before);
@@ -237,24 +239,23 @@ static int bind_and_listen(int fd, const struct sockaddr_un *address, mode_t mod
     return r;
 }
 
-int mir__control_listen(const char *option, const char *path, enum mir_rpc_role role,
-                        char error[MIR__ERROR_MAX])
+int mir__unix_listen(const char *option, const char *path, int type, unsigned mode,
+                     char error[MIR__ERROR_MAX])
 {
-    mode_t mode = role == MIR_RPC_FULL ? 0600 : 0666;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *slash = strrchr(path, '/');
     char folder[4096] = ".";
     if (slash != NULL)
         snprintf(folder, sizeof folder, "%.*s", (int)(slash == path ? 1 : slash - path), path);
     int dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int fd = dir >= 0 ? socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) : -1;
+    int fd = dir >= 0 ? socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) : -1;
     int len = snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir,
                        slash != NULL ? slash + 1 : path);
     int r = -1;
     if (fd >= 0 && (size_t)len >= sizeof address.sun_path)
         errno = ENAMETOOLONG;
     else if (fd >= 0)
-        r = bind_and_listen(fd, &address, mode);
+        r = bind_and_listen(fd, &address, (mode_t)mode);
     if (r < 0)
         snprintf(error, MIR__ERROR_MAX, "%s: %s: %s", option, path,
                  r == -2 ? "is there, and somebody listens or it is no socket" : strerror(errno));
@@ -263,6 +264,12 @@ int mir__control_listen(const char *option, const char *path, enum mir_rpc_role 
     if (dir >= 0)
         close(dir);
     return r < 0 ? -MIR_EIO : fd;
+}
+
+int mir__control_listen(const char *option, const char *path, enum mir_rpc_role role,
+                        char error[MIR__ERROR_MAX])
+{
+    return mir__unix_listen(option, path, SOCK_STREAM, role == MIR_RPC_FULL ? 0600 : 0666, error);
 }
 
 /* The user whose command started it: behind sudo the one who called that, too. */

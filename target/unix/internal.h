@@ -218,7 +218,11 @@ void mir__lease_close(struct mir__unix *u);
 
 /** Open the sockets that the options name, before the sandbox. 0, or an error with a line. */
 int mir__control_open(struct mir__unix *u, char error[MIR__ERROR_MAX]) MIR_CHECK;
-/** Listen at @path; a descriptor, or an error with a line that begins with @option. */
+/** Listen at @path with a socket of @type that has @mode; one that nobody listens at any more is
+ *  replaced. A descriptor, or an error with a line that begins with @option. */
+int mir__unix_listen(const char *option, const char *path, int type, unsigned mode,
+                     char error[MIR__ERROR_MAX]) MIR_CHECK;
+/** The same for a control channel. */
 int mir__control_listen(const char *option, const char *path, enum mir_rpc_role role,
                         char error[MIR__ERROR_MAX]) MIR_CHECK;
 /** A worker: @fd, given, is where its clients come. Before mir__control_serve(). Returns 0 or

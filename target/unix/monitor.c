@@ -41,9 +41,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -246,6 +244,15 @@ static void end_replacing(struct monitor *m, int status, const char *text)
     }
 }
 
+static void close_inbox(struct worker *w)
+{
+    for (unsigned end = 0; end < 2; end++) {
+        if (w->inbox[end] >= 0)
+            close(w->inbox[end]);
+        w->inbox[end] = -1;
+    }
+}
+
 static void replace_next(struct monitor *m)
 {
     if (m->replaced == m->keep.workers) {
@@ -257,9 +264,12 @@ static void replace_next(struct monitor *m)
         w->due_ms = 0;
         return;
     }
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, w->inbox) < 0 ||
-        start(m, w, &w->next) < 0)
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, w->inbox) < 0) {
+        end_replacing(m, -MIR_EIO, "cannot make a pair of sockets");
+    } else if (start(m, w, &w->next) < 0) {
+        close_inbox(w);
         end_replacing(m, -MIR_EIO, "cannot start a process");
+    }
 }
 
 /* The program as it is on the disk now; the old one if that is none. */
@@ -288,15 +298,6 @@ static void on_replaced(struct monitor *m, struct worker *w)
         return;
     m->replaced++;
     replace_next(m);
-}
-
-static void close_inbox(struct worker *w)
-{
-    for (unsigned end = 0; end < 2; end++) {
-        if (w->inbox[end] >= 0)
-            close(w->inbox[end]);
-        w->inbox[end] = -1;
-    }
 }
 
 /* The old worker is gone. */
@@ -594,23 +595,26 @@ static void on_client(struct monitor *m)
     serve(m, fd);
 }
 
-static int open_control(struct monitor *m, const char *path)
+/* A socket of ours is left behind by none of our ends but SIGKILL, and is replaced after that. */
+static int open_control(struct monitor *m, const char *path, char error[MIR__ERROR_MAX])
 {
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof at.sun_path)
-        return -MIR_EINVAL;
-    memcpy(at.sun_path, path, strlen(path) + 1);
-    m->control_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    mode_t old = umask(0177);
-    int r = m->control_fd < 0 || bind(m->control_fd, (struct sockaddr *)&at, sizeof at) < 0 ||
-                    listen(m->control_fd, 4) < 0
-                ? -MIR_EIO
-                : 0;
-    umask(old);
-    if (r == 0 && m->u->identity.is_root && m->u->identity.uid != 65534 &&
-        chown(path, m->u->identity.uid, m->u->identity.gid) < 0)
-        r = -MIR_EIO;
-    return r;
+    const struct mir__identity *who = &m->u->identity;
+    m->control_fd = mir__unix_listen("--monitor", path, SOCK_SEQPACKET, 0600, error);
+    if (m->control_fd < 0)
+        return m->control_fd;
+    if (!who->is_root || who->uid == 65534 || chown(path, who->uid, who->gid) == 0)
+        return 0;
+    snprintf(error, MIR__ERROR_MAX, "--monitor: %s: %s", path, strerror(errno));
+    return -MIR_EIO;
+}
+
+static void close_control(struct monitor *m)
+{
+    if (m->control_fd < 0)
+        return;
+    (void)unlink(m->u->options.monitor);
+    close(m->control_fd);
+    m->control_fd = -1;
 }
 
 /* ---- waiting ----------------------------------------------------------------------------------
@@ -738,11 +742,8 @@ static int open_all(struct monitor *m, char error[MIR__ERROR_MAX])
         mir__keep_open(&m->keep, u->options.workers) < 0)
         return -MIR_EIO;
     m->path[len] = '\0';
-    if (u->options.monitor != NULL && open_control(m, u->options.monitor) < 0) {
-        snprintf(error, MIR__ERROR_MAX, "--monitor: cannot listen at %s: %s", u->options.monitor,
-                 strerror(errno));
+    if (u->options.monitor != NULL && open_control(m, u->options.monitor, error) < 0)
         return -MIR_EIO;
-    }
     if (!is_shareable(&u->options, error))
         return -MIR_EINVAL;
     u->keep = &m->keep;
@@ -758,6 +759,7 @@ int mir__monitor_run(struct mir__unix *u, char **argv)
     int r = open_all(m, error);
     if (r < 0) {
         fprintf(stderr, "%s: %s\n", mir_manifest.name, error);
+        close_control(m);
         mir__keep_close(&m->keep);
         return r == -MIR_EINVAL ? MIR__EXIT_USAGE : MIR__EXIT_UNAVAILABLE;
     }
@@ -766,8 +768,7 @@ int mir__monitor_run(struct mir__unix *u, char **argv)
     do_due(m);
     while (!is_over(m))
         turn(m);
-    if (u->options.monitor != NULL)
-        (void)unlink(u->options.monitor);
+    close_control(m);
     if (m->client_fd >= 0)
         close(m->client_fd);
     mir__keep_close(&m->keep);

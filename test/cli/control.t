@@ -122,6 +122,52 @@ run "$mirari" stop app
 is_ok 'a socket left over is replaced' bash -c "'$mirari' run -d -q -C app --no-build --control '$box/full'"
 run "$mirari" stop app
 
+# Sockets of others, and those that dead ones left.
+program=$(find app -type f -name app -perm -u+x | head -n 1)
+check 'there is a program' test -x "$program"
+python3 - "$box/full-queue" <<'END' &
+import signal, socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen(0)
+clients = []
+try:
+    while True:
+        client = socket.socket(socket.AF_UNIX)
+        client.setblocking(False)
+        client.connect(sys.argv[1])
+        clients.append(client)
+except BlockingIOError:
+    open(sys.argv[1] + ".is-full", "w").close()
+signal.pause()
+END
+holder=$!
+wait_for test -e "$box/full-queue.is-full"
+run timeout 30 "$program" --control "$box/full-queue"
+[ "$status" != 0 ] && [ "$status" != 124 ]; report $? 'a socket whose queue is full is not waited for'
+has 'somebody listens' 'it is said that it is taken'
+kill "$holder"
+wait "$holder" 2>/dev/null
+rm -f "$box"/full-queue*
+exits 64 'workers that cannot be' "$program" --workers 2 --monitor "$box/monitor"
+check 'leave no socket of a monitor' test ! -e "$box/monitor"
+"$program" --workers 1 --monitor "$box/monitor" --control "$box/worker" >/dev/null 2>&1 &
+holder=$!
+wait_for "$mirari" ctl "$box/worker" describe
+kill -9 "$holder"
+wait "$holder" 2>/dev/null
+check 'a monitor that is killed leaves one' test -S "$box/monitor"
+is_gone() { ! "$mirari" ctl "$box/worker"; } # the worker is killed by the host, a moment later
+wait_for is_gone
+"$program" --workers 1 --monitor "$box/monitor" --control "$box/worker" >again.log 2>&1 &
+holder=$!
+wait_for "$mirari" ctl "$box/worker" describe
+run cat again.log
+says '"worker":0' 'the next monitor takes its place' "$mirari" ctl "$box/worker" describe
+kill "$holder"
+wait "$holder" 2>/dev/null
+check 'and leaves none' test ! -e "$box/monitor"
+
 # A monitor and a worker: the monitor keeps the name, the worker answers. (Two of them: test/interop/workers_two.t.)
 worker() { "$mirari" attach app | awk '$1 == "worker" {print $4}'; }
 start --workers 1
