@@ -90,6 +90,7 @@ static int listen_at(const char *path, struct vchan_options *options,
     if (r == 0)
         return 0;
     complain(r == -MIR_EADDRINUSE ? "a server listens at \"%s\" already"
+             : r == -MIR_EEXIST   ? "\"%s\" is there and is no socket; choose another name"
              : r == -MIR_EINVAL   ? "\"%s\" is too long for the path of a socket; choose a shorter "
                                     "name, or set XDG_RUNTIME_DIR"
              : r == -MIR_ENOENT   ? "\"%s\": no such folder"

@@ -280,6 +280,7 @@ static int open_server(const char *path, const struct region_options *o,
     if (r == 0)
         return 0;
     complain(r == -MIR_EADDRINUSE ? "a server listens at \"%s\" already"
+             : r == -MIR_EEXIST   ? "\"%s\" is there and is no socket; choose another name"
              : r == -MIR_EINVAL
                  ? "\"%s\": the path is longer than 100 bytes, there are more than 8 "
                    "vectors or 32 slots, or the slots are too many for the size"

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -250,6 +251,23 @@ static void test_busy(void)
     check_int(child_result(pid), ==, 0);
     check_int(mir_memfd_accept(&listener, &config, &end.memfd), ==, -MIR_EAGAIN);
     mir_memfd_listener_close(&listener);
+    tap_case("a file is not replaced by a socket");
+    char file[120];
+    struct stat st;
+    snprintf(file, sizeof(file), "%s/file", folder);
+    int fd_of_file = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    check(fd_of_file >= 0 && write(fd_of_file, "precious", 8) == 8);
+    close(fd_of_file);
+    const struct mir_memfd_listen_config at_file = {.path = file};
+    check_int(mir_memfd_listen(&other, &at_file), ==, -MIR_EEXIST);
+    check(lstat(file, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 8);
+    check_int(unlink(file), ==, 0);
+    tap_case("a lock of the folder that somebody keeps does not stop a server");
+    int locked = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    check(locked >= 0 && flock(locked, LOCK_EX | LOCK_NB) == 0);
+    check_int(mir_memfd_listen(&other, &same), ==, 0);
+    mir_memfd_listener_close(&other);
+    close(locked);
     tap_case("paths that cannot be");
     const struct mir_memfd_listen_config none = {.path = "/nonexistent/folder/name"};
     check_int(mir_memfd_listen(&other, &none), ==, -MIR_ENOENT);

@@ -68,8 +68,8 @@ struct mir_ivshmem_server {
 /**
  * mir_ivshmem_server_open() - make a region and listen for its peers.
  *
- * Returns 0, -MIR_EADDRINUSE (a server listens there), -MIR_EINVAL (path, name, sizes), -MIR_EPERM,
- *         -MIR_ENOENT (no such folder), -MIR_ENOMEM, -MIR_EIO.
+ * Returns 0, -MIR_EADDRINUSE (a server listens there), -MIR_EEXIST (it is no socket), -MIR_EINVAL
+ *         (path, name, sizes), -MIR_EPERM, -MIR_ENOENT (no such folder), -MIR_ENOMEM, -MIR_EIO.
  * Source  QEMU docs/specs/ivshmem-spec, "Interrupt setup", "Client-Server protocol"
  * Tests   test/unit/ivshmem_test.c, test/boot/ivshmem.t
  */

@@ -79,8 +79,8 @@ struct mir_memfd_listener {
  *
  * What a dead server has left at the path is replaced.
  *
- * Returns 0, -MIR_EADDRINUSE (a server listens there), -MIR_EINVAL (path too long), -MIR_EPERM,
- *         -MIR_ENOENT (no such folder), -MIR_EIO.
+ * Returns 0, -MIR_EADDRINUSE (a server listens there), -MIR_EEXIST (it is no socket), -MIR_EINVAL
+ *         (path too long), -MIR_EPERM, -MIR_ENOENT (no such folder), -MIR_EIO.
  * Source  none
  */
 int mir_memfd_listen(struct mir_memfd_listener *listener,

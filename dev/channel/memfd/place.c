@@ -3,8 +3,9 @@
  *
  * The socket is made under another name, gets its mode, listens, and is then renamed: whoever finds
  * the name finds a server. A name that a dead server left is replaced, and one that somebody
- * listens at is not. The folder is locked meanwhile, so of two servers that begin in the same
- * moment one gets the name and the other one is told.
+ * listens at is not, nor is what is no socket. The folder is locked meanwhile, so of two servers
+ * that begin in the same moment one gets the name and the other one is told. Others may hold that
+ * lock where everybody may open the folder; then it is done without after a while.
  */
 #include "dev/channel/memfd/place.h"
 
@@ -22,8 +23,9 @@
 
 #include "dev/channel/memfd/memfd.h"
 
-#define BACKLOG  16
-#define RETRY_US 10000u /* a server that is not there is looked for so often */
+#define BACKLOG    16
+#define RETRY_US   10000u /* a server that is not there is looked for so often */
+#define LOCK_TRIES 200u   /* so far apart, too */
 
 int mir__place_error(int number)
 {
@@ -97,8 +99,8 @@ static int lock_folder(const char *path)
     int len = slash == NULL ? 1 : slash == path ? 1 : (int)(slash - path);
     snprintf(folder, sizeof(folder), "%.*s", len, slash == NULL ? "." : path);
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0)
-        (void)flock(fd, LOCK_EX);
+    for (unsigned i = 0; fd >= 0 && i < LOCK_TRIES && flock(fd, LOCK_EX | LOCK_NB) < 0; i++)
+        nanosleep(&(struct timespec){.tv_nsec = RETRY_US * 1000L}, NULL);
     return fd;
 }
 
@@ -115,6 +117,9 @@ static int listen_locked(const char *path, int type, unsigned mode, int *fd, uin
         close(other);
     if (r == 0 || r == -MIR_EAGAIN || r == -MIR_ENOTSUP)
         return -MIR_EADDRINUSE;
+    /* A file refuses connections as a dead server's socket does. */
+    if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+        return -MIR_EEXIST;
     int sock = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (sock < 0)
         return mir__place_error(errno);

@@ -15,8 +15,8 @@ int mir__place_error(int number);
  * @type  SOCK_STREAM or SOCK_SEQPACKET
  * @file  out: what mir__place_leave() knows it by
  *
- * Returns 0, -MIR_EADDRINUSE (a server of any type listens there), -MIR_EINVAL (path too long),
- *         -MIR_EPERM, -MIR_ENOENT (no such folder), -MIR_EIO.
+ * Returns 0, -MIR_EADDRINUSE (a server of any type listens there), -MIR_EEXIST (it is no socket),
+ *         -MIR_EINVAL (path too long), -MIR_EPERM, -MIR_ENOENT (no such folder), -MIR_EIO.
  * Source  none
  */
 int mir__place_listen(const char *path, int type, unsigned mode, int *fd, uint64_t *file) MIR_CHECK;
