@@ -14,6 +14,7 @@
 #define LIB_CONTROL_CONTROL_H
 
 #include <mirari/app.h>
+#include <mirari/log.h>
 #include <mirari/net_look.h>
 #include <mirari/rpc.h>
 
@@ -26,6 +27,8 @@ struct mir__control {
     uint64_t (*cpu_us)(void); /* time of CPUs used so far; NULL: not known */
     uint32_t worker, workers;
     struct mir_rpc_methods own, talk, look, capture;
+    uint32_t level_holders; /* calls of trace that have set levels of the log */
+    uint8_t levels_before[MIR_LOG_MODULE_COUNT]; /* the first of them */
 };
 
 struct mir__control_config {

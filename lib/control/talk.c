@@ -3,7 +3,7 @@
  *
  * `trace` keeps lines in a ring of pages until they are sent. Lines that come faster than they are
  * read are dropped and counted; the log's own sink is not touched. The levels it asks for hold
- * while it runs.
+ * while it runs: those before the first of several come back when the last has ended.
  */
 #include <mirari/format.h>
 #include <mirari/log.h>
@@ -27,7 +27,6 @@ struct trace {
     uint32_t at, len; /* of the ring's bytes in use */
     uint64_t dropped, told;
     bool has_levels;
-    uint8_t before[MIR_LOG_MODULE_COUNT];
 };
 _Static_assert(sizeof(struct trace) <= MIR_RPC_STATE_BYTES, "state of a call");
 
@@ -133,21 +132,33 @@ static int trace_more(struct mir_rpc_call *call)
     return -MIR_EAGAIN;
 }
 
+static int hold_levels(struct trace *trace, const char *spec)
+{
+    struct mir__control *control = trace->control;
+    uint8_t before[MIR_LOG_MODULE_COUNT];
+    mir_memcpy(before, mir__log_levels, sizeof before);
+    int r = set_levels(trace->call, spec);
+    if (r < 0)
+        return r;
+    if (control->level_holders++ == 0)
+        mir_memcpy(control->levels_before, before, sizeof before);
+    trace->has_levels = true;
+    return 0;
+}
+
 static int trace_begin(struct mir_rpc_call *call)
 {
     struct trace *trace = call->state;
     char spec[256];
     trace->control = call->arg;
     trace->call = call;
-    mir_memcpy(trace->before, mir__log_levels, sizeof trace->before);
     int r =
         mir_page_alloc(trace->control->app->pages, RING_BYTES, MIR_PAGE_OVERWRITE, &trace->ring);
     if (r < 0)
         return r;
     r = mir_rpc_text(call, "levels", spec, sizeof spec);
-    trace->has_levels = r == 0;
     if (r == 0)
-        r = set_levels(call, spec);
+        r = hold_levels(trace, spec);
     if (r < 0 && r != -MIR_ENOENT) {
         mir_page_release(trace->ring);
         return r;
@@ -163,8 +174,8 @@ static void trace_end(struct mir_rpc_call *call)
     struct trace *trace = call->state;
     mir_log_remove_tap(&trace->tap);
     mir_page_release(trace->ring);
-    if (trace->has_levels)
-        mir_memcpy(mir__log_levels, trace->before, sizeof trace->before);
+    if (trace->has_levels && --trace->control->level_holders == 0)
+        mir_memcpy(mir__log_levels, trace->control->levels_before, sizeof mir__log_levels);
 }
 
 static const struct mir_rpc_param set_params[] = {

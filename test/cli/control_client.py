@@ -84,6 +84,14 @@ def speaks(path):
     c.send({"jsonrpc": "2.0", "id": 3, "method": "rpc.cancel", "params": {"text_id": "t"}})
     answers = {f["id"]: f for f in (c.answer(), c.answer())}
     check("result" in answers[3] and answers["t"]["error"]["code"] == -32013, "cancel", answers)
+    before = c.call("log.levels")[0]["result"]
+    for ident, levels in ((10, "tcp=trace"), (11, "http=debug")):
+        c.send({"jsonrpc": "2.0", "id": ident, "method": "trace", "params": {"levels": levels}})
+    for ident in (10, 11):
+        c.send({"jsonrpc": "2.0", "id": 12, "method": "rpc.cancel", "params": {"id": ident}})
+        c.answer(), c.answer()  # of the call, and of the cancel
+    after = c.call("log.levels")[0]["result"]
+    check(after == before, "levels that two traces wanted are gone with the second", f"{before} {after}")
     c.send({"jsonrpc": "2.0", "id": 4, "method": "trace", "timeout_ms": 100})
     begin = time.monotonic()
     check(c.answer()["error"]["code"] == -32012 and time.monotonic() - begin < 5, "timeout_ms")
