@@ -14,7 +14,6 @@
  * with their control bytes made visible.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -29,7 +28,6 @@
 #include "cmd/mirari/ctl.h"
 
 #define SOCKET_NAME "control"
-#define TIMEOUT_MS  5000 /* of one frame that is due */
 
 static int chosen_worker = -1; /* --worker */
 static volatile sig_atomic_t is_interrupted;
@@ -55,13 +53,30 @@ int ctl_connect(const char *path)
     return -1;
 }
 
-/* How many sockets PATH, PATH.1, PATH.2 ... there are; 1 at least. */
-static unsigned count_sockets(int folder_fd, const char *path)
+/* Does somebody listen there? Nobody is disturbed by the question: it is put with a socket of
+ * another type, which is refused for its type where somebody does. */
+static bool is_served(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof(address.sun_path))
+        return false;
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool is_good = fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0 &&
+                   errno == EPROTOTYPE;
+    if (fd >= 0)
+        close(fd);
+    return is_good;
+}
+
+/* How many sockets PATH, PATH.1, PATH.2 ... there are; 1 at least. An earlier appliance may have
+ * had more, and have left them. */
+static unsigned count_sockets(const char *path)
 {
     unsigned count = 1;
     for (; count < CTL_WORKERS_MAX; count++) {
         char *name = need_format("%s.%u", path, count);
-        bool is_there = faccessat(folder_fd, name, F_OK, 0) == 0;
+        bool is_there = is_served(name);
         free(name);
         if (!is_there)
             break;
@@ -71,7 +86,10 @@ static unsigned count_sockets(int folder_fd, const char *path)
 
 unsigned ctl_count_workers(int folder_fd)
 {
-    return count_sockets(folder_fd, SOCKET_NAME);
+    char *path = need_format("/proc/self/fd/%d/" SOCKET_NAME, folder_fd);
+    unsigned count = count_sockets(path);
+    free(path);
+    return count;
 }
 
 static bool open_worker(struct ctl *ctl, const char *command, const char *who, const char *path,
@@ -135,7 +153,7 @@ static unsigned open_some(struct ctl *ctls, unsigned max, const char *command, c
     char *path = path_of(who, &folder);
     unsigned opened = 0, first, wanted = 0;
     if (path != NULL)
-        wanted = choose_workers(count_sockets(AT_FDCWD, path), max, command, who, &first);
+        wanted = choose_workers(count_sockets(path), max, command, who, &first);
     while (opened < wanted && open_worker(&ctls[opened], command, who, path, first + opened))
         opened++;
     for (unsigned i = 0; i < opened && opened < wanted; i++)

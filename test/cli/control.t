@@ -147,7 +147,7 @@ run timeout 30 "$program" --control "$box/full-queue"
 [ "$status" != 0 ] && [ "$status" != 124 ]; report $? 'a socket whose queue is full is not waited for'
 has 'somebody listens' 'it is said that it is taken'
 kill "$holder"
-wait "$holder" 2>/dev/null
+{ wait "$holder"; } 2>/dev/null
 rm -f "$box"/full-queue*
 exits 64 'workers that cannot be' "$program" --workers 2 --monitor "$box/monitor"
 check 'leave no socket of a monitor' test ! -e "$box/monitor"
@@ -155,7 +155,7 @@ check 'leave no socket of a monitor' test ! -e "$box/monitor"
 holder=$!
 wait_for "$mirari" ctl "$box/worker" describe
 kill -9 "$holder"
-wait "$holder" 2>/dev/null
+{ wait "$holder"; } 2>/dev/null
 check 'a monitor that is killed leaves one' test -S "$box/monitor"
 is_gone() { ! "$mirari" ctl "$box/worker"; } # the worker is killed by the host, a moment later
 wait_for is_gone
@@ -164,8 +164,12 @@ holder=$!
 wait_for "$mirari" ctl "$box/worker" describe
 run cat again.log
 says '"worker":0' 'the next monitor takes its place' "$mirari" ctl "$box/worker" describe
+python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$box/worker.1"
+run "$mirari" stats "$box/worker"
+[ "$status" = 0 ]; report $? 'sockets that an appliance with more workers left are no workers'
+has '^uptime_us' 'and the others answer'
 kill "$holder"
-wait "$holder" 2>/dev/null
+{ wait "$holder"; } 2>/dev/null
 check 'and leaves none' test ! -e "$box/monitor"
 
 # A monitor and a worker: the monitor keeps the name, the worker answers. (Two of them: test/interop/workers_two.t.)
