@@ -196,6 +196,7 @@ static int begin_connect(struct sd_call *call)
     memcpy(&connect, call->body, sizeof connect);
     if (s->kind == SD_TCP)
         sd_stream_forget(s, connect.skip);
+    sd_dgram_catch_up(s);
     if (connect.remote.family != AF_UNSPEC) {
         int r = sd_endpoint(s->domain, &connect.remote, &remote);
         if (r < 0)
@@ -241,6 +242,7 @@ int sd_op_shutdown(struct sd_call *call)
     if (how.how != SHUT_RD && how.how != SHUT_WR && how.how != SHUT_RDWR)
         return -EINVAL;
     if (s->kind == SD_UDP) {
+        sd_dgram_catch_up(s);
         s->shut_rd |= how.how != SHUT_WR;
         s->shut_wr |= how.how != SHUT_RD;
         return s->remote.port != 0 ? 0 : -ENOTCONN;

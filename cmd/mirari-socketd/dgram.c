@@ -9,13 +9,22 @@
  *
  * A datagram that B does not take is dropped and counted, as a full receive buffer does on a host.
  * A program that sends faster than the stack takes finds A full.
+ *
+ * What the program sent through A may still be in B when a message comes that changes where, how or
+ * whether datagrams go: it goes first (sd_dgram_catch_up).
+ *
+ * B reads 0 bytes of an empty datagram and at the end of all. Only when the other side has closed
+ * or shut can it be the end, and from then on the kernel is asked for the sender's credentials:
+ * each datagram has some, the end has none.
  */
 #include "cmd/mirari-socketd/socketd.h"
 
+#include <poll.h>
 #include <sys/mman.h>
 
-#define TURN      64 /* datagrams of one socket, then others have their turn */
-#define CARDS_MAX 256u
+#define TURN         64   /* datagrams of one socket, then others have their turn */
+#define CATCH_UP_MAX 1024 /* more than B holds */
+#define CARDS_MAX    256u
 
 /** A memfd that says where a datagram comes from. */
 struct card {
@@ -238,23 +247,57 @@ int sd_op_sendto(struct sd_call *call)
     memcpy(&head, call->body, sizeof head);
     if (head.len != call->len - sizeof head)
         return -EBADMSG;
+    if (call->socket->remote.port != 0) /* else nothing came through A */
+        sd_dgram_catch_up(call->socket);
     return send_dgram(call->socket, &head, call->body + sizeof head, head.len);
+}
+
+/* Nothing more is written to A. */
+static void told_last(struct sd_socket *s)
+{
+    const int yes = 1;
+    if (!s->is_last && !s->framed)
+        (void)setsockopt(s->watch.fd, SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes);
+    s->is_last = true;
+}
+
+/* Nothing was received: an empty datagram, or the end, which may come before its event? */
+static bool is_end(struct sd_socket *s, const struct msghdr *msg)
+{
+    struct pollfd look = {.fd = s->watch.fd, .events = POLLRDHUP};
+    const struct timespec now = {0};
+    if (s->is_last)
+        return s->framed || msg->msg_controllen == 0;
+    if (ppoll(&look, 1, &now, NULL) > 0 && (look.revents & (POLLRDHUP | POLLHUP)) != 0)
+        told_last(s); /* this one was either; the next ones tell */
+    return false;
 }
 
 /* Returns false when there is nothing more. */
 static bool take_one(struct sd_socket *s)
 {
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(
+            sizeof(struct ucred))]; /* and nothing else, least of all descriptors */
+    } control;
     struct sock_dgram head;
     struct iovec iov[2] = {{&head, sizeof head}, {payload, sizeof payload}};
     struct msghdr msg = {.msg_iov = s->framed ? iov : iov + 1, .msg_iovlen = s->framed ? 2 : 1};
+    bool was_last = s->is_last;
+    if (was_last && !s->framed) {
+        msg.msg_control = &control;
+        msg.msg_controllen = sizeof control;
+    }
     ssize_t got = recvmsg(s->watch.fd, &msg, MSG_DONTWAIT);
     if (got < 0)
         return false;
-    /* An empty datagram, or the end: nothing tells them apart but that the end has been told. */
-    if (got == 0 && s->is_last) {
+    if (got == 0 && is_end(s, &msg)) {
         s->eof_in = true;
         return false;
     }
+    if (got == 0 && s->is_last && !was_last)
+        return true; /* datagrams may be lost, and must not come out of nothing */
     if (msg.msg_flags & MSG_TRUNC || (s->framed && (size_t)got < sizeof head)) {
         s->dropped++;
         return true;
@@ -266,6 +309,16 @@ static bool take_one(struct sd_socket *s)
     if (r < 0 && r != -ENOBUFS)
         s->so_error = -r;
     return true;
+}
+
+void sd_dgram_catch_up(struct sd_socket *s)
+{
+    if (s->kind != SD_UDP || s->watch.fd < 0)
+        return;
+    for (int i = 0; i < CATCH_UP_MAX && !s->eof_in; i++) {
+        if (!take_one(s))
+            return;
+    }
 }
 
 /* Closed, or shut both ways? A pair does not tell. After shutdown() the names and options of the
@@ -283,7 +336,7 @@ void sd_dgram_ready(struct sd_socket *s, unsigned events)
     if (events & MIR_HOST_HANGUP)
         s->is_hup = true;
     if (events & (MIR_HOST_HANGUP | MIR_HOST_END))
-        s->is_last = true;
+        told_last(s);
     for (int i = 0; i < TURN && !s->eof_in; i++) {
         if (!take_one(s)) {
             if (s->is_hup)

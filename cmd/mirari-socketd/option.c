@@ -705,6 +705,7 @@ int sd_op_setopt(struct sd_call *call)
     memcpy(&option, call->body, sizeof option);
     if (option.len != call->len - sizeof option)
         return -EBADMSG;
+    sd_dgram_catch_up(call->socket);
     return sd_option_set(call->socket, option.level, option.name, call->body + sizeof option,
                          option.len);
 }

@@ -379,6 +379,8 @@ int sd_dgram_connect(struct sd_socket *s, const struct mir_endpoint *remote);
  */
 int sd_dgram_disconnect(struct sd_socket *s);
 void sd_dgram_ready(struct sd_socket *s, unsigned events);
+/** What the program sent before the message that is looked at now. Of streams nothing. */
+void sd_dgram_catch_up(struct sd_socket *s);
 void sd_dgram_fini(void);
 
 /* ---- option.c, info.c ----------------------------------------------------------------------- */

@@ -111,12 +111,20 @@ static void give_int(struct sup *sup, struct call *call, int value)
     give_value(sup, call, &value, sizeof(value));
 }
 
+/* A connection that was shut both ways: the server takes that for closed. */
+static bool is_forgotten(const struct call *call, const struct sock_response *response)
+{
+    return response->error == -EBADF && call->sock->kind == SERVED_TCP &&
+           call->sock->state == SERVED_CONNECTED;
+}
+
 static void get_answered(struct sup *sup, struct call *call, const struct sock_response *response,
                          const void *body)
 {
     struct sock_option option;
     if (response->error != 0 || response->len < sizeof(option)) {
-        call_return(sup, call, response->error != 0 ? response->error : -EPROTO);
+        int r = is_forgotten(call, response) ? -ENOTCONN : response->error;
+        call_return(sup, call, r != 0 ? r : -EPROTO);
         return;
     }
     memcpy(&option, body, sizeof(option));
@@ -258,7 +266,8 @@ static void set_answered(struct sup *sup, struct call *call, const struct sock_r
                          const void *body)
 {
     (void)body;
-    call_return(sup, call, response->error);
+    /* Of a connection that is over nothing is left that it could change. */
+    call_return(sup, call, is_forgotten(call, response) ? 0 : response->error);
 }
 
 /* The size of buffers is the pair's, but never less than it needs (SOCK_PAIR_SNDBUF); UDP keeps

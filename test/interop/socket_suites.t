@@ -11,7 +11,7 @@ sut_has || skip_all 'there is no socket server in this build'
 python=$(command -v /usr/bin/python3 || command -v python3)
 
 cat >"$WORK/cases.py" <<'END2'
-import errno, select, socket, ssl, struct, threading
+import ctypes, errno, select, socket, ssl, struct, threading
 
 def pair(linger=False):
     listener = socket.create_server(("127.0.0.1", 0))
@@ -101,6 +101,54 @@ say("foreign", socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_U
 name = socket.if_nameindex()[0][1]
 address = socket.getaddrinfo("ff02::1%" + name, 80, type=socket.SOCK_DGRAM)[0][4]
 say("scope", address[3] == socket.if_nametoindex(name), socket.getnameinfo(address, socket.NI_NUMERICHOST)[0] == "ff02::1%" + name)
+
+# A connection that was shut both ways is still a descriptor, and takes options.
+client, server = pair()
+server.shutdown(socket.SHUT_RDWR)
+say("shut", client.recv(1), server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)))
+
+# What was sent goes before whatever is changed afterwards: the peer, the options, the direction. Whatever came is read at the end.
+def sink():
+    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener.bind(("127.0.0.1", 0))
+    listener.settimeout(20)
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sender.connect(listener.getsockname())
+    return listener, sender
+nobody = struct.pack("=H14x", socket.AF_UNSPEC)
+disconnect = lambda s: ctypes.CDLL(None).connect(s.fileno(), nobody, len(nobody))
+listener, sender = sink()
+address = listener.getsockname()
+for i in range(30):
+    sender.send(b"%d" % (2 * i))
+    disconnect(sender)
+    sender.sendto(b"%d" % (2 * i + 1), address)
+    sender.connect(address)
+say("before-disconnect", [int(listener.recv(9)) for i in range(60)] == list(range(60)))
+listener, sender = sink()
+listener.setsockopt(socket.IPPROTO_IP, 12, 1)  # IP_RECVTTL of Linux
+for i in range(1, 31):
+    sender.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, i)
+    sender.send(b"x")
+hops = [struct.unpack("i", listener.recvmsg(9, 100)[1][0][2])[0] for i in range(30)]
+say("before-option", hops == list(range(1, 31)) or hops)
+ends = 0
+for i in range(30):
+    listener, sender = sink()
+    sender.send(b"x")
+    sender.shutdown(socket.SHUT_WR)
+    ends += listener.recv(9) == b"x"
+say("before-shutdown", ends)
+
+# Datagrams without a byte are no end, also when the socket is closed at once.
+ends = []
+for i in range(30):
+    listener, sender = sink()
+    for data in b"", b"x", b"", b"":
+        sender.send(data)
+    sender.close()
+    ends.append([listener.recv(9) for i in range(4)])
+say("empty", *set(map(str, ends)))
 END2
 cat >"$WORK/wanted" <<'END2'
 small-writes 4000
@@ -111,6 +159,11 @@ small-buffer True True
 smaller-buffer 1000000
 foreign True
 scope True True
+shut b'' None
+before-disconnect True
+before-option True
+before-shutdown 30
+empty [b'', b'x', b'', b'']
 END2
 
 SUT_RUN=()
