@@ -7,10 +7,10 @@
  * called whatever the transport is doing, and many requests of one peer take many steps of the
  * loop. One run of the work begins at most one request and gives every call that goes on one turn.
  *
- * Back pressure: a request is begun only when a slot is free and the output has room for a whole
- * result; until then it stays in the input buffer, which holds one of the largest size, and input()
- * takes no more. A call whose items find no room waits. So a peer that does not read costs what its
- * session has, and no time.
+ * Back pressure: a request is begun only when the output has room for a whole result; until then it
+ * stays in the input buffer, which holds one of the largest size, and input() takes no more. A call
+ * whose items find no room waits. So a peer that does not read costs what its session has, and no
+ * time.
  *
  * Sent bytes leave the output buffer when all are sent, or when what is left must be moved to make
  * room for a result.

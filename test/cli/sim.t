@@ -54,6 +54,8 @@ exits 1 'a method that is not there' "$echo" --call 1:nosuch
 has '^1.000000 nosuch failed: no such method' 'fails, and the run'
 exits 1 'a call too late' "$echo" --call 1:shutdown --call 2:stats
 has 'stats failed: the appliance had ended' 'says so'
+exits 1 'a call of more parts than are read' "$echo" --call "1:log.set:{\"set\":[$(printf '1,%.0s' {1..4000})1]}"
+has 'a call failed: JSON too large' 'is refused, too'
 for bad in 3x:stats :stats 1: 1:st/ats '1:log:[]' '1:log:{' 1.0000001:stats 99999999:stats; do
     exits 64 "--call $bad" "$echo" --call "$bad"
 done
