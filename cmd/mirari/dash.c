@@ -12,8 +12,9 @@
  * While nobody watches, and nobody has for as long as the graphs go back, no appliance is asked and
  * no time is used.
  *
- * Not done: it is not confined as appliances are, since it opens the channels of appliances that
- * start later.
+ * It reads what others say, of whom it believes nothing, and is confined before it hears the first
+ * of them (confine.c): it can open the channels and logs of appliances that start later, and tidy
+ * up behind dead ones, and that is all.
  */
 #include <errno.h>
 #include <signal.h>
@@ -135,6 +136,17 @@ static bool make_token(char out[2 * DASH_TOKEN_BYTES + 1])
     return true;
 }
 
+/* Everything that is outside of the appliances' folder is open by now; /proc tells who lives. A
+ * host that cannot do it does not keep anybody from looking. */
+static void enter_sandbox(const struct look *look)
+{
+    const struct confine confine = {.read = {"/proc"}, .change = look_folder(look)};
+    bool has_files;
+    int r = confine_self(&confine, &has_files);
+    if (r != 0)
+        complain("dash: goes on without a sandbox, which this host refuses: %s", strerror(-r));
+}
+
 static int open_web(struct dash *dash, const struct dash_options *options)
 {
     uint16_t port;
@@ -154,6 +166,7 @@ static int open_web(struct dash *dash, const struct dash_options *options)
                  mir_strerror(r), r == -MIR_EADDRINUSE ? "; take another one with --port" : "");
         return EXIT_FAIL;
     }
+    enter_sandbox(dash->look);
     printf("http://127.0.0.1:%u/#%s\n", port, config.token);
     fflush(stdout);
     return 0;
@@ -181,8 +194,9 @@ int cmd_dash(int argc, char **argv)
         struct mir_loop_driver driver = {
             .now = read_clock, .wait = mir__poll_wait, .arg = &dash.poll};
         r = mir_loop_run(&dash.loop, &driver);
-        dash_web_close(dash.web);
     }
+    if (dash.web != NULL)
+        dash_web_close(dash.web);
     look_close(dash.look);
     mir_host_stack_close(dash.stack);
     mir__poll_close(&dash.poll);

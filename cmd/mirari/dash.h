@@ -32,6 +32,8 @@ struct look_config {
 
 /** Begin to look after the appliances of this user. Returns 0, or complains. */
 int look_open(const struct look_config *config, struct look **look);
+/** The folder of the appliances. */
+const char *look_folder(const struct look *look);
 /** All channels are closed; who waits for an answer is told. */
 void look_close(struct look *look);
 /** Which appliances are there, and how are they? Answers come as events of the loop. */

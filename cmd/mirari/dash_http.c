@@ -448,8 +448,12 @@ int dash_web_open(const struct dash_web_config *config, struct dash_web **out, u
         return r;
     }
     mir_http_server_local(web->server, &local);
-    snprintf(web->hosts[0], sizeof(web->hosts[0]), "127.0.0.1:%u", local.port);
-    snprintf(web->hosts[1], sizeof(web->hosts[1]), "localhost:%u", local.port);
+    /* Browsers do not write the port that http has anyway. */
+    char suffix[8] = "";
+    if (local.port != 80)
+        snprintf(suffix, sizeof(suffix), ":%u", local.port);
+    snprintf(web->hosts[0], sizeof(web->hosts[0]), "127.0.0.1%s", suffix);
+    snprintf(web->hosts[1], sizeof(web->hosts[1]), "localhost%s", suffix);
     *out = web;
     *port = local.port;
     return 0;

@@ -562,6 +562,11 @@ int look_open(const struct look_config *config, struct look **out)
     return 0;
 }
 
+const char *look_folder(const struct look *look)
+{
+    return look->state.base;
+}
+
 void look_close(struct look *look)
 {
     for (size_t i = 0; i < DASH_APPLIANCES_MAX; i++)

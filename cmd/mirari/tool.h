@@ -14,6 +14,7 @@
  *   crash.c      what is known of an appliance that ended badly
  *   ctl.c and others  what is asked of running appliances, see ctl.h
  *   dash.c and others  the page of running appliances, see dash.h
+ *   confine.c    what that page's process may do
  *   test.c and others  tests that drive appliances, see test.h
  *   state.c      the folder of running appliances: ps, stop, logs
  *   elf.c dwarf.c size.c   where the bytes of an image go
@@ -369,6 +370,16 @@ void crash_keep(const struct crash_end *end);
 /** The same for an appliance whose folder is left over. */
 void crash_rescue(int base_fd, const char *folder);
 int cmd_crash(int argc, char **argv);
+
+/* ---- confine.c ------------------------------------------------------------------------------- */
+
+struct confine {
+    const char *read[2]; /**< folders whose files may be read, or NULL */
+    const char *change;  /**< one below which everything may be done but executed */
+};
+/** From now on: no files but those, no programs, no sockets but Unix ones, no TCP port but those
+ *  that are open. @has_files out: the host can keep files away. Returns 0 or a negative errno. */
+int confine_self(const struct confine *confine, bool *has_files);
 
 /* ---- subcommands ----------------------------------------------------------------------------- */
 

@@ -159,6 +159,10 @@ else
     skip 'sources are formatted' 'clang-format-14 is not installed'
 fi
 
+found=$(grep -rInE '^(<{7}|>{7}) ' ./*.md cmd dev docs examples include lib target test tools --exclude-dir=_build)
+[ -z "$found" ]
+report $? 'no marks of a merge are left' "$found"
+
 # ---- headers, scripts --------------------------------------------------------------------------
 # Given together they are compiled one by one.
 run 'each header compiles alone, freestanding' \

@@ -158,6 +158,30 @@ def test_who_may(dash):
         ok(probe.connect_ex(("127.0.0.2", dash.port)) != 0, "it listens at 127.0.0.1 only")
 
 
+def test_confined(dash):
+    status = open(f"/proc/{dash.process.pid}/status").read()
+    ok("\nNoNewPrivs:\t1\n" in status and "\nSeccomp:\t2\n" in status, "the process is confined", status)
+
+
+def test_port_of_http():
+    """Browsers leave 80 out of Host. In a namespace, where it is free."""
+    own = ["unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    if subprocess.run(own + ["true"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        skip("no network namespace can be made here")
+        return
+    run = subprocess.run(own + [sys.executable, os.path.abspath(__file__), "port-80"], capture_output=True, text=True,
+                         timeout=PATIENCE, check=False)
+    ok(run.stdout == "200 200 403 0\n", "at port 80 Host has no port", run.stdout, run.stderr)
+
+
+def be_at_port_80():
+    dash = Dash("--port", "80")
+    answers = [dash.status("/", Host="127.0.0.1"), dash.status("/", Host="localhost", Origin="http://localhost"),
+               dash.status("/", Host="example.org")]
+    print(*answers, dash.end())
+    shutil.rmtree(BOX, ignore_errors=True)
+
+
 def test_requests(dash):
     ok(dash.status("/no/such/page") == 404 and dash.status("/api/none") == 404, "what is not there is not found")
     ok(dash.status("/api/level", b"x" * 5000) == 413, "a long request is refused")
@@ -424,6 +448,8 @@ def main():
         if ok(dash.port > 0, "dash prints its address", dash.url):
             test_command(dash)
             test_who_may(dash)
+            test_confined(dash)
+            test_port_of_http()
             test_stream(dash, fakes)
             test_requests(dash)
             test_actions(dash, fakes)
@@ -440,4 +466,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    be_at_port_80() if sys.argv[1:] == ["port-80"] else main()
