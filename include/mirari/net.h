@@ -541,8 +541,12 @@ struct mir_net_if_config {
     struct mir_ip gateway;      /**< any = none */
     const char *hostname;       /**< for DHCP; may be NULL; static text */
     struct mir_ip dhcp_last_ip; /**< asked for first: mir_net_get_lease() last time */
-    bool dhcp_keep;   /**< the lease is not released at the end: it is for the next time */
-    bool link_local4; /**< 169.254/16 while DHCP finds no server, or alone */
+    bool dhcp_keep;            /**< the lease is not released at the end: it is for the next time */
+    bool dhcp_follows;         /**< another stack of this interface asks: mir_net_follow_lease() */
+    const uint8_t *dhcp_lease; /**< [dhcp_lease_len] bytes of mir_net_copy_lease(), borrowed: in use
+                                    from the start, also where the client then asks about it */
+    size_t dhcp_lease_len;     /**< 0 = none */
+    bool link_local4;          /**< 169.254/16 while DHCP finds no server, or alone */
     enum mir_net_acd acd;
     enum mir_ip6_mode ip6;     /**< an IPv6 address below needs more than OFF */
     struct mir_ip gateway6;    /**< any = none */
@@ -679,6 +683,50 @@ struct mir_net_lease {
  */
 int mir_net_get_lease(const struct mir_net *net, uint32_t if_index,
                       struct mir_net_lease *lease) MIR_CHECK;
+
+/** Room for a lease as bytes. */
+#define MIR_NET_LEASE_BYTES_MAX 584u
+
+/**
+ * mir_net_copy_lease() - the present DHCP lease, all of it, as bytes for another stack.
+ *
+ * @if_index  from 1; 0 = the one added first
+ * @bytes     out
+ * @len       out: 1 .. MIR_NET_LEASE_BYTES_MAX of them
+ *
+ * Returns 0, -MIR_ENOENT (no such interface, no lease). It may change when stack.address_ready is
+ *         woken. For stacks with one clock, on one interface: the next one in the same place
+ *         (dhcp_lease), or those beside it (mir_net_follow_lease()). Search domains are left out of
+ *         a lease that tells more than 300 bytes.
+ * Source  RFC 2131 section 3.1, RFC 2132
+ */
+int mir_net_copy_lease(const struct mir_net *net, uint32_t if_index,
+                       uint8_t bytes[MIR_NET_LEASE_BYTES_MAX], size_t *len) MIR_CHECK;
+
+/**
+ * mir_net_follow_lease() - what the stack that leads has got.
+ *
+ * @if_index  from 1; one with dhcp_follows
+ * @bytes     [len] bytes of mir_net_copy_lease() there, borrowed; checked like a message
+ * @len       0: the lease is lost, the address is given up
+ *
+ * Returns 0 (address, routes, MTU and name servers are in use), -MIR_ENOENT (no such interface, it
+ *         does not follow, the lease is over), -MIR_EMALFORMED.
+ * Source  RFC 2131 section 4.4.1
+ */
+int mir_net_follow_lease(struct mir_net *net, uint32_t if_index, const uint8_t *bytes,
+                         size_t len) MIR_CHECK;
+
+/**
+ * mir_net_lead_lease() - be the stack that asks, or no longer.
+ *
+ * Who begins to lead keeps the lease that it has and asks whether it still holds (INIT-REBOOT); who
+ * no longer leads keeps it, too, and releases nothing.
+ *
+ * Returns 0, -MIR_ENOENT (no such interface, or without DHCP).
+ * Source  RFC 2131 section 3.2
+ */
+int mir_net_lead_lease(struct mir_net *net, uint32_t if_index, bool leads) MIR_CHECK;
 
 /**
  * mir_net_has_connection() - does this TCP segment belong to something here?

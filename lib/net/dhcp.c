@@ -34,17 +34,23 @@
  * Without them the first router is the default route, the further ones take over when it does not
  * answer. The client identifier is that of RFC 4361, with the DUID that DHCPv6 uses here too.
  *
+ * Of several stacks of one interface, each in a process of its own, one has the client. The others
+ * are FOLLOWING: they ask nobody, take what the first one hands on as bytes (the ACK, and when its
+ * REQUEST left), give the address up at the end of the lease by themselves, and leave quarrels
+ * about it to the first. Who has followed can lead at any time: it goes on with the lease it has
+ * and asks whether that still holds, as after a change of the link. The times are those of one
+ * clock, so such stacks are on one machine.
+ *
  * Not done: INFORM, DHCP authentication, options 33 (classful routes) and 108.
  */
 #include "lib/net/net_state.h"
 
 enum {
-    SERVER_PORT = 67,
-    CLIENT_PORT = 68,
     REQUEST_TRIES = 4,
     REBOOT_TRIES = 2,
     DISCOVERS_ALONE = 3, /* unanswered ones before an address is made up */
     LEASE_MIN_S = 10,
+    TIME_BYTES = 8, /* of a copy: when the REQUEST left */
 };
 #define DECLINE_PAUSE_US (10 * MIR_US_PER_S)
 #define NAK_PAUSE_US     (1 * MIR_US_PER_S)
@@ -71,100 +77,10 @@ static bool holds_lease(const struct mir__dhcp_client *dhcp)
            dhcp->state == MIR__DHCP_REBINDING;
 }
 
-static void fill_identity(const struct mir__iface *iface, struct mir__dhcp *msg)
-{
-    /* Routes before routers: RFC 3442. */
-    static const uint8_t wanted[] = {
-        MIR__DHCP_OPT_ROUTES, MIR__DHCP_OPT_SUBNET_MASK, MIR__DHCP_OPT_ROUTER, MIR__DHCP_OPT_DNS,
-        MIR__DHCP_OPT_DOMAIN, MIR__DHCP_OPT_MTU,         MIR__DHCP_OPT_LEASE,  MIR__DHCP_OPT_T1,
-        MIR__DHCP_OPT_T2,     MIR__DHCP_OPT_SEARCH,
-    };
-    const char *hostname = iface->dhcp.hostname;
-    bool asks = msg->type == MIR__DHCP_DISCOVER || msg->type == MIR__DHCP_REQUEST;
-    /* RFC 4361 section 6.1: type, number of the interface, DUID of a link-layer address. */
-    msg->client_id_len = 15;
-    msg->client_id[0] = 255;
-    mir_put_be32(msg->client_id + 1, iface->index + 1);
-    mir_put_be32(msg->client_id + 5, 0x00030001);
-    mir_memcpy(msg->client_id + 9, iface->mac, 6);
-    if (!asks)
-        return;
-    msg->parameter_count = sizeof wanted;
-    mir_memcpy(msg->parameters, wanted, sizeof wanted);
-    msg->max_size = MIR_MIN(iface->mtu, (uint16_t)1500);
-    if (hostname != NULL) {
-        msg->hostname_len = (uint8_t)MIR_MIN(mir_str_len(hostname), (size_t)MIR__DHCP_TEXT_MAX);
-        mir_memcpy(msg->hostname, hostname, msg->hostname_len);
-    }
-}
-
-/* Route to everybody: needs no address of ours. */
-static void route_to_all(struct mir__iface *iface, struct mir__route *route)
-{
-    *route = (struct mir__route){
-        .iface = iface,
-        .generation = iface->net->route_generation,
-        .next_hop4 = UINT32_MAX,
-        .neighbour = &iface->to_all,
-        .mtu = iface->mtu,
-        .ip_header_len = MIR__IP4_HEADER_LEN,
-        .caps = iface->dev->info.caps,
-    };
-}
-
-static void send_datagram(struct mir__iface *iface, uint32_t src_ip, uint32_t dst_ip,
-                          struct mir_buf *buf_given)
-{
-    struct mir_net *net = iface->net;
-    struct mir__route route;
-    struct mir_ip src = mir_ip_from_v4(src_ip), dst = mir_ip_from_v4(dst_ip);
-    if (dst_ip == UINT32_MAX) {
-        route_to_all(iface, &route);
-    } else if (mir__ip_route(net, &dst, &src, &route) < 0) {
-        mir_buf_release(buf_given);
-        return;
-    }
-    struct mir__udp udp = {
-        .src = CLIENT_PORT,
-        .dst = SERVER_PORT,
-        .len = (uint16_t)(mir_buf_total(buf_given) + MIR__UDP_HEADER_LEN),
-    };
-    mir__udp_emit(&udp, mir_buf_push(buf_given, MIR__UDP_HEADER_LEN));
-    mir__ip_transport_checksum(&route, &src, &dst, MIR__PROTO_UDP, buf_given, MIR__UDP_CHECKSUM_AT);
-    if (!(buf_given->flags & MIR_BUF_CSUM_PARTIAL) && !mir__udp_has_checksum(buf_given->data))
-        mir_put_be16(buf_given->data + MIR__UDP_CHECKSUM_AT, 0xffff);
-    struct mir__ip_params params = {.src = &src, .dst = &dst, .protocol = MIR__PROTO_UDP};
-    net->counters.dhcp_out++;
-    (void)mir__ip_output(net, &route, &params, buf_given);
-}
-
-static void send_message(struct mir__iface *iface, struct mir__dhcp *msg, uint32_t dst_ip)
-{
-    struct mir__dhcp_client *dhcp = &iface->dhcp;
-    struct mir_net *net = iface->net;
-    mir_time_us elapsed_s = (now_of(iface) - dhcp->begin_us) / MIR_US_PER_S;
-    msg->op = MIR__DHCP_BOOTREQUEST;
-    msg->xid = dhcp->xid;
-    msg->secs = (uint16_t)MIR_MIN(elapsed_s, 65535u);
-    /* Without an address we could not be told by unicast (RFC 2131 section 4.1). */
-    msg->broadcast = msg->ciaddr == 0;
-    mir_memcpy(msg->chaddr, iface->mac, 6);
-    fill_identity(iface, msg);
-    struct mir_buf *buf =
-        mir_buf_alloc_page(net->bufs, MIR_BUF_HEADROOM + MIR__DHCP_EMIT_MAX, MIR_BUF_HEADROOM);
-    if (buf == NULL) {
-        net->counters.no_memory++;
-        return;
-    }
-    buf->len = (uint32_t)mir__dhcp_emit(msg, buf->data);
-    MIR_ASSERT_OP(buf->len, >, 0);
-    send_datagram(iface, msg->ciaddr, dst_ip, buf);
-}
-
 static void send_discover(struct mir__iface *iface)
 {
     struct mir__dhcp msg = {.type = MIR__DHCP_DISCOVER, .requested_ip = iface->dhcp.offered_ip};
-    send_message(iface, &msg, UINT32_MAX);
+    mir__dhcp_send(iface, &msg, UINT32_MAX);
 }
 
 static void send_request(struct mir__iface *iface)
@@ -180,7 +96,7 @@ static void send_request(struct mir__iface *iface)
         msg.server_id = dhcp->state == MIR__DHCP_REBOOTING ? 0 : dhcp->server_id;
     }
     dhcp->sent_us = now_of(iface);
-    send_message(iface, &msg, dhcp->state == MIR__DHCP_RENEWING ? dhcp->server_id : UINT32_MAX);
+    mir__dhcp_send(iface, &msg, dhcp->state == MIR__DHCP_RENEWING ? dhcp->server_id : UINT32_MAX);
 }
 
 static void send_decline(struct mir__iface *iface)
@@ -190,7 +106,7 @@ static void send_decline(struct mir__iface *iface)
         .requested_ip = iface->dhcp.offered_ip,
         .server_id = iface->dhcp.server_id,
     };
-    send_message(iface, &msg, UINT32_MAX);
+    mir__dhcp_send(iface, &msg, UINT32_MAX);
 }
 
 static void send_release(struct mir__iface *iface)
@@ -200,7 +116,7 @@ static void send_release(struct mir__iface *iface)
         .ciaddr = iface->dhcp.ip,
         .server_id = iface->dhcp.server_id,
     };
-    send_message(iface, &msg, iface->dhcp.server_id);
+    mir__dhcp_send(iface, &msg, iface->dhcp.server_id);
 }
 
 /* ---- states -------------------------------------------------------------------------------- */
@@ -211,6 +127,11 @@ static mir_time_us backoff_us(struct mir__iface *iface)
     uint32_t shift = MIR_MIN(iface->dhcp.tries, 4u);
     mir_time_us base_us = (mir_time_us)(4u << shift) * MIR_US_PER_S;
     return base_us - MIR_US_PER_S + mir_rng_below(iface->net->rng, 2 * MIR_US_PER_S);
+}
+
+static bool is_following(const struct mir__iface *iface)
+{
+    return iface->dhcp.state == MIR__DHCP_FOLLOWING;
 }
 
 static void begin(struct mir__iface *iface)
@@ -236,6 +157,19 @@ static void reboot(struct mir__iface *iface)
     send_request(iface);
 }
 
+/* With the lease there is, which holds until everybody was asked: it may be another network now. Or
+ * with the address of last time, or from nothing. */
+static void resume(struct mir__iface *iface)
+{
+    iface->acd.is_stubborn = false;
+    if (iface->dhcp.ip != 0)
+        iface->dhcp.offered_ip = iface->dhcp.ip;
+    if (iface->dhcp.offered_ip != 0)
+        reboot(iface);
+    else
+        begin(iface);
+}
+
 static void pause(struct mir__iface *iface, mir_time_us pause_us)
 {
     iface->dhcp.state = MIR__DHCP_WAITING;
@@ -247,7 +181,8 @@ static void lose_lease(struct mir__iface *iface, const char *reason)
     if (iface->dhcp.ip == 0)
         return;
     MIR_LOG(DHCP, WARN, "address given up interface=%u reason=%s", iface->index + 1, reason);
-    iface->dhcp.state = MIR__DHCP_WAITING;
+    if (!is_following(iface))
+        iface->dhcp.state = MIR__DHCP_WAITING;
     iface->dhcp.ip = 0;
     mir__dnsinfo_forget(iface, MIR__DNSINFO_DHCP4);
     mir__route_forget(iface->net, iface, MIR__ROUTE_DHCP);
@@ -393,8 +328,9 @@ static void bind(struct mir__iface *iface, bool is_news)
     uint16_t device_mtu = iface->dev->info.mtu;
     int prefix = prefix_of(lease);
     MIR_ASSERT(prefix > 0 && prefix <= 32); /* is_sane_lease() saw to it */
-    dhcp->state = MIR__DHCP_BOUND;
-    set_timer(iface, dhcp->t1_us);
+    if (!is_following(iface))
+        dhcp->state = MIR__DHCP_BOUND;
+    set_timer(iface, is_following(iface) ? dhcp->expire_us : dhcp->t1_us);
     tell_names(iface);
     if (!is_news && dhcp->ip == lease->yiaddr) {
         mir_wait_wake_all(&iface->net->stack.address_ready); /* the lease is longer now */
@@ -454,6 +390,9 @@ static void on_timer(void *arg)
         }
         set_timer(iface, now_of(iface) + backoff_us(iface));
         send_request(iface);
+        break;
+    case MIR__DHCP_FOLLOWING:
+        lose_lease(iface, "expired");
         break;
     case MIR__DHCP_PROBING:
         break; /* acd4.c tells */
@@ -630,29 +569,131 @@ void mir__dhcp_conflict(struct mir__iface *iface)
     decline(iface);
 }
 
-void mir__dhcp_start(struct mir__iface *iface, const char *hostname, uint32_t last_ip)
+/* ---- a lease that another stack has got -------------------------------------------------------
+ */
+
+int mir_net_copy_lease(const struct mir_net *net, uint32_t if_index,
+                       uint8_t bytes[MIR_NET_LEASE_BYTES_MAX], size_t *len)
 {
-    iface->dhcp.hostname = hostname;
-    iface->dhcp.offered_ip = mir__ip4_is_host(last_ip) ? last_ip : 0;
-    mir_timer_init(&iface->dhcp.timer, on_timer, iface);
-    mir__acd4_init(&iface->dhcp.acd, iface, on_free, on_conflict);
-    if (iface->dhcp.offered_ip != 0)
-        reboot(iface);
-    else
-        begin(iface);
+    const struct mir__iface *iface = mir__net_iface(net, if_index);
+    if (iface == NULL || iface->dhcp.ip == 0 || iface->dhcp.ip != iface->dhcp.lease.yiaddr)
+        return -MIR_ENOENT;
+    const struct mir__dhcp_client *dhcp = &iface->dhcp;
+    struct mir__dhcp lease = dhcp->lease;
+    mir_time_us sent_us = 0;
+    if (dhcp->expire_us != MIR_TIME_NEVER)
+        sent_us = dhcp->expire_us - lease.lease_s * MIR_US_PER_S;
+    lease.server_id = dhcp->server_id;
+    lease.hostname_len = lease.message_len = lease.client_id_len = lease.parameter_count = 0;
+    mir_put_be32(bytes, (uint32_t)(sent_us >> 32));
+    mir_put_be32(bytes + 4, (uint32_t)sent_us);
+    size_t ack_len = mir__dhcp_emit(&lease, bytes + TIME_BYTES);
+    if (ack_len == 0) { /* all that can be given up; the rest fits */
+        lease.search_len = 0;
+        ack_len = mir__dhcp_emit(&lease, bytes + TIME_BYTES);
+    }
+    MIR_ASSERT_OP(ack_len, >, 0);
+    *len = TIME_BYTES + ack_len;
+    return 0;
+}
+
+/* It comes from another process, so it is read like what comes from a wire. */
+static int read_copy(struct mir__iface *iface, const uint8_t *bytes, size_t len,
+                     struct mir__dhcp *lease, mir_time_us *sent_us)
+{
+    if (len < TIME_BYTES || len > MIR_NET_LEASE_BYTES_MAX ||
+        mir__dhcp_parse(bytes + TIME_BYTES, len - TIME_BYTES, lease) < 0 ||
+        lease->op != MIR__DHCP_BOOTREPLY || lease->type != MIR__DHCP_ACK ||
+        !mir__mac_equal(lease->chaddr, iface->mac) || !is_sane_lease(lease))
+        return -MIR_EMALFORMED;
+    *sent_us = (mir_time_us)mir_get_be32(bytes) << 32 | mir_get_be32(bytes + 4);
+    *sent_us = MIR_MIN(*sent_us, now_of(iface)); /* this loop's clock may be a step behind */
+    return 0;
+}
+
+/* Take a copy into use; what is over is none. */
+static int take_copy(struct mir__iface *iface, const uint8_t *bytes, size_t len)
+{
+    struct mir__dhcp_client *dhcp = &iface->dhcp;
+    struct mir__dhcp lease;
+    mir_time_us sent_us;
+    int r = read_copy(iface, bytes, len, &lease, &sent_us);
+    if (r < 0) {
+        iface->net->counters.dhcp_malformed++;
+        return r;
+    }
+    if (lease.lease_s != UINT32_MAX && sent_us + lease.lease_s * MIR_US_PER_S <= now_of(iface))
+        return -MIR_ENOENT;
+    bool is_news = !is_same_config(&dhcp->lease, &lease);
+    dhcp->lease = lease;
+    dhcp->server_id = lease.server_id;
+    dhcp->sent_us = sent_us;
+    take_times(dhcp, &lease);
+    bind(iface, is_news);
+    return 0;
+}
+
+int mir_net_follow_lease(struct mir_net *net, uint32_t if_index, const uint8_t *bytes, size_t len)
+{
+    struct mir__iface *iface = mir__net_iface(net, if_index);
+    if (iface == NULL || !is_following(iface))
+        return -MIR_ENOENT;
+    if (len > 0)
+        return take_copy(iface, bytes, len);
+    lose_lease(iface, "lost by the stack that asks for it");
+    return 0;
+}
+
+int mir_net_lead_lease(struct mir_net *net, uint32_t if_index, bool leads)
+{
+    struct mir__iface *iface = mir__net_iface(net, if_index);
+    if (iface == NULL || iface->dhcp.state == MIR__DHCP_OFF)
+        return -MIR_ENOENT;
+    struct mir__dhcp_client *dhcp = &iface->dhcp;
+    if (leads != is_following(iface))
+        return 0;
+    mir__acd4_stop(&dhcp->acd);
+    if (leads) {
+        resume(iface);
+        return 0;
+    }
+    mir__linklocal4_stop(iface);
+    iface->acd.is_stubborn = true;
+    dhcp->state = MIR__DHCP_FOLLOWING;
+    set_timer(iface, dhcp->ip != 0 ? dhcp->expire_us : MIR_TIME_NEVER);
+    return 0;
+}
+
+/* ---- life -------------------------------------------------------------------------------------
+ */
+
+void mir__dhcp_start(struct mir__iface *iface, const struct mir_net_if_config *config)
+{
+    struct mir__dhcp_client *dhcp = &iface->dhcp;
+    uint32_t last_ip =
+        mir_ip_is_any(&config->dhcp_last_ip) ? 0 : mir_ip_to_v4(&config->dhcp_last_ip);
+    dhcp->hostname = config->hostname;
+    dhcp->keeps_lease = config->dhcp_keep;
+    dhcp->offered_ip = mir__ip4_is_host(last_ip) ? last_ip : 0;
+    mir_timer_init(&dhcp->timer, on_timer, iface);
+    mir__acd4_init(&dhcp->acd, iface, on_free, on_conflict);
+    dhcp->state = MIR__DHCP_FOLLOWING;
+    if (config->dhcp_lease_len > 0 &&
+        take_copy(iface, config->dhcp_lease, config->dhcp_lease_len) < 0)
+        MIR_LOG(DHCP, INFO, "the lease of before is not used interface=%u", iface->index + 1);
+    if (!config->dhcp_follows)
+        resume(iface);
 }
 
 void mir__dhcp_link_up(struct mir__iface *iface)
 {
-    struct mir__dhcp_client *dhcp = &iface->dhcp;
-    mir__acd4_stop(&dhcp->acd);
-    if (dhcp->ip == 0) {
-        begin(iface);
+    if (is_following(iface))
         return;
-    }
-    /* Another network perhaps: ask everybody whether the lease still holds. */
-    dhcp->offered_ip = dhcp->ip;
-    reboot(iface);
+    mir__acd4_stop(&iface->dhcp.acd);
+    if (iface->dhcp.ip != 0)
+        resume(iface);
+    else
+        begin(iface);
 }
 
 void mir__dhcp_stop(struct mir__iface *iface)
@@ -660,7 +701,7 @@ void mir__dhcp_stop(struct mir__iface *iface)
     struct mir__dhcp_client *dhcp = &iface->dhcp;
     if (dhcp->state == MIR__DHCP_OFF)
         return;
-    if (dhcp->ip != 0 && !dhcp->keeps_lease)
+    if (dhcp->ip != 0 && !dhcp->keeps_lease && !is_following(iface))
         send_release(iface);
     mir_timer_cancel(&dhcp->timer);
     mir__acd4_stop(&dhcp->acd);

@@ -245,7 +245,7 @@ void mir__iface_set_address(struct mir__iface *iface, uint32_t ip, uint8_t prefi
     }
     set_gateway(iface, gateway, is_dhcp ? MIR__ROUTE_DHCP : MIR__ROUTE_MANUAL);
     mir__net_routes_changed(net);
-    iface->acd.is_stubborn = !is_dhcp;
+    iface->acd.is_stubborn = !is_dhcp || iface->dhcp.state == MIR__DHCP_FOLLOWING;
     if (ip != 0)
         mir__acd4_hold(&iface->acd, ip);
     else

@@ -4,7 +4,7 @@
  *   net.c     the stack object: open, close, interfaces, statistics, the mir_stack operations
  *   iface.c   one interface: frames from the device upwards, frames down, batches
  *   neigh.c   neighbours of both families dnsinfo.c name servers that were told
- *   arp.c     IPv4 neighbours            dhcp.c     address by DHCP
+ *   arp.c     IPv4 neighbours            dhcp*.c    address by DHCP
  *   ip.c      routing, output for both address families, transport checksums
  *   ip4.c     IPv4 input and headers     frag.c reass.c   fragments
  *   ip6.c     IPv6 input and headers     nd6.c      IPv6 neighbours and routers

@@ -388,11 +388,8 @@ static int start_ip6(struct mir__iface *iface, const struct mir_net_if_config *c
 static int add_addresses(struct mir__iface *iface, const struct mir_net_if_config *config)
 {
     int r = start_ip6(iface, config);
-    iface->dhcp.keeps_lease = config->dhcp_keep;
     if (config->use_dhcp)
-        mir__dhcp_start(iface, config->hostname,
-                        mir_ip_is_any(&config->dhcp_last_ip) ? 0
-                                                             : mir_ip_to_v4(&config->dhcp_last_ip));
+        mir__dhcp_start(iface, config);
     else if (mir_ip_is_any(&config->ip))
         mir__linklocal4_start(iface);
     else

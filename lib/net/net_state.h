@@ -71,6 +71,7 @@ enum mir__dhcp_state {
     MIR__DHCP_BOUND,
     MIR__DHCP_RENEWING,
     MIR__DHCP_REBINDING,
+    MIR__DHCP_FOLLOWING, /* another stack asks and tells us */
 };
 
 struct mir__dhcp_client {
@@ -90,8 +91,8 @@ struct mir__dhcp_client {
     struct mir__dhcp lease; /* the ACK */
 };
 
-/** Begin; the address comes later. @last_ip: what was leased last time, 0 = nothing. */
-void mir__dhcp_start(struct mir__iface *iface, const char *hostname, uint32_t last_ip);
+/** Begin; the address comes later, unless the configuration has a lease. */
+void mir__dhcp_start(struct mir__iface *iface, const struct mir_net_if_config *config);
 /** Release the lease (RFC 2131 section 4.4.6) and stop. */
 void mir__dhcp_stop(struct mir__iface *iface);
 /** The link came back: is the lease still right? */
@@ -103,8 +104,11 @@ void mir__dhcp_input(struct mir__iface *iface, const struct mir__ip_meta *meta,
 void mir__dhcp_conflict(struct mir__iface *iface);
 static inline bool mir__dhcp_wants_input(const struct mir__dhcp_client *dhcp)
 {
-    return dhcp->state != MIR__DHCP_OFF;
+    return dhcp->state != MIR__DHCP_OFF && dhcp->state != MIR__DHCP_FOLLOWING;
 }
+
+/** Fill in who we are and send @msg; 255.255.255.255 needs no route (dhcp_send.c). */
+void mir__dhcp_send(struct mir__iface *iface, struct mir__dhcp *msg, uint32_t dst_ip);
 
 /* ---- iface.c ------------------------------------------------------------------------------ */
 

@@ -122,6 +122,7 @@ static int set_address(struct mir__unix *u, struct mir__unix_net *net, uint32_t 
         return -MIR_EINVAL;
     }
     net->config.use_dhcp = options->use_dhcp;
+    mir__follow_configure(u, net);
     if (options->use_dhcp)
         return 0;
     if (options->link_local4 && !options->has_ip)

@@ -31,14 +31,23 @@ struct kind {
 #define TO(side) (1u << MIR__HANDOVER_##side)
 
 static const struct kind kinds[MIR__HANDOVER_KINDS] = {
-    [MIR__HANDOVER_DEVICE] = {TO(WORKER), 1},   [MIR__HANDOVER_GO] = {TO(WORKER), 0},
-    [MIR__HANDOVER_REMOVE] = {TO(WORKER), 0},   [MIR__HANDOVER_STOP] = {TO(WORKER), 0},
-    [MIR__HANDOVER_PEER] = {TO(WORKER), 1},     [MIR__HANDOVER_LEAVE] = {TO(WORKER), 1},
-    [MIR__HANDOVER_TAKE] = {TO(WORKER), 1},     [MIR__HANDOVER_HELLO] = {TO(MONITOR), 0},
-    [MIR__HANDOVER_READY] = {TO(MONITOR), 0},   [MIR__HANDOVER_DONE] = {TO(MONITOR), 0},
-    [MIR__HANDOVER_ATTACH] = {TO(CONTROL), 0},  [MIR__HANDOVER_DETACH] = {TO(CONTROL), 0},
-    [MIR__HANDOVER_UPGRADE] = {TO(CONTROL), 0}, [MIR__HANDOVER_LIST] = {TO(CONTROL), 0},
-    [MIR__HANDOVER_ANSWER] = {TO(TOOL), 0},     [MIR__HANDOVER_CHANNEL] = {TO(WORKER), 1},
+    [MIR__HANDOVER_DEVICE] = {TO(WORKER), 1},
+    [MIR__HANDOVER_GO] = {TO(WORKER), 0},
+    [MIR__HANDOVER_REMOVE] = {TO(WORKER), 0},
+    [MIR__HANDOVER_STOP] = {TO(WORKER), 0},
+    [MIR__HANDOVER_PEER] = {TO(WORKER), 1},
+    [MIR__HANDOVER_LEAVE] = {TO(WORKER), 1},
+    [MIR__HANDOVER_TAKE] = {TO(WORKER), 1},
+    [MIR__HANDOVER_HELLO] = {TO(MONITOR), 0},
+    [MIR__HANDOVER_READY] = {TO(MONITOR), 0},
+    [MIR__HANDOVER_DONE] = {TO(MONITOR), 0},
+    [MIR__HANDOVER_ATTACH] = {TO(CONTROL), 0},
+    [MIR__HANDOVER_DETACH] = {TO(CONTROL), 0},
+    [MIR__HANDOVER_UPGRADE] = {TO(CONTROL), 0},
+    [MIR__HANDOVER_LIST] = {TO(CONTROL), 0},
+    [MIR__HANDOVER_ANSWER] = {TO(TOOL), 0},
+    [MIR__HANDOVER_CHANNEL] = {TO(WORKER), 1},
+    [MIR__HANDOVER_LEASE] = {TO(MONITOR) | TO(WORKER), 0},
 };
 
 struct mir__handover mir__handover_make(enum mir__handover_kind kind)
@@ -54,6 +63,12 @@ struct mir__handover mir__handover_make(enum mir__handover_kind kind)
 static bool is_text(const char *text, size_t size)
 {
     return memchr(text, '\0', size) != NULL;
+}
+
+static bool is_lease_good(const struct mir__handover *m)
+{
+    return m->kind == MIR__HANDOVER_LEASE ? m->lease_len <= sizeof m->lease && m->name[0] != '\0'
+                                          : m->lease_len == 0;
 }
 
 static bool is_device_good(const struct mir__handover *m)
@@ -79,7 +94,7 @@ int mir__handover_check(const void *data, size_t len, unsigned fd_count,
         !(kinds[m.kind].sides & 1u << side))
         return -MIR_EPROTO;
     if (!is_text(m.name, sizeof m.name) || !is_text(m.ifname, sizeof m.ifname) ||
-        !is_text(m.text, sizeof m.text) || m.status > 0)
+        !is_text(m.text, sizeof m.text) || m.status > 0 || !is_lease_good(&m))
         return -MIR_EPROTO;
     if (m.kind == MIR__HANDOVER_DEVICE && !is_device_good(&m))
         return -MIR_EPROTO;

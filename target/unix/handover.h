@@ -10,9 +10,10 @@
 
 #include <mirari/base.h>
 #include <mirari/err.h>
+#include <mirari/net.h>
 
 #define MIR__HANDOVER_MAGIC    0x4d495248u /* "MIRH" */
-#define MIR__HANDOVER_VERSION  1u
+#define MIR__HANDOVER_VERSION  2u
 #define MIR__HANDOVER_TEXT_MAX 256u
 #define MIR__HANDOVER_NAME_MAX 32u
 
@@ -42,6 +43,8 @@ enum mir__handover_kind {
     MIR__HANDOVER_TAKE,  /* with a descriptor: the taps and this inbox are now yours alone */
     /* monitor to worker, at its start */
     MIR__HANDOVER_CHANNEL, /* with a descriptor: clients of the control channel come there */
+    /* the worker that has the DHCP client to the monitor, and from there to the others */
+    MIR__HANDOVER_LEASE, /* of network `name`: `lease`; none: it is lost */
     MIR__HANDOVER_KINDS,
 };
 
@@ -72,10 +75,11 @@ struct mir__handover {
     uint32_t ticket; /* DONE repeats that of its question */
     int32_t status;  /* DONE, ANSWER: 0 or -MIR_E* */
     uint8_t mac[6];
-    uint8_t zero[2];
+    uint16_t lease_len;                /* LEASE: of `lease`; else 0 */
     char name[MIR__HANDOVER_NAME_MAX]; /* of the network */
     char ifname[16];
     char text[MIR__HANDOVER_TEXT_MAX];
+    uint8_t lease[MIR_NET_LEASE_BYTES_MAX]; /* mir_net_copy_lease() */
 };
 
 /** A message of that kind; the rest is zero. */

@@ -209,6 +209,8 @@ void mir__kv_close(struct mir__unix *u);
 /** Read and keep open the files of leases. After the devices, before the sandbox; what is wrong
  *  with them is logged. */
 void mir__lease_open(struct mir__unix *u);
+/** A worker that leads from now on: the files are its own. */
+void mir__lease_lock(struct mir__unix *u);
 /** Is there one? Then mir__lease_task() must run. */
 bool mir__lease_is_kept(const struct mir__unix *u);
 void mir__lease_task(void *u);

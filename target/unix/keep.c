@@ -13,6 +13,10 @@
  * The sockets of the control channels are kept, too, one for each worker. Their names stay, and who
  * connects while a worker is started again waits for it. The monitor itself reads nothing there.
  *
+ * Of a network with DHCP the last lease is kept, as the bytes that worker 0 sent (follow.c). One
+ * that was lost is remembered as that, so that a worker which could not be told at once is told
+ * later.
+ *
  * Workers also get each other's inboxes, packet sockets for frames that the host gave to the
  * wrong one (dev/net/share). Their two ends are kept here for the same reasons.
  */
@@ -26,10 +30,33 @@
 
 #include "target/unix/workers.h"
 
+/* What several stacks of one address cannot have. */
+int mir__keep_check(const struct mir__app_options *o, char error[MIR__ERROR_MAX])
+{
+    for (uint32_t i = 0; i < o->net_count && o->workers > 1; i++) {
+        const struct mir__app_net *net = &o->net[i];
+        const char *what =
+            !mir__app_net_is(net, "tap")
+                ? "needs mode tap (--net tap), the only one with a queue for each worker"
+            : net->link_local4 ? "cannot have --link-local4: such an address is of one stack"
+            : net->ip6_temporary
+                ? "cannot have --ip6 temporary: each worker would have other addresses"
+            : net->pcap != NULL
+                ? "cannot have --pcap: each would write it; take mirari tcpdump --worker K"
+                : NULL;
+        if (what != NULL) {
+            snprintf(error, MIR__ERROR_MAX, "--workers %u: the network %s %s", o->workers,
+                     net->name, what);
+            return -MIR_EINVAL;
+        }
+    }
+    return 0;
+}
+
 int mir__keep_open(struct mir__keep *keep, unsigned workers)
 {
     keep->workers = workers;
-    keep->count = 0;
+    keep->count = keep->lease_count = 0;
     for (unsigned i = 0; i < MIR__WORKERS_MAX; i++)
         keep->inboxes[i][0] = keep->inboxes[i][1] = keep->channels[i][0] = keep->channels[i][1] =
             -1;
@@ -104,8 +131,39 @@ struct mir__kept *mir__keep_find(struct mir__keep *keep, const char *name)
     return NULL;
 }
 
+static struct mir__handover *find_lease(struct mir__keep *keep, const char *name)
+{
+    for (uint32_t i = 0; i < keep->lease_count; i++) {
+        if (strcmp(keep->leases[i].name, name) == 0)
+            return &keep->leases[i];
+    }
+    return NULL;
+}
+
+int mir__keep_lease(struct mir__keep *keep, const struct mir__handover *message)
+{
+    struct mir__handover *lease = find_lease(keep, message->name);
+    if (lease == NULL && keep->lease_count == MIR_ARRAY_LEN(keep->leases))
+        return -MIR_ELIMIT;
+    if (lease == NULL)
+        lease = &keep->leases[keep->lease_count++];
+    *lease = *message;
+    return 0;
+}
+
+int mir__keep_send_leases(const struct mir__keep *keep, int fd)
+{
+    int r = 0;
+    for (uint32_t i = 0; i < keep->lease_count && r == 0; i++)
+        r = mir__handover_send(fd, &keep->leases[i], -1);
+    return r;
+}
+
 void mir__keep_remove(struct mir__keep *keep, struct mir__kept *tap)
 {
+    struct mir__handover *lease = find_lease(keep, tap->message.name);
+    if (lease != NULL)
+        *lease = keep->leases[--keep->lease_count];
     close_queues(tap);
     keep->count--;
     *tap = keep->taps[keep->count];
@@ -166,6 +224,8 @@ int mir__keep_send_all(const struct mir__keep *keep, int fd, unsigned index, int
     int r = send_peers(keep, fd, index, inbox);
     if (r == 0)
         r = send_channels(keep, fd, index, inbox >= 0);
+    if (r == 0)
+        r = mir__keep_send_leases(keep, fd);
     for (uint32_t i = 0; i < keep->count && r == 0; i++) {
         struct mir__handover m = keep->taps[i].message;
         m.index = (uint16_t)index;

@@ -14,6 +14,8 @@
  * locked: a second appliance on it goes without. A line has always the same length, so that writing
  * it at the beginning of the file is one call and leaves nothing of the one before; a line that a
  * crash cut off is not understood.
+ *
+ * Of several workers the first one has the file; one that replaces it locks it when it takes over.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +28,7 @@
 #include <mirari/format.h>
 #include <mirari/log.h>
 
-#include "target/unix/internal.h"
+#include "target/unix/workers.h"
 
 enum { LINE_LEN = 80 };
 
@@ -79,7 +81,9 @@ static void open_one(struct mir__unix *u, struct mir__unix_net *net)
                 strerror(error));
         return;
     }
-    if (flock(net->lease_fd, LOCK_EX | LOCK_NB) < 0) {
+    /* The one that this worker replaces has it; it is ours when that is gone. */
+    bool is_second = u->worker != NULL && u->worker->is_second;
+    if (!is_second && flock(net->lease_fd, LOCK_EX | LOCK_NB) < 0) {
         MIR_LOG(TARGET, WARN, "--lease-file: %s is in use by another appliance", path);
         close(net->lease_fd);
         net->lease_fd = -1;
@@ -96,8 +100,18 @@ void mir__lease_open(struct mir__unix *u)
     for (uint32_t i = 0; i < u->options.net_count; i++) {
         struct mir__unix_net *net = &u->nets[i];
         net->lease_fd = -1;
-        if (net->options->lease_file != NULL && net->config.use_dhcp && net->dev != NULL)
+        if (net->options->lease_file != NULL && net->config.use_dhcp && net->dev != NULL &&
+            (u->worker == NULL || u->worker->index == 0))
             open_one(u, net);
+    }
+}
+
+void mir__lease_lock(struct mir__unix *u)
+{
+    for (uint32_t i = 0; i < u->options.net_count && u->worker->is_leading; i++) {
+        if (u->nets[i].lease_fd >= 0 && flock(u->nets[i].lease_fd, LOCK_EX | LOCK_NB) < 0)
+            MIR_LOG(TARGET, WARN, "--lease-file: %s is in use by another appliance",
+                    u->nets[i].options->lease_file);
     }
 }
 
@@ -106,8 +120,8 @@ static void write_one(struct mir__unix *u, uint32_t index)
     struct mir__unix_net *net = &u->nets[index];
     struct mir_net_lease lease;
     char line[LINE_LEN + 1];
-    if (net->lease_fd < 0 || mir_net_get_lease(u->net, index + 1, &lease) < 0 ||
-        lease.expires_us == net->lease_us)
+    if (net->lease_fd < 0 || (u->worker != NULL && !u->worker->is_leading) ||
+        mir_net_get_lease(u->net, index + 1, &lease) < 0 || lease.expires_us == net->lease_us)
         return;
     net->lease_us = lease.expires_us;
     uint64_t left_s = UINT32_MAX; /* a lease without an end */

@@ -24,6 +24,9 @@
  * connection is left, ten seconds at most. Then it ends, and the new one is told to TAKE the
  * devices. Workers are replaced one after the other.
  *
+ * What worker 0 says about a DHCP lease is kept and passed on to the others, unread (follow.c). One
+ * whose socket is full is told again later, what is true then.
+ *
  * SIGINT, SIGTERM and SIGHUP ask the workers to end, a second one kills them. If the monitor is
  * killed, its workers are killed by the host and the taps vanish.
  *
@@ -59,13 +62,15 @@
 #define TRIES_MAX    5u
 #define NEVER        UINT64_MAX
 #define REQUEST_MS   1000
+#define BEHIND_MS    100u
 
 struct process {
     pid_t pid; /* 0: none */
     int fd;    /* to it */
     bool is_ready;
     bool has_hello;
-    bool is_deaf; /* its end of the socket is closed */
+    bool is_deaf;   /* its end of the socket is closed */
+    bool is_behind; /* it could not be told about a lease */
     uint64_t started_ms;
     uint64_t kill_ms; /* when patience ends */
 };
@@ -334,6 +339,26 @@ static void on_ready(struct monitor *m, struct worker *w, struct process *proces
         ask_end(&w->now);
 }
 
+static void tell_leases(struct monitor *m, struct process *process)
+{
+    if (process->pid != 0 && process->has_hello && !process->is_deaf)
+        process->is_behind = mir__keep_send_leases(&m->keep, process->fd) == -MIR_EAGAIN;
+}
+
+static void on_lease(struct monitor *m, struct worker *w, struct process *process,
+                     const struct mir__handover *message)
+{
+    if (index_of(m, w) != 0 || process != &w->now || mir__keep_lease(&m->keep, message) < 0) {
+        MIR_LOG(TARGET, WARN, "worker %u: a lease of it is not wanted", index_of(m, w));
+        return;
+    }
+    for (unsigned i = 0; i < m->keep.workers; i++) {
+        if (i > 0)
+            tell_leases(m, &m->workers[i].now);
+        tell_leases(m, &m->workers[i].next);
+    }
+}
+
 static void on_message(struct monitor *m, struct worker *w, struct process *process)
 {
     struct mir__handover message;
@@ -355,6 +380,8 @@ static void on_message(struct monitor *m, struct worker *w, struct process *proc
         on_hello(m, w, process);
     else if (message.kind == MIR__HANDOVER_READY && !process->is_ready)
         on_ready(m, w, process);
+    else if (message.kind == MIR__HANDOVER_LEASE)
+        on_lease(m, w, process, &message);
     else if (message.kind == MIR__HANDOVER_DONE && message.status < 0)
         MIR_LOG(TARGET, WARN, "worker %u: %s", index_of(m, w), message.text);
 }
@@ -628,6 +655,8 @@ static uint64_t next_deadline(const struct monitor *m)
     for (unsigned i = 0; i < m->keep.workers; i++) {
         const struct worker *w = &m->workers[i];
         due = MIR_MIN(due, w->due_ms);
+        if (w->now.is_behind || w->next.is_behind)
+            due = MIR_MIN(due, now_ms() + BEHIND_MS);
         if (w->now.pid != 0)
             due = MIR_MIN(due, w->now.kill_ms);
         if (w->next.pid != 0)
@@ -645,10 +674,18 @@ static void kill_late(struct process *process)
     (void)kill(process->pid, SIGKILL);
 }
 
+static void catch_up(struct monitor *m, struct process *process)
+{
+    if (process->is_behind)
+        tell_leases(m, process);
+}
+
 static void do_due(struct monitor *m)
 {
     for (unsigned i = 0; i < m->keep.workers; i++) {
         start_due(m, &m->workers[i]);
+        catch_up(m, &m->workers[i].now);
+        catch_up(m, &m->workers[i].next);
         kill_late(&m->workers[i].now);
         kill_late(&m->workers[i].next);
     }
@@ -708,30 +745,6 @@ static int open_signals(struct monitor *m)
     return m->signal_fd >= 0 ? 0 : -MIR_EIO;
 }
 
-/* What several stacks of one address cannot have. */
-static bool is_shareable(const struct mir__app_options *o, char error[MIR__ERROR_MAX])
-{
-    for (uint32_t i = 0; i < o->net_count && o->workers > 1; i++) {
-        const struct mir__app_net *net = &o->net[i];
-        const char *what =
-            !mir__app_net_is(net, "tap")
-                ? "needs mode tap (--net tap), the only one with a queue for each worker"
-            : net->use_dhcp ? "needs a fixed address (--ip ADDR/LEN): a DHCP lease is of one stack"
-            : net->link_local4 ? "cannot have --link-local4: such an address is of one stack"
-            : net->ip6_temporary
-                ? "cannot have --ip6 temporary: each worker would have other addresses"
-            : net->pcap != NULL
-                ? "cannot have --pcap: each would write it; take mirari tcpdump --worker K"
-                : NULL;
-        if (what != NULL) {
-            snprintf(error, MIR__ERROR_MAX, "--workers %u: the network %s %s", o->workers,
-                     net->name, what);
-            return false;
-        }
-    }
-    return true;
-}
-
 static int open_all(struct monitor *m, char error[MIR__ERROR_MAX])
 {
     struct mir__unix *u = m->u;
@@ -744,10 +757,10 @@ static int open_all(struct monitor *m, char error[MIR__ERROR_MAX])
     m->path[len] = '\0';
     if (u->options.monitor != NULL && open_control(m, u->options.monitor, error) < 0)
         return -MIR_EIO;
-    if (!is_shareable(&u->options, error))
-        return -MIR_EINVAL;
     u->keep = &m->keep;
-    int r = mir__keep_open_channels(&m->keep, &u->options, error);
+    int r = mir__keep_check(&u->options, error);
+    if (r == 0)
+        r = mir__keep_open_channels(&m->keep, &u->options, error);
     return r < 0 ? r : mir__devices_open(u, error);
 }
 

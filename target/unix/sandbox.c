@@ -52,6 +52,7 @@ static const struct row allowed[] = {
     {SCMP_SYS(write), BASE, ANY},
     {SCMP_SYS(writev), BASE, ANY},
     {SCMP_SYS(pwrite64), MIR__SANDBOX_LEASE, ANY},
+    {SCMP_SYS(flock), MIR__SANDBOX_LEASE, ANY}, /* by the worker that takes over */
     {SCMP_SYS(epoll_pwait2), BASE, ANY},
     {SCMP_SYS(epoll_pwait), BASE, ANY}, /* kernels before 5.11 */
     {SCMP_SYS(epoll_ctl), BASE, ANY},

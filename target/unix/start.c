@@ -257,8 +257,11 @@ static void run(struct mir__unix *u)
                                          mir__record_is_open() ? mir__record_wait : mir__poll_wait,
                                      .arg = &u->poll};
     int r = mir_task_spawn(&u->loop, u->app.stacks, "main", MAIN_STACK_BYTES, run_main, u, NULL);
-    if (r == 0 && u->app.stack != NULL && u->nets[0].config.use_dhcp)
+    bool is_first = u->worker == NULL || u->worker->index == 0;
+    if (r == 0 && u->app.stack != NULL && u->nets[0].config.use_dhcp && is_first)
         r = mir_app_spawn(&u->app, "address", say_address, u);
+    if (r == 0 && u->worker != NULL && u->net != NULL)
+        r = mir_app_spawn(&u->app, "follow", mir__follow_task, u);
     if (r == 0 && mir__lease_is_kept(u))
         r = mir_app_spawn(&u->app, "lease", mir__lease_task, u);
     if (r < 0)

@@ -139,6 +139,8 @@ int mir__worker_take_all(struct mir__unix *u, char error[MIR__ERROR_MAX])
             exit(0); /* we are not wanted any more */
         if (r == 0 && m.kind == MIR__HANDOVER_GO && fcntl(MIR__WORKER_FD, F_SETFL, O_NONBLOCK) < 0)
             r = -MIR_EIO;
+        if (r == 0 && m.kind == MIR__HANDOVER_GO)
+            mir__follow_begin(u->worker);
         if (r < 0 || m.kind == MIR__HANDOVER_GO)
             return r;
         if (m.kind == MIR__HANDOVER_STOP)
@@ -149,6 +151,8 @@ int mir__worker_take_all(struct mir__unix *u, char error[MIR__ERROR_MAX])
             r = take_peer(u->worker, &m, fd);
         else if (m.kind == MIR__HANDOVER_CHANNEL)
             r = take_channel(u, &m, fd);
+        else if (m.kind == MIR__HANDOVER_LEASE)
+            r = mir__follow_keep(u->worker, &m);
         else
             r = -MIR_EPROTO;
         if (r < 0)
@@ -229,6 +233,7 @@ int mir__worker_describe(struct mir__unix *u, const struct mir__handover *messag
     *net = (struct mir__app_net){.name = place->name, .mode = "tap", .mode_len = 3};
     memcpy(place->name, message->name, sizeof place->name);
     memcpy(place->ifname, message->ifname, sizeof place->ifname);
+    place->lease_fd = -1;
     net->ifname = place->ifname;
     int r = take_words(net, message->text, error);
     if (r < 0)
@@ -265,6 +270,7 @@ static int detach(struct mir__unix *u, const char *name, char error[MIR__ERROR_M
         return -MIR_ENOENT;
     }
     mir_tap_unplug(net->tap);
+    mir__follow_detach(u, (uint32_t)index);
     forget_addresses(u, (uint32_t)index + 1);
     net->is_detached = true;
     MIR_LOG(TARGET, INFO, "network %s is detached", name);
@@ -285,6 +291,7 @@ static int attach_again(struct mir__unix *u, uint32_t index, const struct mir__h
         return r;
     }
     net->is_detached = false;
+    mir__follow_attach(u, index);
     if (!net->config.use_dhcp && !mir_ip_is_any(&ip.ip))
         r = mir_net_add_address(u->net, index + 1, &ip);
     for (uint32_t i = 0; i < net->config.address_count && r == 0; i++)
@@ -349,6 +356,7 @@ static void take_over(struct mir__unix *u, int inbox)
         if (u->nets[i].tap != NULL)
             mir_tap_resume(u->nets[i].tap);
     }
+    mir__follow_lead(u, true);
     if (mir__mesh_listen(u, inbox) < 0)
         MIR_LOG(TARGET, ERROR, "the inbox of the worker before cannot be read");
 }
@@ -378,10 +386,14 @@ static void take_message(struct mir__unix *u, const struct mir__handover *m, int
         return;
     case MIR__HANDOVER_LEAVE:
         mir__control_accept(u, false);
+        mir__follow_lead(u, false);
         mir__mesh_leave(u, fd);
         return;
     case MIR__HANDOVER_TAKE:
         take_over(u, fd);
+        return;
+    case MIR__HANDOVER_LEASE:
+        mir__follow_take(u, m);
         return;
     default:
         if (fd >= 0)

@@ -5,6 +5,7 @@
  *   keep.c      the devices it holds, and requests of the tool about them
  *   worker.c    a worker's side: takes devices at its start and later
  *   mesh.c      frames from worker to worker
+ *   follow.c    one DHCP lease for all of them
  *   handover.c  what they say to each other
  */
 #ifndef TARGET_UNIX_WORKERS_H
@@ -47,6 +48,10 @@ struct mir__worker {
     struct mir__inbox inboxes[2];
     uint32_t inbox_count;
     struct mir__mesh_net mesh[MIR_APP_NETS_MAX];
+    struct mir__handover leases[MIR_APP_NETS_MAX]; /* LEASE, of the start */
+    uint32_t lease_count;
+    bool is_leading;                             /* has the DHCP client */
+    struct mir__handover told[MIR_APP_NETS_MAX]; /* LEASE, as the monitor knows it */
     struct mir_timer leave_timer;
     mir_time_us leave_until_us;
     uint64_t lost; /* frames between workers */
@@ -72,6 +77,24 @@ int mir__worker_describe(struct mir__unix *u, const struct mir__handover *messag
 /** Ask the appliance to end, as by SIGTERM; once. */
 void mir__worker_end(struct mir__unix *u, const char *why);
 
+/* ---- follow.c ------------------------------------------------------------------------------- */
+
+/** All messages of the start are there: does this worker lead? */
+void mir__follow_begin(struct mir__worker *w);
+/** A lease of the start. Returns 0 or -MIR_EPROTO (too many, one twice). */
+int mir__follow_keep(struct mir__worker *w, const struct mir__handover *message) MIR_CHECK;
+/** What the configuration of a network says about its lease; nothing if this is no worker. */
+void mir__follow_configure(struct mir__unix *u, struct mir__unix_net *net);
+/** News of a lease. */
+void mir__follow_take(struct mir__unix *u, const struct mir__handover *message);
+/** From now on this worker has the client, if it is the one for that, or has it no longer. */
+void mir__follow_lead(struct mir__unix *u, bool leads);
+/** Network @index goes, without its lease; or is there again. */
+void mir__follow_detach(struct mir__unix *u, uint32_t index);
+void mir__follow_attach(struct mir__unix *u, uint32_t index);
+/** The task that tells the monitor; @arg is the process. */
+void mir__follow_task(void *arg);
+
 /* ---- mesh.c --------------------------------------------------------------------------------- */
 
 struct mir_share;
@@ -95,12 +118,17 @@ struct mir__kept {
 
 struct mir__keep {
     unsigned workers;
+    struct mir__handover leases[MIR_APP_NETS_MAX]; /* LEASE, as they are passed on */
+    uint32_t lease_count;
     struct mir__kept taps[MIR_APP_NETS_MAX];
     uint32_t count;
     int inboxes[MIR__WORKERS_MAX][2]; /* frames for a worker: its end, the others' end */
     int channels[MIR__WORKERS_MAX][MIR_RPC_FULL + 1]; /* clients of its control channel, by role */
 };
 
+/** Is there nothing in the options that several workers cannot have? Returns 0, or -MIR_EINVAL with
+ * a line in @error. */
+int mir__keep_check(const struct mir__app_options *options, char error[MIR__ERROR_MAX]) MIR_CHECK;
 /** Room for the devices of so many workers. Returns 0 or -MIR_EIO. */
 int mir__keep_open(struct mir__keep *keep, unsigned workers) MIR_CHECK;
 /** Open a tap with a queue for each worker and keep it. */
@@ -111,7 +139,11 @@ int mir__keep_open_tap(struct mir__keep *keep, const struct mir__unix_net *net,
 int mir__keep_open_channels(struct mir__keep *keep, const struct mir__app_options *options,
                             char error[MIR__ERROR_MAX]) MIR_CHECK;
 struct mir__kept *mir__keep_find(struct mir__keep *keep, const char *name);
-/** Close the queues of a tap and forget it. */
+/** Remember what a worker says about a lease. Returns 0 or -MIR_ELIMIT. */
+int mir__keep_lease(struct mir__keep *keep, const struct mir__handover *message) MIR_CHECK;
+/** Send all leases to a worker. Returns 0 or as mir__handover_send(). */
+int mir__keep_send_leases(const struct mir__keep *keep, int fd) MIR_CHECK;
+/** Close the queues of a tap and forget it, its lease, too. */
 void mir__keep_remove(struct mir__keep *keep, struct mir__kept *tap);
 /** Everything that worker @index needs at its start, and that it was all. @inbox is for one that
  *  replaces another one, which goes on reading the taps for now; -1: none. */

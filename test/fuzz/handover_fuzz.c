@@ -24,6 +24,8 @@ static void check_believed(const struct mir__handover *m)
         abort();
     if (m->kind == MIR__HANDOVER_DEVICE && (m->mtu < 576 || m->mac[0] & 1))
         abort();
+    if (m->lease_len > (m->kind == MIR__HANDOVER_LEASE ? sizeof m->lease : 0))
+        abort();
     if (m->kind == MIR__HANDOVER_CHANNEL && m->type > MIR_RPC_FULL)
         abort();
 }

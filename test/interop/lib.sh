@@ -12,6 +12,7 @@
 #   peer_build [asan]           the appliance of test/interop/peer, as $APP_BINARY of later starts
 #   peer_start ARGS...          start it on a tap, IPv4 and IPv6: $APP_IP, $APP_IP6; the host is $HOST_IP, $HOST_IP6
 #   peer_counter NAME           a counter of its stack
+#   monitor_ask SOCKET KIND...  ask the monitor of --workers
 #   free_port                   a TCP port of the host that is free now
 #   wait_until SECONDS CMD...   poll a condition; nothing here sleeps to let something happen. SECONDS are those of a machine that
 #                               is not in a hurry; before a test fails, PATIENCE times as many go by
@@ -219,6 +220,21 @@ app_stop_ok() {
     is "$APP_STATUS" 0 "${1:-the appliance ends with status 0}"
     ! grep -nE 'AddressSanitizer|runtime error|LeakSanitizer|assertion|ERROR' "$APP_OUT" >"$WORK/complaints"
     ok $? 'it did not complain' || sed 's/^/# /' "$WORK/complaints"
+}
+
+# A message to a monitor as the tool sends it, made by hand: monitor_ask SOCKET KIND NAME IFNAME TEXT; prints status and text.
+monitor_ask() {
+    python3 - "$@" <<'PY'
+import socket, struct, sys
+path, kind, name, ifname, text = (sys.argv[1:] + [""] * 4)[:5]
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.settimeout(90)
+s.connect(path)
+s.send(struct.pack("=IHHHHHHIi6sH32s16s256s584s", 0x4D495248, 2, int(kind), 0, 0, 0, 0, 0, 0, b"", 0, name.encode(), ifname.encode(),
+                   text.encode(), b""))
+answer = s.recv(1000)
+print(struct.unpack("=i", answer[20:24])[0], answer[80:336].split(b"\0")[0].decode())
+PY
 }
 
 stats() { inside curl -s -m 10 "http://${STATS_AT:-$APP_IP}/api/stats"; }

@@ -18,20 +18,7 @@ workers() { pgrep -P "$APP_PID"; } # their processes
 worker_is_new() { [ -n "$(workers)" ] && [ "$(workers)" != "$1" ]; }
 page() { inside curl -s -m "${1:-20}" -o /dev/null -w '%{http_code}' "http://$APP_IP/"; }
 said() { [ "$(grep -c -- "$1" "$APP_OUT")" -ge "${2:-1}" ]; }
-# A message to the monitor as the tool sends it, made by hand: ask KIND NAME IFNAME TEXT; prints status and text.
-ask() {
-    python3 - "$monitor" "$@" <<'PY'
-import socket, struct, sys
-path, kind, name, ifname, text = (sys.argv[1:] + [""] * 4)[:5]
-s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-s.settimeout(30)
-s.connect(path)
-s.send(struct.pack("=IHHHHHHIi6s2s32s16s256s", 0x4D495248, 1, int(kind), 0, 0, 0, 0, 0, 0, b"", b"", name.encode(), ifname.encode(),
-                   text.encode()))
-answer = s.recv(1000)
-print(struct.unpack("=i", answer[20:24])[0], answer[-256:].split(b"\0")[0].decode())
-PY
-}
+ask() { monitor_ask "$monitor" "$@"; } # KIND NAME IFNAME TEXT
 
 # ---- one worker -----------------------------------------------------------------------------------
 tap_start website --workers 1 --monitor "$monitor" --log info || done_testing
@@ -113,7 +100,7 @@ s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 s.settimeout(10)
 s.connect(sys.argv[1])
 try:
-    s.send(b"x" * 336)
+    s.send(b"x" * 920)
     print("answer", s.recv(1000))
 except OSError as error:
     print("no answer", error)
@@ -123,12 +110,12 @@ descriptors=$(ls "/proc/$APP_PID/fd" | wc -l)
 python3 - "$monitor" <<'PY'
 import os, random, socket, struct, sys
 rng = random.Random(1)
-good = struct.pack("=IHH", 0x4D495248, 1, 12).ljust(336, b"\0")
+good = struct.pack("=IHH", 0x4D495248, 2, 12).ljust(920, b"\0")
 for i in range(300):
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     s.settimeout(10)
     s.connect(sys.argv[1])
-    data = bytearray(good if i % 2 else os.urandom(rng.randrange(1, 400)))
+    data = bytearray(good if i % 2 else os.urandom(rng.randrange(1, 1000)))
     for _ in range(rng.randrange(4)):
         data[rng.randrange(len(data))] = rng.randrange(256)
     if data[:8] == good[:6] + struct.pack("=H", 11):

@@ -168,6 +168,39 @@ static void test_news(void)
     }
 }
 
+static void test_lease(void)
+{
+    static const uint8_t ours[4] = {10, 0, 0, 2};
+    tap_case("answers of a DHCP server go to stack 0");
+    ip4(17, 68, true);
+    frame[18 + 24] = 0;
+    frame[18 + 25] = 67;
+    check_str(fate(), " 0");
+    frame[18 + 25] = 66;
+    check_str(fate(), "ours");
+    ip4(6, 68, false);
+    frame[14 + 24] = 0;
+    frame[14 + 25] = 67;
+    check_str(fate(), "ours");
+    tap_case("and a copy of what somebody says who claims the leased address");
+    uint8_t *arp = begin(0x0806, false);
+    frame_len += 28;
+    arp[7] = 1;
+    memcpy(arp + 14, ours, 4);
+    check_str(fate(), "ours");
+    mir_share_claim(&share, 0x0a000002);
+    check_str(fate(), "ours 0");
+    check_mem(last, frame, frame_len);
+    arp[17] = 3;
+    check_str(fate(), "ours");
+    arp[17] = 2;
+    frame_len--;
+    check_str(fate(), "ours");
+    frame_len++;
+    mir_share_claim(&share, 0);
+    check_str(fate(), "ours");
+}
+
 static void test_odd(void)
 {
     tap_case("fragments, short frames and other types stay");
@@ -259,6 +292,7 @@ int main(void)
     open_share(STACKS);
     test_ports();
     test_news();
+    test_lease();
     test_odd();
     test_given();
     test_leaving();

@@ -72,6 +72,25 @@ static void test_sides(void)
     }
 }
 
+static void test_lease(void)
+{
+    struct mir__handover m = mir__handover_make(MIR__HANDOVER_LEASE);
+    check_int(check_as(&m, 0, MIR__HANDOVER_MONITOR), ==, -MIR_EPROTO); /* of which network? */
+    strcpy(m.name, "net0");
+    check_int(check_as(&m, 0, MIR__HANDOVER_MONITOR), ==, 0);
+    check_int(check_as(&m, 0, MIR__HANDOVER_WORKER), ==, 0);
+    check_int(check_as(&m, 0, MIR__HANDOVER_CONTROL), ==, -MIR_EPROTO);
+    check_int(check_as(&m, 0, MIR__HANDOVER_TOOL), ==, -MIR_EPROTO);
+    check_int(check_as(&m, 1, MIR__HANDOVER_WORKER), ==, -MIR_EINVAL);
+    m.lease_len = sizeof m.lease;
+    check_int(check_as(&m, 0, MIR__HANDOVER_WORKER), ==, 0);
+    m.lease_len++;
+    check_int(check_as(&m, 0, MIR__HANDOVER_WORKER), ==, -MIR_EPROTO);
+    m = device();
+    m.lease_len = 1;
+    check_int(check_as(&m, 1, MIR__HANDOVER_WORKER), ==, -MIR_EPROTO);
+}
+
 static void test_fields(void)
 {
     struct mir__handover m = device();
@@ -210,6 +229,7 @@ int main(void)
     tap_case("each side takes what is meant for it");
     test_sides();
     tap_case("fields out of their range are refused");
+    test_lease();
     test_fields();
     tap_case("a descriptor is passed");
     test_passing();

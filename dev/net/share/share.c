@@ -16,6 +16,8 @@
  *   - What tells everybody something: ARP replies, neighbour and router advertisements, redirects,
  *     ICMP errors (they quote a packet of one stack, which only that one knows). All get a copy;
  * none of these is answered, so nothing is answered twice.
+ *   - What is about a DHCP lease, which is one for all: answers of servers go to stack 0, which
+ * asks them, and so does a copy of every ARP request of somebody else who says to have the address.
  *   - Everything else, ARP requests, echo requests, datagrams to a server, groups, fragments: any
  * stack can answer, so the one that got it does.
  *
@@ -32,12 +34,14 @@
 #include "lib/wire/eth.h"
 
 enum { PROTO_ICMP = 1, PROTO_TCP = 6, PROTO_UDP = 17, PROTO_ICMP6 = 58 };
+enum { DHCP_SERVER = 67, DHCP_CLIENT = 68, LEADER = 0 };
 enum { IP4_LEN = 20, IP6_LEN = 40, PORTS_LEN = 4 };
 
 /* What a frame is, as far as it matters here. */
 struct flow {
     enum { OTHER, FOR_ALL, PORTS } kind;
     bool is_tcp;
+    uint32_t claimed_ip; /* by who sends an ARP request */
     struct mir_endpoint local, remote;
 };
 
@@ -98,6 +102,7 @@ static void read_ip6(const uint8_t *ip, size_t len, struct flow *flow)
 static void read_frame(const struct mir_buf *buf, struct flow *flow)
 {
     flow->kind = OTHER;
+    flow->claimed_ip = 0;
     if (mir__eth_check(buf->data, buf->len) < 0)
         return;
     size_t at = MIR__ETH_HEADER_LEN + (mir__eth_has_tag(buf->data) ? MIR__ETH_TAG_LEN : 0);
@@ -107,6 +112,8 @@ static void read_frame(const struct mir_buf *buf, struct flow *flow)
     case MIR__ETH_TYPE_ARP:
         if (len >= 8 && mir_get_be16(inner + 6) == 2)
             flow->kind = FOR_ALL;
+        else if (len >= 28) /* RFC 826: the sender's protocol address */
+            flow->claimed_ip = mir_get_be32(inner + 14);
         return;
     case MIR__ETH_TYPE_IP4:
         read_ip4(inner, len, flow);
@@ -130,11 +137,20 @@ static uint32_t owner_of(const struct mir_share *share, const struct flow *flow)
     uint32_t owner = share->config.index;
     if (flow->kind == PORTS && flow->local.port >= MIR_SHARE_PORT_MIN)
         owner = flow->local.port % share->config.count;
+    else if (flow->kind == PORTS && !flow->is_tcp && flow->local.port == DHCP_CLIENT &&
+             flow->remote.port == DHCP_SERVER)
+        owner = LEADER;
     if (share->leaving == NULL || owner != share->config.index || flow->kind == FOR_ALL)
         return owner;
     bool is_ours = flow->kind == PORTS && flow->is_tcp &&
                    mir_net_has_connection(share->leaving, &flow->local, &flow->remote);
     return is_ours ? owner : MIR_SHARE_SUCCESSOR;
+}
+
+static bool is_claim(const struct mir_share *share, const struct flow *flow)
+{
+    return share->claimed_ip != 0 && flow->claimed_ip == share->claimed_ip &&
+           share->config.index != LEADER;
 }
 
 static void pass_to_all(struct mir_share *share, const struct mir_buf *buf)
@@ -160,6 +176,10 @@ static void rx(struct mir__wrap *wrap, struct mir_buf *buf_given)
     uint32_t owner = owner_of(share, &flow);
     if (flow.kind == FOR_ALL)
         pass_to_all(share, buf_given);
+    if (is_claim(share, &flow)) {
+        share->copied++;
+        pass(share, LEADER, buf_given);
+    }
     if (owner == share->config.index) {
         mir__wrap_up(wrap, buf_given);
         return;
@@ -214,6 +234,11 @@ void mir_share_give_end(struct mir_share *share)
 {
     if (share->wrap.is_started)
         mir__wrap_up_end(&share->wrap);
+}
+
+void mir_share_claim(struct mir_share *share, uint32_t ip4)
+{
+    share->claimed_ip = ip4;
 }
 
 void mir_share_leave(struct mir_share *share, struct mir_net *net)

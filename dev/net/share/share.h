@@ -28,6 +28,7 @@ struct mir_share {
     uint64_t given;        /**< frames that others have passed to us */
     /* private: */
     struct mir_share_config config;
+    uint32_t claimed_ip;     /* 0 = none */
     struct mir_net *leaving; /* our stack takes no new connections; NULL: it does */
 };
 
@@ -47,6 +48,10 @@ void mir_share_init(struct mir_share *share, const struct mir_share_config *conf
 /** A frame that another stack has passed to us. To be followed by mir_share_give_end(). */
 void mir_share_give(struct mir_share *share, MIR_GIVE struct mir_buf *buf_given);
 void mir_share_give_end(struct mir_share *share);
+
+/** Our address is @ip4, leased, and its lease the business of stack 0: that gets a copy of each ARP
+ *  request whose sender, not we, says to have it. 0 = none. */
+void mir_share_claim(struct mir_share *share, uint32_t ip4);
 
 /** From now on everything but frames of @net's connections goes to MIR_SHARE_SUCCESSOR. */
 void mir_share_leave(struct mir_share *share, struct mir_net *net);
