@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <mirari/bytes.h>
@@ -28,10 +29,10 @@
 #include "cmd/mirari/ctl.h"
 
 #define SOCKET_NAME "control"
+#define TIMEOUT_MS  5000 /* for the answer to a call that was canceled */
 
 static int chosen_worker = -1; /* --worker */
 static volatile sig_atomic_t is_interrupted;
-static bool catches_interrupt;
 
 /* ---- the channel ----------------------------------------------------------------------------- */
 
@@ -223,19 +224,15 @@ void ctl_catch_interrupt(void)
     struct sigaction action = {.sa_handler = on_interrupt};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    catches_interrupt = true;
 }
 
-/* All @len bytes. False: the end, or an interrupt before the first of them. */
-static bool get_whole(struct ctl *ctl, char *data, size_t len, bool may_stop)
+/* All @len bytes. False: the end. */
+static bool get_whole(struct ctl *ctl, char *data, size_t len)
 {
     for (size_t at = 0; at < len;) {
         ssize_t got = recv(ctl->fd, data + at, len - at, 0);
-        if (got < 0 && errno == EINTR) {
-            if (may_stop && at == 0 && is_interrupted)
-                return false;
+        if (got < 0 && errno == EINTR)
             continue;
-        }
         if (got <= 0)
             return false;
         at += (size_t)got;
@@ -247,14 +244,14 @@ bool ctl_receive(struct ctl *ctl)
 {
     uint8_t header[4];
     size_t error_at;
-    if (!get_whole(ctl, (char *)header, sizeof(header), true))
+    if (!get_whole(ctl, (char *)header, sizeof(header)))
         return false;
     uint32_t len = mir_get_be32(header);
     if (len == 0 || len > MIR_RPC_FRAME_MAX)
         return false;
     free(ctl->frame);
     ctl->frame = need(len + 1);
-    if (!get_whole(ctl, ctl->frame, len, false))
+    if (!get_whole(ctl, ctl->frame, len))
         return false;
     int r = -MIR_ELIMIT;
     if (ctl->nodes == NULL) {
@@ -273,6 +270,35 @@ static int lost(const struct ctl *ctl)
     return EXIT_FAIL;
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Sleeps until a frame comes. False: the time is over, or, where there is no limit (-1), somebody
+ * has interrupted us, be it just before we fell asleep. With a limit further interrupts are not
+ * heard: timeout(1) sends two, and who presses Ctrl-C once more has been understood already. */
+static bool await_frame(const struct ctl *ctl, int64_t until_ms)
+{
+    struct pollfd wait = {.fd = ctl->fd, .events = POLLIN};
+    sigset_t interrupts, before;
+    sigemptyset(&interrupts);
+    sigaddset(&interrupts, SIGINT);
+    sigaddset(&interrupts, SIGTERM);
+    sigprocmask(SIG_BLOCK, &interrupts, &before);
+    bool has_frame = false, goes_on = true;
+    while (goes_on && !has_frame) {
+        int64_t left_ms = until_ms - now_ms();
+        struct timespec limit = {left_ms / 1000, left_ms % 1000 * 1000000};
+        goes_on = until_ms < 0 ? !is_interrupted : left_ms > 0;
+        has_frame = goes_on && ppoll(&wait, 1, until_ms < 0 ? NULL : &limit, &before) > 0;
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return has_frame;
+}
+
 /* The answer to our call: 0, or a message. */
 static int take_answer(struct ctl *ctl, const char *method, bool is_canceled)
 {
@@ -287,10 +313,12 @@ static int take_answer(struct ctl *ctl, const char *method, bool is_canceled)
     return EXIT_FAIL;
 }
 
-static bool cancel(struct ctl *ctl)
+/* Asks for the end of our call, which has to come until *@until_ms. */
+static bool cancel(struct ctl *ctl, int64_t *until_ms)
 {
     char params[48];
     uint64_t id = ctl->id;
+    *until_ms = now_ms() + TIMEOUT_MS;
     snprintf(params, sizeof(params), "{\"id\":%llu}", (unsigned long long)id);
     bool good = ctl_send(ctl, "rpc.cancel", params);
     ctl->id = id;
@@ -314,27 +342,30 @@ static bool is_refusal(const struct ctl *ctl)
 
 int ctl_call(struct ctl *ctl, const char *method, const char *params, ctl_item_fn each, void *arg)
 {
-    bool is_canceled = false;
+    int64_t until_ms = -1;               /* of the answer, once the call was canceled */
     (void)ctl_send(ctl, method, params); /* who refuses us has said why, and closed */
     for (;;) {
-        if (!ctl_receive(ctl)) {
-            if (!is_interrupted || is_canceled || !cancel(ctl))
+        if (!await_frame(ctl, until_ms)) {
+            if (until_ms >= 0) {
+                complain("%s: \"%s\" does not end the call within %d s; is it stuck?", ctl->command,
+                         ctl->who, TIMEOUT_MS / 1000);
+                return EXIT_FAIL;
+            }
+            if (!cancel(ctl, &until_ms))
                 return lost(ctl);
-            is_canceled = true;
             continue;
         }
+        if (!ctl_receive(ctl))
+            return lost(ctl);
         uint32_t item = mir_json_find(&ctl->json, 0, "params");
         if (item != MIR_JSON_NONE) {
-            bool goes_on = !is_ours(ctl, item) || each == NULL || is_canceled ||
+            bool goes_on = !is_ours(ctl, item) || each == NULL || until_ms >= 0 ||
                            each(ctl, mir_json_find(&ctl->json, item, "item"), arg);
-            if (!goes_on || (is_interrupted && !is_canceled)) {
-                is_canceled = true;
-                if (!cancel(ctl))
-                    return lost(ctl);
-            }
+            if (!goes_on && !cancel(ctl, &until_ms))
+                return lost(ctl);
         } else if (is_ours(ctl, 0) || is_refusal(ctl)) {
             /* The cancel has the id behind ours. */
-            return take_answer(ctl, method, is_canceled);
+            return take_answer(ctl, method, until_ms >= 0);
         }
     }
 }

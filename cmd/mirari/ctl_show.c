@@ -429,22 +429,31 @@ int cmd_shutdown(int argc, char **argv)
     static const char *const names[] = {"n=no-wait", NULL};
     struct ctl_args args;
     struct ctl ctls[CTL_WORKERS_MAX];
+    struct state_end end;
     int r = ctl_arguments(&args, argc, argv, "n", names, false);
     if (r != 0)
         return r;
     unsigned count = ctl_open_all(ctls, argv[0], args.who);
+    if (count == 0)
+        return EXIT_FAIL;
+    state_watch_end(&end, args.who);
     /* The end of one worker is that of all. */
-    if (count == 0 || ctl_call(&ctls[0], "shutdown", NULL, NULL, NULL) != 0)
+    if (ctl_call(&ctls[0], "shutdown", NULL, NULL, NULL) != 0)
         return EXIT_FAIL;
     bool is_first = ctl_flag(&ctls[0], ctls[0].result, "asked");
     if (!is_first)
         complain("shutdown: \"%s\" ends already (%s)", args.who,
                  ctl_text(&ctls[0], ctls[0].result, "ends"));
     for (unsigned k = 0; k < count; k++) {
-        /* The channel closes with the appliance. */
+        /* The channel closes with the appliance, a little before its process is gone. */
         while (!args.has['n'] && ctl_receive(&ctls[k]))
             continue;
         ctl_close(&ctls[k]);
+    }
+    if (!args.has['n'] && !state_await_end(&end)) {
+        complain("shutdown: \"%s\" has closed its channel, but goes on; `mirari stop` ends it",
+                 args.who);
+        return EXIT_FAIL;
     }
     printf(args.has['n'] ? "asked %s to end\n" : "%s has ended\n", args.who);
     return 0;

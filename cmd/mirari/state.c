@@ -28,6 +28,8 @@
 
 #include "cmd/mirari/tool.h"
 
+#define END_MS 60000 /* for the rest of an end that has begun */
+
 struct entry {
     char *folder, *name, *target, *where, *nets;
     pid_t pid, supervisor;
@@ -444,6 +446,38 @@ static bool has_ended(int fd, int64_t ms)
     }
 }
 
+/* Its `mirari run` tidies up, which @supervisor is; if there is none, we do. */
+static void let_tidy(struct state *state, const struct entry *entry, int supervisor)
+{
+    if (supervisor >= 0)
+        (void)has_ended(supervisor, 5000);
+    tidy(state, entry);
+}
+
+void state_watch_end(struct state_end *end, const char *who)
+{
+    *end = (struct state_end){.process = -1, .supervisor = -1};
+    if (strchr(who, '/') != NULL || state_open(&end->state) != 0)
+        return;
+    struct entry *entry = choose_entry(&end->state, who);
+    if (entry == NULL)
+        return;
+    end->process = pidfd_open(entry->pid, 0);
+    if (is_running(entry->supervisor, entry->supervisor_start))
+        end->supervisor = pidfd_open(entry->supervisor, 0);
+    end->entry = entry;
+}
+
+bool state_await_end(struct state_end *end)
+{
+    if (end->entry == NULL)
+        return true;
+    if (end->process >= 0 && !has_ended(end->process, END_MS))
+        return false;
+    let_tidy(&end->state, end->entry, end->supervisor);
+    return true;
+}
+
 static int stop_entry(struct state *state, const struct entry *entry, int64_t seconds)
 {
     int fd = pidfd_open(entry->pid, 0);
@@ -466,10 +500,7 @@ static int stop_entry(struct state *state, const struct entry *entry, int64_t se
             (void)has_ended(fd, 5000);
         }
     }
-    /* Its `mirari run` tidies up; if there is none, we do. */
-    if (supervisor >= 0)
-        (void)has_ended(supervisor, 5000);
-    tidy(state, entry);
+    let_tidy(state, entry, supervisor);
     if (was_killed)
         complain("\"%s\" (%d) did not end within %d s and was killed", entry->name, (int)entry->pid,
                  (int)seconds);

@@ -344,6 +344,17 @@ void state_remove(struct state *state, const char *name, bool keep_log);
 /** The folder of the one appliance that @who (name or process id) means, opened; or -1 after a
  *  message. */
 int state_find(struct state *state, const char *who);
+
+/** The end of an appliance that is asked for in another way than by a signal. */
+struct state_end {
+    struct state state;
+    struct entry *entry; /**< NULL: it is known by the path of its channel alone */
+    int process, supervisor;
+};
+/** Before it is asked: hold on to its processes. Complains where there is no such appliance. */
+void state_watch_end(struct state_end *end, const char *who);
+/** Wait until they have ended and nothing of it is left. False: that takes too long. */
+bool state_await_end(struct state_end *end);
 /** Call @each for every running appliance. */
 void state_each(struct state *state,
                 void (*each)(void *arg, const char *folder, const char *name, const char *target),

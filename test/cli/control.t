@@ -60,6 +60,15 @@ report "$status" 'client: to its end'
 if command -v tcpdump >/dev/null && ldconfig -p | grep -q libpcap; then
     is_ok 'tcpdump with a filter' timeout --preserve-status -s INT 1 "$mirari" tcpdump app -w none.pcapng tcp port 9
     says 'link-type EN10MB' 'is a capture, of nothing' tcpdump -n -r none.pcapng
+    # Interrupts in a row are one, also where the appliance takes its time.
+    "$mirari" tcpdump app -w twice.pcapng 2>twice.log &
+    wait_for test -s twice.pcapng
+    kill -STOP "$("$mirari" ps -q)"
+    for _ in 1 2 3; do kill -INT $!; sleep 0.1; done
+    kill -CONT "$("$mirari" ps -q)"
+    wait $!; report $? 'three interrupts end a capture in order'
+    run cat twice.log
+    has '^[0-9]+ frames captured, 0 dropped$' 'with its figures'
     exits 1 'a filter that is none' "$mirari" tcpdump app -w x.pcapng tcp prot 80
     has 'filter "tcp prot 80": ' 'libpcap says why'
 else
