@@ -31,4 +31,19 @@ size_t mir_vformat(char *out, size_t size, const char *fmt, va_list args) MIR_PR
  */
 int mir_parse_u64(const char *text, size_t len, uint64_t max, uint64_t *value) MIR_CHECK;
 
+/**
+ * mir_hex_digit() - the value of a hexadecimal digit, of either case.
+ *
+ * Returns 0 .. 15, or -1: it is none.
+ * Cost    O(1)
+ * Source  none
+ */
+static inline int mir_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 #endif

@@ -171,6 +171,21 @@ int mir__app_net_config(const struct mir__app_net *net, uint16_t mtu,
     return has_v6 && config->ip6 == MIR_IP6_OFF ? -MIR_EINVAL : 0;
 }
 
+void mir__app_print_net(struct mir_app *app, const char *kind,
+                        const struct mir_net_if_config *config, const char *place)
+{
+    char ip[MIR_IP_TEXT_MAX];
+    mir_app_print(app, "net: %s", kind);
+    if (config->use_dhcp)
+        mir_app_print(app, " dhcp");
+    else if (!mir_ip_is_any(&config->ip))
+        mir_app_print(app, " %s/%u", mir_ip_text(&config->ip, ip), config->prefix_len);
+    for (uint32_t i = 0; i < config->address_count; i++)
+        mir_app_print(app, " %s/%u", mir_ip_text(&config->addresses[i].ip, ip),
+                      config->addresses[i].prefix_len);
+    mir_app_print(app, place[0] != '\0' ? " (%s)\n" : "%s\n", place);
+}
+
 int mir__app_add_routes(const struct mir__app_net *net, struct mir_net *stack, uint32_t if_index)
 {
     int r = 0;

@@ -149,14 +149,6 @@ static int set_host_ip(const struct source *source, uint32_t net, struct text va
                      "an address with prefix length such as 10.0.0.1/24");
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static int set_mac(const struct source *source, uint32_t net, struct text value)
 {
     static const char expected[] = "a unicast MAC address such as 02:00:00:00:00:01";
@@ -165,7 +157,7 @@ static int set_mac(const struct source *source, uint32_t net, struct text value)
     if (value.len != 17)
         return refuse(source, value, expected);
     for (size_t i = 0; i < 6; i++) {
-        int high = hex_digit(value.at[3 * i]), low = hex_digit(value.at[3 * i + 1]);
+        int high = mir_hex_digit(value.at[3 * i]), low = mir_hex_digit(value.at[3 * i + 1]);
         if (high < 0 || low < 0 || (i < 5 && value.at[3 * i + 2] != ':'))
             return refuse(source, value, expected);
         mac[i] = (uint8_t)(high << 4 | low);

@@ -146,6 +146,11 @@ bool mir__app_set_host_ip(struct mir__app_net *net, const char *text, size_t len
 int mir__app_net_config(const struct mir__app_net *net, uint16_t mtu,
                         struct mir_net_if_config *config) MIR_CHECK;
 
+/** The line "net: ..." of the start: the device's @kind, addresses, and @place if it is not empty.
+ */
+void mir__app_print_net(struct mir_app *app, const char *kind,
+                        const struct mir_net_if_config *config, const char *place);
+
 /** Add the routes of @net to the interface @if_index, from 1. 0, or as mir_net_add_route(). */
 int mir__app_add_routes(const struct mir__app_net *net, struct mir_net *stack,
                         uint32_t if_index) MIR_CHECK;

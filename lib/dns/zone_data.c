@@ -187,21 +187,13 @@ static int room(struct mir__zone_parser *parser, uint32_t more)
     return 0;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)fold(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Digits up to the end of the entry, in as many words as one likes. */
 static int take_hex(struct mir__zone_parser *parser)
 {
     uint32_t digits = 0;
     for (;;) {
         for (uint32_t i = 0; i < parser->token.len; i++) {
-            int digit = hex_digit(parser->token.text[i]);
+            int digit = mir_hex_digit(parser->token.text[i]);
             if (digit < 0 || parser->token.kind != MIR__ZONE_WORD)
                 return mir__zone_error(parser, "'%.*s' is not hexadecimal",
                                        (int)MIR_MIN(parser->token.len, 300u), parser->token.text);

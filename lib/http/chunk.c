@@ -11,6 +11,7 @@
 #include "lib/http/parse.h"
 
 #include <mirari/err.h>
+#include <mirari/format.h>
 
 /** Extensions of all chunks and all trailers of one body. */
 #define FRAME_BYTES_MAX 8192u
@@ -42,14 +43,6 @@ void mir__http_body_init(struct mir__http_body *body, enum mir__http_body_kind k
     };
 }
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool is_text(uint8_t c)
 {
     return c == '\t' || (c >= 0x20 && c != 0x7f);
@@ -71,7 +64,7 @@ static int end_size(struct mir__http_body *body)
 
 static int step_size(struct mir__http_body *body, uint64_t limit, uint8_t c)
 {
-    int digit = hex_digit(c);
+    int digit = mir_hex_digit((char)c);
     if (digit >= 0) {
         if (++body->digits > 16)
             return -MIR_EMALFORMED;

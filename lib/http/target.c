@@ -8,17 +8,7 @@
 #include "lib/http/parse.h"
 
 #include <mirari/err.h>
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
+#include <mirari/format.h>
 
 /* The character at *at, decoded; *at goes to the next one. Negative: not allowed in a path. */
 static int decode(const char *path, uint32_t len, uint32_t *at)
@@ -27,8 +17,8 @@ static int decode(const char *path, uint32_t len, uint32_t *at)
     if (c == '%') {
         if (len - *at < 2)
             return -1;
-        int high = hex_digit(path[*at]);
-        int low = hex_digit(path[*at + 1]);
+        int high = mir_hex_digit(path[*at]);
+        int low = mir_hex_digit(path[*at + 1]);
         if (high < 0 || low < 0)
             return -1;
         *at += 2;

@@ -71,24 +71,13 @@ static int parse_v4(const char *text, size_t len, uint32_t *addr)
     return 0;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* 1-4 hex digits at *at; advances. Returns the group or -1. */
 static int parse_group(const char *text, size_t len, size_t *at)
 {
     int value = 0;
     size_t first = *at;
-    for (; *at < len && *at - first < 4 && hex_digit(text[*at]) >= 0; ++*at)
-        value = value << 4 | hex_digit(text[*at]);
+    for (; *at < len && *at - first < 4 && mir_hex_digit(text[*at]) >= 0; ++*at)
+        value = value << 4 | mir_hex_digit(text[*at]);
     return *at == first ? -1 : value;
 }
 

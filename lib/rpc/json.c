@@ -48,20 +48,12 @@ static struct mir_json_node *add_node(struct reader *r, enum mir_json_type type)
 
 /* ---- strings ------------------------------------------------------------------------------- */
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Four hexadecimal digits at @p, which are there; negative: they are none. */
 static int32_t hex4(const char *p)
 {
     int32_t value = 0;
     for (unsigned i = 0; i < 4; i++) {
-        int digit = hex_value(p[i]);
+        int digit = mir_hex_digit(p[i]);
         if (digit < 0)
             return -1;
         value = value << 4 | digit;

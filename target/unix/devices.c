@@ -492,23 +492,11 @@ int mir__devices_open(struct mir__unix *u, char error[MIR__ERROR_MAX])
 
 static void announce_net(struct mir__unix *u, const struct mir__unix_net *net)
 {
-    char ip[MIR_IP_TEXT_MAX];
-    struct mir_app *app = &u->app;
     if (net->dev == NULL)
-        mir_app_print(app, "net: %s\n", net->kind);
-    else if (net->config.use_dhcp)
-        mir_app_print(app, "net: %s dhcp", net->kind);
-    else if (mir_ip_is_any(&net->config.ip))
-        mir_app_print(app, "net: %s", net->kind);
+        mir_app_print(&u->app, "net: %s\n", net->kind);
     else
-        mir_app_print(app, "net: %s %s/%u", net->kind, mir_ip_text(&net->config.ip, ip),
-                      net->config.prefix_len);
-    for (uint32_t i = 0; i < net->config.address_count; i++)
-        mir_app_print(app, " %s/%u", mir_ip_text(&net->config.addresses[i].ip, ip),
-                      net->config.addresses[i].prefix_len);
-    if (net->dev != NULL)
-        mir_app_print(app, net->host_name != NULL ? " (%s)\n" : "%s\n",
-                      net->host_name != NULL ? net->host_name : "");
+        mir__app_print_net(&u->app, net->kind, &net->config,
+                           net->host_name != NULL ? net->host_name : "");
 }
 
 /* Over IPv6 the appliance makes its address by itself later, so the network stands for it. */

@@ -30,27 +30,12 @@ static void say_address(void *arg)
         mir_app_print(&v->app, "address: %s\n", mir_ip_text(&ip, text));
 }
 
-static void announce_net(struct mir__virt *v, const struct mir__virt_net *net)
-{
-    char ip[MIR_IP_TEXT_MAX];
-    struct mir_app *app = &v->app;
-    if (net->config.use_dhcp)
-        mir_app_print(app, "net: %s dhcp", net->kind);
-    else if (mir_ip_is_any(&net->config.ip))
-        mir_app_print(app, "net: %s", net->kind);
-    else
-        mir_app_print(app, "net: %s %s/%u", net->kind, mir_ip_text(&net->config.ip, ip),
-                      net->config.prefix_len);
-    for (uint32_t i = 0; i < net->config.address_count; i++)
-        mir_app_print(app, " %s/%u", mir_ip_text(&net->config.addresses[i].ip, ip),
-                      net->config.addresses[i].prefix_len);
-    mir_app_print(app, net->place[0] != '\0' ? " (%s)\n" : "%s\n", net->place);
-}
-
 void mir__net_announce(struct mir__virt *v)
 {
-    for (uint32_t i = 0; i < v->options.net_count; i++)
-        announce_net(v, &v->nets[i]);
+    for (uint32_t i = 0; i < v->options.net_count; i++) {
+        const struct mir__virt_net *net = &v->nets[i];
+        mir__app_print_net(&v->app, net->kind, &net->config, net->place);
+    }
     if (v->nets[0].config.use_dhcp && mir_app_spawn(&v->app, "address", say_address, v) < 0)
         MIR_LOG(TARGET, WARN, "no memory for the task that says the address");
 }

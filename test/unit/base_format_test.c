@@ -182,6 +182,16 @@ static void test_parse(void)
     check_int(value, ==, 123);
 }
 
+static void test_hex_digit(void)
+{
+    static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+    tap_case("hexadecimal digits of either case, and no other character");
+    for (int c = -128; c < 128; c++) {
+        const char *at = c != 0 ? strchr(digits, c) : NULL;
+        check_int(mir_hex_digit((char)c), ==, at != NULL ? (at - digits) % 16 : -1);
+    }
+}
+
 int main(int argc, char **argv)
 {
     tap_begin("base_format");
@@ -190,5 +200,6 @@ int main(int argc, char **argv)
     test_bounds();
     test_random(seed);
     test_parse();
+    test_hex_digit();
     return tap_done();
 }

@@ -40,7 +40,6 @@ struct item {
 };
 
 struct store {
-    struct mir_kv kv;
     struct mir__kv_table table;
     uint32_t capacity, limit;
     const char *cache_control;
@@ -69,26 +68,10 @@ static int fail_errno(struct store *store, const char *path)
     return fail(store, err, "%s: %s", path, strerror(errno));
 }
 
-/* ---- look-up ----------------------------------------------------------------------------------
- */
-
 static struct item *item_at(const struct store *store, uint32_t index)
 {
     return MIR_CONTAINER_OF(store->table.entries[index], struct item, entry);
 }
-
-static int get(struct mir_kv *kv, const char *key, size_t key_len,
-               const struct mir_kv_entry **entry)
-{
-    return mir__kv_table_get(&MIR_CONTAINER_OF(kv, struct store, kv)->table, key, key_len, entry);
-}
-
-static int at(struct mir_kv *kv, uint32_t index, const struct mir_kv_entry **entry)
-{
-    return mir__kv_table_at(&MIR_CONTAINER_OF(kv, struct store, kv)->table, index, entry);
-}
-
-static const struct mir_kv_ops ops = {.get = get, .at = at};
 
 /* ---- files ------------------------------------------------------------------------------------
  */
@@ -275,22 +258,22 @@ int mir_kv_dir_open(const struct mir_kv_dir_config *config, struct mir_kv **kv, 
     struct store *store = calloc(1, sizeof *store);
     if (store == NULL)
         return -MIR_ENOMEM;
-    store->kv.ops = &ops;
+    store->table.kv.ops = &mir__kv_table_ops;
     store->limit = config->files_max != 0 ? config->files_max : 65536;
     store->cache_control = config->cache_control != NULL ? config->cache_control : "no-cache";
     store->error = error;
     store->error_size = error_size;
     int r = fill(store, config);
     if (r < 0)
-        mir_kv_dir_close(&store->kv);
+        mir_kv_dir_close(&store->table.kv);
     else
-        *kv = &store->kv;
+        *kv = &store->table.kv;
     return r;
 }
 
 void mir_kv_dir_close(struct mir_kv *kv)
 {
-    struct store *store = MIR_CONTAINER_OF(kv, struct store, kv);
+    struct store *store = MIR_CONTAINER_OF(kv, struct store, table.kv);
     for (uint32_t i = 0; i < store->table.count; i++) {
         struct item *item = item_at(store, i);
         if (item->page.base != NULL)

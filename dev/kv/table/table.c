@@ -86,9 +86,10 @@ struct mir_kv_entry *mir__kv_table_find(const struct mir__kv_table *table, const
     return NULL;
 }
 
-int mir__kv_table_get(const struct mir__kv_table *table, const char *key, size_t key_len,
-                      const struct mir_kv_entry **entry)
+static int get(struct mir_kv *kv, const char *key, size_t key_len,
+               const struct mir_kv_entry **entry)
 {
+    const struct mir__kv_table *table = MIR_CONTAINER_OF(kv, struct mir__kv_table, kv);
     const struct mir_kv_entry *found = mir__kv_table_find(table, key, key_len);
     if (found == NULL)
         return -MIR_ENOENT;
@@ -96,14 +97,16 @@ int mir__kv_table_get(const struct mir__kv_table *table, const char *key, size_t
     return 0;
 }
 
-int mir__kv_table_at(const struct mir__kv_table *table, uint32_t index,
-                     const struct mir_kv_entry **entry)
+static int at(struct mir_kv *kv, uint32_t index, const struct mir_kv_entry **entry)
 {
+    const struct mir__kv_table *table = MIR_CONTAINER_OF(kv, struct mir__kv_table, kv);
     if (index >= table->count)
         return -MIR_ENOENT;
     *entry = table->entries[index];
     return 0;
 }
+
+const struct mir_kv_ops mir__kv_table_ops = {.get = get, .at = at};
 
 void mir__kv_table_forms(struct mir__kv_table *table)
 {

@@ -12,6 +12,7 @@
 /** Entries of one store. The array is the store's; the order is by bytes of the keys once it was
  *  sorted. */
 struct mir__kv_table {
+    struct mir_kv kv; /* its ops are mir__kv_table_ops */
     struct mir_kv_entry **entries;
     uint32_t count;
 };
@@ -27,11 +28,8 @@ void mir__kv_table_forms(struct mir__kv_table *table);
 struct mir_kv_entry *mir__kv_table_find(const struct mir__kv_table *table, const char *key,
                                         size_t key_len);
 
-/** As struct mir_kv_ops has them. */
-int mir__kv_table_get(const struct mir__kv_table *table, const char *key, size_t key_len,
-                      const struct mir_kv_entry **entry) MIR_CHECK;
-int mir__kv_table_at(const struct mir__kv_table *table, uint32_t index,
-                     const struct mir_kv_entry **entry) MIR_CHECK;
+/** Look-up in a table, for the kv of it. */
+extern const struct mir_kv_ops mir__kv_table_ops;
 
 /**
  * mir__kv_table_head() - the ready HTTP lines of one form of a value.

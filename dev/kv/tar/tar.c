@@ -30,11 +30,6 @@ struct item {
     char etag[ETAG_MAX];
 };
 
-struct store {
-    struct mir_kv kv;
-    struct mir__kv_table table;
-};
-
 struct memory_source {
     struct mir__tar_source source;
     const uint8_t *archive;
@@ -45,19 +40,6 @@ struct area {
     uint8_t *at;
     size_t left;
 };
-
-static int get(struct mir_kv *kv, const char *key, size_t key_len,
-               const struct mir_kv_entry **entry)
-{
-    return mir__kv_table_get(&MIR_CONTAINER_OF(kv, struct store, kv)->table, key, key_len, entry);
-}
-
-static int at(struct mir_kv *kv, uint32_t index, const struct mir_kv_entry **entry)
-{
-    return mir__kv_table_at(&MIR_CONTAINER_OF(kv, struct store, kv)->table, index, entry);
-}
-
-static const struct mir_kv_ops ops = {.get = get, .at = at};
 
 /* ---- what there is -------------------------------------------------------------------------- */
 
@@ -165,32 +147,32 @@ static void fill_item(struct item *item, const struct mir__tar_member *member, u
 
 /* The second walk sees what the first saw: only a device that still writes to the memory could
  * change that, and then it ends here with fewer files. */
-static void fill(struct store *store, struct memory_source *memory, const struct sizes *sizes,
-                 struct area area)
+static void fill(struct mir__kv_table *table, struct memory_source *memory,
+                 const struct sizes *sizes, struct area area)
 {
     struct mir__tar_walk walk;
     struct mir__tar_member member;
     struct item *items;
     struct area keys;
-    store->kv.ops = &ops;
     items = take(&area, sizes->files * sizeof(struct item));
-    store->table = (struct mir__kv_table){.entries = take(&area, sizes->files * sizeof(void *))};
+    *table = (struct mir__kv_table){.kv.ops = &mir__kv_table_ops,
+                                    .entries = take(&area, sizes->files * sizeof(void *))};
     keys = area;
     mir__tar_walk_init(&walk, &memory->source);
     while (mir__tar_next(&walk, &member) == 0) {
-        struct item *item = &items[store->table.count];
+        struct item *item = &items[table->count];
         if (!member.is_file)
             continue;
-        if (store->table.count == sizes->files || member.key_len >= keys.left)
+        if (table->count == sizes->files || member.key_len >= keys.left)
             break;
         /* Pages that are read-only have a base of this type, too. */
         uint8_t *contents = (uint8_t *)(uintptr_t)memory->archive + member.offset;
         fill_item(item, &member, contents, take(&keys, member.key_len + 1u));
-        store->table.entries[store->table.count++] = &item->entry;
+        table->entries[table->count++] = &item->entry;
     }
-    mir__kv_table_sort(&store->table);
-    mir__kv_table_unique(&store->table);
-    mir__kv_table_forms(&store->table);
+    mir__kv_table_sort(table);
+    mir__kv_table_unique(table);
+    mir__kv_table_forms(table);
 }
 
 /* @out NULL: only the bytes that they need. */
@@ -224,19 +206,19 @@ int mir_kv_tar_open(const struct mir_kv_tar_config *config, const uint8_t *archi
     int r = count(&memory.source, &sizes, error);
     if (r < 0)
         return r;
-    struct area area = {.left = sizeof(struct store) +
+    struct area area = {.left = sizeof(struct mir__kv_table) +
                                 sizes.files * (sizeof(struct item) + sizeof(void *)) +
                                 sizes.key_bytes};
     area.at = mir_page_pool_take_end_run(config->pages, area.left);
     if (area.at == NULL)
         return fail(error, -MIR_ENOMEM, "not enough memory for the names of its files");
-    struct store *store = take(&area, sizeof *store);
-    fill(store, &memory, &sizes, area);
-    size_t heads_size = make_heads(&store->table, cache_control, NULL, 0);
+    struct mir__kv_table *table = take(&area, sizeof *table);
+    fill(table, &memory, &sizes, area);
+    size_t heads_size = make_heads(table, cache_control, NULL, 0);
     char *heads = mir_page_pool_take_end_run(config->pages, heads_size);
     if (heads == NULL && heads_size > 0)
         return fail(error, -MIR_ENOMEM, "not enough memory for the HTTP lines of its files");
-    make_heads(&store->table, cache_control, heads, heads_size);
-    *kv = &store->kv;
+    make_heads(table, cache_control, heads, heads_size);
+    *kv = &table->kv;
     return 0;
 }
