@@ -12,6 +12,7 @@ void sim_pair_open(struct sim_pair *pair, const struct sim_pair_config *config)
 {
     static const char *const address[2] = {"10.0.0.1/24", "10.0.0.2/24"};
     memset(pair, 0, sizeof *pair);
+    pair->seed = config->seed;
     check_int(mir_sim_open(&(struct mir_sim_config){.seed = config->seed}, &pair->sim), ==, 0);
     for (int i = 0; i < 2; i++) {
         check_int(mir_sim_add_host(pair->sim, &config->node[i], &config->port[i], address[i],
@@ -23,6 +24,36 @@ void sim_pair_open(struct sim_pair *pair, const struct sim_pair_config *config)
                            &mir_sim_first_port(pair->node[1])->plug, &config->wire[0],
                            &config->wire[1], &pair->wire),
               ==, 0);
+}
+
+static void on_accept(struct mir_tcp_listener *listener, struct mir_tcp *tcp_given, void *arg)
+{
+    (void)listener;
+    sim_flow_attach(arg, tcp_given);
+}
+
+void sim_pair_begin(struct sim_pair *pair, struct sim_flow *client, struct sim_flow *server,
+                    uint64_t bytes)
+{
+    struct mir_tcp_listen_config listen = {.on_accept = on_accept, .arg = server};
+    struct mir_tcp_listener *listener;
+    uint64_t seed = pair->seed;
+    *client = (struct sim_flow){.to_send = bytes, .tx_key = seed, .rx_key = 2, .chunk = 60000};
+    *server = (struct sim_flow){.tx_key = 2, .rx_key = seed};
+    listen.local.port = 80;
+    listen.local.ip = mir_ip_from_v4(0);
+    check_int(mir_tcp_listen(pair->node[1]->stack, &listen, &listener), ==, 0);
+    listen.local.ip = mir_ip_from_v4(SIM_PAIR_IP(1));
+    check_int(sim_flow_connect(client, pair->node[0]->stack, &listen.local), ==, 0);
+}
+
+void sim_pair_finish(struct sim_pair *pair, struct sim_flow *client, struct sim_flow *server)
+{
+    (void)mir_sim_run(pair->sim, mir_sim_now(pair->sim) + 500 * MIR_US_PER_S);
+    sim_pair_check_idle(pair);
+    sim_flow_fini(client);
+    sim_flow_fini(server);
+    (void)sim_pair_close(pair);
 }
 
 struct lookup {

@@ -4,6 +4,7 @@
 #define TEST_SIM_PAIR_H
 
 #include "target/sim/sim.h"
+#include "test/harness/sim_flow.h"
 
 #define SIM_PAIR_IP(i) (0x0a000001u + (uint32_t)(i))
 
@@ -15,6 +16,7 @@ struct sim_pair_config {
 };
 
 struct sim_pair {
+    uint64_t seed;
     struct mir_sim *sim;
     struct mir_sim_node *node[2];
     struct mir_sim_wire *wire;
@@ -23,6 +25,11 @@ struct sim_pair {
 
 /** Checks that everything opened. */
 void sim_pair_open(struct sim_pair *pair, const struct sim_pair_config *config);
+/** A connection from the first to the second; @client sends [bytes] bytes. */
+void sim_pair_begin(struct sim_pair *pair, struct sim_flow *client, struct sim_flow *server,
+                    uint64_t bytes);
+/** Time for everything to end, then all of the checks; the pair is closed. */
+void sim_pair_finish(struct sim_pair *pair, struct sim_flow *client, struct sim_flow *server);
 /** One figure of a stack's statistics; checks that the name exists. */
 uint64_t sim_stat(struct mir_stack *stack, const char *name);
 /** Check that nothing is in use beyond what a stack keeps for later: connections, half-open and

@@ -22,32 +22,18 @@ struct result {
 
 static struct sim_flow client, server;
 
-static void on_accept(struct mir_tcp_listener *listener, struct mir_tcp *tcp_given, void *arg)
-{
-    (void)listener, (void)arg;
-    sim_flow_attach(&server, tcp_given);
-}
-
 static struct result transfer(uint64_t seed, mir_time_us still_us)
 {
     struct result result = {0};
     struct sim_pair pair;
     struct sim_pair_config config = {.seed = seed};
-    struct mir_tcp_listen_config listen = {.on_accept = on_accept};
-    struct mir_tcp_listener *listener;
     size_t error_pos;
     for (int i = 0; i < 2; i++)
         check_int(mir_sim_wire_parse("rate=50m,delay=40ms,queue=32m", &config.wire[i], &error_pos),
                   ==, 0);
     config.node[1].net.tcp_rcvbuf_bytes = 550000; /* keeps the queue, and so the RTO, short */
     sim_pair_open(&pair, &config);
-    client = (struct sim_flow){.to_send = BYTES, .tx_key = seed, .rx_key = 2, .chunk = 60000};
-    server = (struct sim_flow){.tx_key = 2, .rx_key = seed};
-    listen.local.port = 80;
-    listen.local.ip = mir_ip_from_v4(0);
-    check_int(mir_tcp_listen(pair.node[1]->stack, &listen, &listener), ==, 0);
-    listen.local.ip = mir_ip_from_v4(SIM_PAIR_IP(1));
-    check_int(sim_flow_connect(&client, pair.node[0]->stack, &listen.local), ==, 0);
+    sim_pair_begin(&pair, &client, &server, BYTES);
     mir_time_us began_us = mir_sim_now(pair.sim);
     mir_time_us next_us = began_us + MIR_US_PER_S;
     while (server.received < BYTES && mir_sim_now(pair.sim) < began_us + GIVE_UP_US) {
@@ -64,11 +50,7 @@ static struct result transfer(uint64_t seed, mir_time_us still_us)
     result.timeouts = sim_stat(pair.node[0]->stack, "tcp_timeouts");
     result.spurious = sim_stat(pair.node[0]->stack, "tcp_spurious_timeouts");
     result.resent = sim_stat(pair.node[0]->stack, "tcp_retransmits");
-    (void)mir_sim_run(pair.sim, mir_sim_now(pair.sim) + 500 * MIR_US_PER_S);
-    sim_pair_check_idle(&pair);
-    sim_flow_fini(&client);
-    sim_flow_fini(&server);
-    (void)sim_pair_close(&pair);
+    sim_pair_finish(&pair, &client, &server);
     return result;
 }
 
