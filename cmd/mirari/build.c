@@ -32,6 +32,7 @@
 #include <unistd.h>
 
 #include "cmd/mirari/elf.h"
+#include "cmd/mirari/pack.h"
 #include "cmd/mirari/tool.h"
 
 #ifndef MIR_HOST_LIBS
@@ -718,6 +719,8 @@ int build(const struct common *common, const struct manifest *manifest, struct p
         return r;
     int lock = lock_folder(place);
     r = make_all(&b, place);
+    if (r == 0 && is_virt(common->target))
+        r = pack_image(place->binary);
     if (lock >= 0)
         close(lock);
     if (r != 0)

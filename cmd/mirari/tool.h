@@ -18,6 +18,7 @@
  *   test.c and others  tests that drive appliances, see test.h
  *   state.c      the folder of running appliances: ps, stop, logs
  *   elf.c dwarf.c size.c   where the bytes of an image go
+ *   pack.c pack_image.c  images that unpack themselves, see pack.h
  *   socket.c     servers of sockets, see socket.h
  *   vchan.c and others   channels between processes
  *   new.c describe.c doctor.c main.c   the remaining subcommands

@@ -185,6 +185,24 @@ def test_time(faults):
     report(machine.status() == 0 and share <= 0.01, f"idle: {100 * share:.2f} % of a core, 1 % at most", machine.text)
 
 
+def test_packed(out):
+    """The form that unpacks itself: on the same machines, and anywhere in memory."""
+    made = run(os.path.join(BUILD, "mirari"), "build", "-q", "-t", "virt", "--arch", "aarch64", "-C", "examples/hello", "-o",
+               out)
+    if not report(made.returncode == 0, "hello is built by the tool", made.stdout):
+        return
+    image = os.path.join(out, "virt-aarch64", "hello.packed")
+    size = os.path.getsize(image)
+    report(size <= 48 * 1024, f"hello packed has {size} bytes, 48 KiB at most")
+    for name, machine in MACHINES.items():
+        expect(f"hello packed boots: {name}", image, '--times 1 --greeting "a b"', 0, r"(?m)^a b$", machine=machine)
+    expect("hello packed boots with 8 MiB", image, "--times 1", 0, "Hello from Mirari", memory=8)
+    linux = os.path.join(out, "hello.bin")
+    made = run(CROSS + "objcopy", "-O", "binary", image, linux)
+    report(made.returncode == 0, "a packed image becomes a Linux image", made.stdout)
+    expect("hello packed boots as a Linux image", linux, "--times 1", 0, "Hello from Mirari")
+
+
 def test_semihosting(image, out):
     """The interface that takes the exit status gives a guest nothing else of the host."""
     secret, made = os.path.join(out, "secret"), os.path.join(out, "made")
@@ -283,6 +301,7 @@ def main():
         semihosting = compile_app("test/boot/semihosting", os.path.join(out, "semihosting"))
         if semihosting:
             test_semihosting(semihosting, out)
+        test_packed(os.path.join(out, "packed"))
         test_libc(os.path.join(out, "libc"))
         if echo_image:
             expect("a network without random numbers is refused", echo_image, "--ip 10.0.2.15/24", 69, "no random numbers",

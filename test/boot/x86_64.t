@@ -81,16 +81,43 @@ def boot(image, words, **how):
 
 # ---- tests -----------------------------------------------------------------------------------------------------------
 
-def size_of_hello():
-    """Bytes of the image that the tool makes, without symbols for a debugger."""
-    out = os.path.join(OUT, "hello.tool")
-    run(os.path.join(BUILD, "mirari"), "build", "-q", "-t", "virt", "-C", "examples/hello", "-o", out)
-    run("strip", "-o", out + ".stripped", os.path.join(out, "virt", "hello"))
-    return os.path.getsize(out + ".stripped")
+def build_by_tool(folder, name):
+    """What the tool makes of the appliance in FOLDER: its packed image; bytes of the other without symbols for a debugger."""
+    out = os.path.join(OUT, name + ".tool")
+    run(os.path.join(BUILD, "mirari"), "build", "-q", "-t", "virt", "-C", folder, "-o", out)
+    image = os.path.join(out, "virt", name)
+    run("strip", "-o", out + ".stripped", image)
+    return image + ".packed", os.path.getsize(out + ".stripped")
+
+
+def test_packed():
+    """The form that unpacks itself: the same appliance, on the same machines."""
+    hello, size = build_by_tool("examples/hello", "hello")
+    packed = os.path.getsize(hello)
+    report(packed <= 44 * 1024 and packed < size, f"hello packed has {packed} bytes, 44 KiB at most")
+    for machine in MACHINES:
+        status, text = boot(hello, '--times 1 --greeting "out of the box"', machine=machine)
+        report(status == 0 and "out of the box\n" in text, f"hello packed on {machine}", status, text)
+    status, text = boot(hello, "--tims 1")
+    report(status == USAGE and "--times" in text, "a wrong option, packed: status 64", status, text)
+    status, text = boot(hello, "--times 1", memory=2)
+    report(status == 0, "microvm with 2 MiB, packed", status, text)
+    test_grub(hello, "a packed image")
+    with tempfile.TemporaryDirectory() as folder:
+        site = os.path.join(folder, "website")
+        shutil.copytree("examples/website", site, ignore=shutil.ignore_patterns("site"))
+        os.mkdir(os.path.join(site, "site"))
+        with open(os.path.join(site, "site", "index.html"), "w", encoding="ascii") as page:
+            page.write("<!DOCTYPE html><title>page</title>\n")
+        image, _ = build_by_tool(site, "website")
+    size = os.path.getsize(image)
+    report(size <= 250000, f"the website with one small page, packed, has {size} bytes, 250 KB at most")
+    status, text = boot(image, "--help", machine="q35")
+    report(status == 0 and "--announce" in text, "and starts", status, text)
 
 
 def test_hello(hello):
-    size = size_of_hello()
+    _, size = build_by_tool("examples/hello", "hello")
     report(size <= 60 * 1024, f"hello has {size} bytes, 60 KiB at most")
     for machine in MACHINES:
         began = time.monotonic()
@@ -139,9 +166,9 @@ FAULTS = {  # mode -> what the report must say
 }
 
 
-def test_grub(hello):
+def test_grub(hello, what):
     """Multiboot2, from a CD that GRUB boots."""
-    name = "GRUB starts an image by Multiboot2 under "
+    name = f"GRUB starts {what} by Multiboot2 under "
     if shutil.which("grub-mkrescue") is None or shutil.which("xorriso") is None:
         for firmware in ("BIOS", "UEFI"):
             report(True, f"{name}{firmware} # SKIP no grub-mkrescue and xorriso: apt install grub-common xorriso mtools")
@@ -268,7 +295,8 @@ def main():
     test_end(faults)
     test_crashes(faults)
     test_memory(hello, faults)
-    test_grub(hello)
+    test_grub(hello, "an image")
+    test_packed()
     test_stop(faults)
     test_time(faults)
     test_idle(faults)

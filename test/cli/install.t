@@ -24,6 +24,19 @@ if [ -e "$b/virt/libmirari-virt.a" ]; then
     is_ok 'for target virt' "$prefix/bin/mirari" build -C hello -t virt
     "$mirari" build -q -C hello -t virt -o tree
     is_ok 'the same bytes as well' cmp hello/_build/virt/hello tree/virt/hello
+    packed=tree/virt/hello.packed
+    is_ok 'and packed' cmp hello/_build/virt/hello.packed $packed
+    check 'in less than a third of its bytes' test "$(stat -c %s $packed)" -lt $(($(stat -c %s tree/virt/hello) / 3))
+    "$mirari" build -q -C hello -t virt -o tree # what was written a moment before it was read is looked at again
+    before=$(stat -c %y $packed)
+    is_ok 'built again' "$mirari" build -C hello -t virt -o tree
+    has 'nothing to do' 'there is nothing to do'
+    [ "$(stat -c %y $packed)" = "$before" ]; report $? 'nor to pack'
+    cp -r hello large
+    echo 'const volatile char large[17 << 20] = {1}; int mir_app_main(struct mir_app *app) { (void)app; return large[5]; }' |
+        cat <(echo '#include <mirari/mirari.h>') - >large/main.c
+    is_ok 'more than 16 MiB' "$mirari" build -q -C large -t virt -o tree
+    check 'are not packed, and nothing old stays' test -e tree/virt/hello -a ! -e $packed
     if command -v qemu-system-x86_64 >/dev/null; then
         is_ok 'which run' timeout 60 "$prefix/bin/mirari" run -q -C hello -t virt --accel tcg
         has '^Hello from hello$' 'and greet'

@@ -18,7 +18,8 @@ all: lib tool simtool $(if $(wildcard $(MUSL_INCLUDE)/string.h),virt) ## Librari
 
 # The parts of the tool are a library too, for its tests. sdk-root tells a tool that is not installed
 # where headers and templates are.
-TOOL_TESTS := unit/conf_test unit/test_parse_test unit/vm_control_test unit/confine_test fuzz/manifest_fuzz fuzz/test_file_fuzz fuzz/vm_control_fuzz
+TOOL_TESTS := unit/conf_test unit/pack_test unit/test_parse_test unit/vm_control_test unit/confine_test fuzz/manifest_fuzz \
+  fuzz/test_file_fuzz fuzz/vm_control_fuzz
 define tool_rules
 $(B)/$(1)/libtool.a: $(call objs,$(1),$(filter-out %/main.c,$(TOOL_C)))
 $(B)/$(1)/cmd/mirari/build.o: EXTRA_CFLAGS = -DMIR_HOST_LIBS='"$$(HOST_LIBS)"' \
