@@ -117,7 +117,7 @@ socket-programs: all test-bins ## Unmodified programs over the socket server, bo
 	$(Q)$(PROVE) -v test/interop/socket_conform.t test/interop/socket_programs.t
 
 .PHONY: socket-suites
-socket-suites: all ## Test suites of others (CPython, Go, LTP=FOLDER) over the host's stack and over ours (root)
+socket-suites: all ## Test suites of others (CPython, Go, LTP=, LIBUV=, CURL=FOLDER) over the host's stack and over ours (root)
 	@MIRARI_BUILD=$(B) test/socket/suites/run $(SUITES)
 
 .PHONY: soak

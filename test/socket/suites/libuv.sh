@@ -4,8 +4,8 @@
 #
 #   libuv.sh FOLDER [TEST...]
 #
-# FOLDER is its source with uv_run_tests built in it or in its build/. Lines are "ok|fail|skip|hang TEST". Without names all are run, also those that ask about files,
-# threads and processes: they live in the same process as sockets do, and none takes long.
+# FOLDER is its source, with uv_run_tests built in it or in its build/. Lines are "ok|fail|skip|hang TEST". Without names all are
+# run, also those that ask about files, threads and processes: sockets live beside these, and none takes long.
 folder=$(realpath "$1")
 tests=$folder/uv_run_tests
 [ -x "$tests" ] || tests=$folder/build/uv_run_tests
