@@ -82,6 +82,8 @@ static const struct command commands[] = {
      "      --fault [NAME=]SPEC, --trace [NAME]   disturb, print frames\n"
      "      --log LEVEL[,MODULE=LEVEL]            error warn info debug trace\n"
      "      --dns ADDR[,ADDR]                     name servers, instead of the network's\n"
+     "      --kv NAME=PLACE                       a folder, archive (tar) or disk as that store\n"
+     "      --workers N                           processes, kept by a monitor (unix)\n"
      "      --memory MIB, --spin US, --no-sandbox\n"
      "      --lease TIME, --grace TIME            its life, and what its end may take (30s)\n"
      "      --control PATH|off, --control-ro PATH  its control channel; see ctl\n"
