@@ -236,9 +236,14 @@ static int open_packet(struct mir__unix *u, struct mir__unix_net *net, char erro
     int r = set_address(u, net, 0, 0, error);
     if (r < 0)
         return r;
-    r = mir_packet_open(&config, &net->dev, error);
-    if (r == 0)
+    if (u->keep != NULL)
+        return mir__keep_open_packet(u->keep, net, &config, error);
+    r = u->worker != NULL ? mir__worker_open_packet(u, net, &config, error)
+                          : mir_packet_open(&config, &net->dev, error);
+    if (r == 0) {
         net->host_name = mir_packet_ifname(net->dev);
+        net->packet = net->dev;
+    }
     return r;
 }
 
@@ -388,7 +393,7 @@ static int add_middlewares(struct mir__unix *u, struct mir__unix_net *net,
                            char error[MIR__ERROR_MAX])
 {
     int r = 0;
-    if (net->tap != NULL && u->worker != NULL)
+    if ((net->tap != NULL || net->packet != NULL) && u->worker != NULL)
         r = add_share(u, net, error);
     if (r < 0)
         return r;
@@ -469,7 +474,7 @@ int mir__devices_open_one(struct mir__unix *u, uint32_t index, char error[MIR__E
         return -MIR_ENOTSUP;
     }
     net->kind = row->mode;
-    if (u->keep != NULL && row->open != open_tap)
+    if (u->keep != NULL && row->open != open_tap && row->open != open_packet)
         return 0; /* that is opened by each worker */
     u->sandbox_needs |= row->sandbox_needs;
     int r = row->open(u, net, error);

@@ -73,8 +73,8 @@ static bool is_lease_good(const struct mir__handover *m)
 
 static bool is_device_good(const struct mir__handover *m)
 {
-    return m->type == MIR__HANDOVER_TAP && m->mtu >= MTU_MIN && !(m->mac[0] & 1) &&
-           m->name[0] != '\0' && m->ifname[0] != '\0' &&
+    return (m->type == MIR__HANDOVER_TAP || m->type == MIR__HANDOVER_PACKET) && m->mtu >= MTU_MIN &&
+           !(m->mac[0] & 1) && m->name[0] != '\0' && m->ifname[0] != '\0' &&
            !(m->flags & ~(MIR__HANDOVER_OFFLOADS | MIR__HANDOVER_BUNDLES | MIR__HANDOVER_PAUSED));
 }
 

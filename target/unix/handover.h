@@ -48,7 +48,7 @@ enum mir__handover_kind {
     MIR__HANDOVER_KINDS,
 };
 
-enum mir__handover_type { MIR__HANDOVER_TAP = 1 };
+enum mir__handover_type { MIR__HANDOVER_TAP = 1, MIR__HANDOVER_PACKET };
 
 /** Who reads a message: each takes only what is meant for it. */
 enum mir__handover_side {

@@ -144,10 +144,11 @@ void mir__signals_guard(struct mir_app *app, mir_time_us us);
 /** One network, its middlewares outermost. */
 struct mir__unix_net {
     const struct mir__app_net *options;
-    struct mir_net_dev *dev; /* what the stack gets; NULL in mode socket */
-    struct mir_net_dev *tap; /* the innermost one of a worker, or NULL */
-    const char *kind;        /* of the innermost device */
-    const char *host_name;   /* interface on the host's side, or NULL */
+    struct mir_net_dev *dev;    /* what the stack gets; NULL in mode socket */
+    struct mir_net_dev *tap;    /* the innermost one of a worker, or NULL */
+    struct mir_net_dev *packet; /* the same in mode packet */
+    const char *kind;           /* of the innermost device */
+    const char *host_name;      /* interface on the host's side, or NULL */
     struct mir_net_if_config config;
     uint8_t ip6_secret[16];            /* config.ip6_secret points here, if there is one */
     void *pcap, *fault, *trace, *vlan; /* middlewares, NULL = not used */

@@ -10,6 +10,9 @@
  *   - frames that come meanwhile wait in the queue (500 of them), and the next worker reads them: a
  *     client that connects during a restart is answered late, not refused.
  *
+ * An interface of mode packet has a socket for each worker in place of a queue; the same is true of
+ * it, as their number is what the host's hash is taken by.
+ *
  * The sockets of the control channels are kept, too, one for each worker. Their names stay, and who
  * connects while a worker is started again waits for it. The monitor itself reads nothing there.
  *
@@ -36,8 +39,8 @@ int mir__keep_check(const struct mir__app_options *o, char error[MIR__ERROR_MAX]
     for (uint32_t i = 0; i < o->net_count && o->workers > 1; i++) {
         const struct mir__app_net *net = &o->net[i];
         const char *what =
-            !mir__app_net_is(net, "tap")
-                ? "needs mode tap (--net tap), the only one with a queue for each worker"
+            !mir__app_net_is(net, "tap") && !mir__app_net_is(net, "packet")
+                ? "needs mode tap or packet (--net tap), which have a queue for each worker"
             : net->link_local4 ? "cannot have --link-local4: such an address is of one stack"
             : net->ip6_temporary
                 ? "cannot have --ip6 temporary: each worker would have other addresses"
@@ -67,11 +70,11 @@ int mir__keep_open(struct mir__keep *keep, unsigned workers)
     return 0;
 }
 
-static struct mir__handover describe(const char *name, const struct mir_tap_host *host,
-                                     const uint8_t mac[6])
+static struct mir__handover describe(const char *name, enum mir__handover_type type,
+                                     const struct mir_tap_host *host, const uint8_t mac[6])
 {
     struct mir__handover m = mir__handover_make(MIR__HANDOVER_DEVICE);
-    m.type = MIR__HANDOVER_TAP;
+    m.type = (uint16_t)type;
     m.flags = (uint16_t)((host->has_offloads ? MIR__HANDOVER_OFFLOADS : 0) |
                          (host->has_bundles ? MIR__HANDOVER_BUNDLES : 0));
     m.mtu = host->mtu;
@@ -90,25 +93,60 @@ static void close_queues(struct mir__kept *tap)
     }
 }
 
+/* Room for another one; NULL with a line: there is none. */
+static struct mir__kept *place_of(struct mir__keep *keep, const struct mir__unix_net *net,
+                                  char error[MIR__ERROR_MAX])
+{
+    if (keep->count == MIR_APP_NETS_MAX || strlen(net->options->name) >= MIR__HANDOVER_NAME_MAX) {
+        snprintf(error, MIR__ERROR_MAX, "%s: at most %u networks, names of at most %u letters",
+                 net->options->name, MIR_APP_NETS_MAX, MIR__HANDOVER_NAME_MAX - 1);
+        return NULL;
+    }
+    struct mir__kept *kept = &keep->taps[keep->count];
+    for (unsigned i = 0; i < MIR__WORKERS_MAX; i++)
+        kept->fds[i] = -1;
+    return kept;
+}
+
+int mir__keep_open_packet(struct mir__keep *keep, const struct mir__unix_net *net,
+                          const struct mir_packet_config *config, char error[MIR__ERROR_MAX])
+{
+    struct mir_packet_queue queue;
+    uint32_t group = 0;
+    int r = 0;
+    struct mir__kept *kept = place_of(keep, net, error);
+    if (kept == NULL)
+        return -MIR_ELIMIT;
+    for (unsigned i = 0; i < keep->workers && r == 0; i++) {
+        r = mir_packet_open_queue(config, keep->workers > 1 ? &group : NULL, &queue, error);
+        if (r == 0)
+            kept->fds[i] = queue.fd;
+    }
+    if (r < 0) {
+        close_queues(kept);
+        return r;
+    }
+    struct mir_tap_host host = {.mtu = queue.mtu};
+    memcpy(host.ifname, queue.ifname, sizeof host.ifname);
+    kept->message = describe(net->options->name, MIR__HANDOVER_PACKET, &host, config->mac);
+    keep->count++;
+    return 0;
+}
+
 int mir__keep_open_tap(struct mir__keep *keep, const struct mir__unix_net *net,
                        const struct mir_tap_config *config, char error[MIR__ERROR_MAX])
 {
     struct mir_tap_config mine = *config;
     struct mir_tap_host host;
-    if (keep->count == MIR_APP_NETS_MAX || strlen(net->options->name) >= MIR__HANDOVER_NAME_MAX) {
-        snprintf(error, MIR__ERROR_MAX, "%s: at most %u networks, names of at most %u letters",
-                 net->options->name, MIR_APP_NETS_MAX, MIR__HANDOVER_NAME_MAX - 1);
+    struct mir__kept *tap = place_of(keep, net, error);
+    if (tap == NULL)
         return -MIR_ELIMIT;
-    }
-    struct mir__kept *tap = &keep->taps[keep->count];
-    for (unsigned i = 0; i < MIR__WORKERS_MAX; i++)
-        tap->fds[i] = -1;
     mine.has_queues = keep->workers > 1;
     int r = mir_tap_open_host(&mine, &host, error);
     if (r < 0)
         return r;
     tap->fds[0] = host.fd;
-    tap->message = describe(net->options->name, &host, config->mac);
+    tap->message = describe(net->options->name, MIR__HANDOVER_TAP, &host, config->mac);
     for (unsigned i = 1; i < keep->workers && r == 0; i++) {
         struct mir_tap_host more;
         r = mir_tap_open_queue(&host, &more, error);

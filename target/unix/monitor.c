@@ -540,7 +540,7 @@ static int detach(struct monitor *m, const struct mir__handover *request,
 {
     struct mir__kept *tap = mir__keep_find(&m->keep, request->name);
     struct mir__handover remove = mir__handover_make(MIR__HANDOVER_REMOVE);
-    if (tap == NULL) {
+    if (tap == NULL || tap->message.type != MIR__HANDOVER_TAP) {
         snprintf(error, MIR__ERROR_MAX, "no network \"%s\" on a tap", request->name);
         return -MIR_ENOENT;
     }

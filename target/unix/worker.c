@@ -102,6 +102,7 @@ static int take_device(struct mir__unix *u, const struct mir__handover *m, int f
     struct mir__taken *taken = &w->taken[w->taken_count++];
     memcpy(taken->name, m->name, sizeof taken->name);
     memcpy(taken->mac, m->mac, 6);
+    taken->type = m->type;
     w->is_second = w->is_second || m->flags & MIR__HANDOVER_PAUSED;
     take_host(m, fd, &taken->host);
     if (find_net(u, m->name) >= 0)
@@ -160,25 +161,48 @@ int mir__worker_take_all(struct mir__unix *u, char error[MIR__ERROR_MAX])
     }
 }
 
+static struct mir__taken *find_taken(struct mir__worker *w, const struct mir__unix_net *net,
+                                     enum mir__handover_type type, char error[MIR__ERROR_MAX])
+{
+    for (uint32_t i = 0; i < w->taken_count; i++) {
+        struct mir__taken *taken = &w->taken[i];
+        if (strcmp(taken->name, net->options->name) == 0 && taken->host.fd >= 0 &&
+            taken->type == type)
+            return taken;
+    }
+    snprintf(error, MIR__ERROR_MAX, "the monitor has passed no %s for %s", net->kind,
+             net->options->name);
+    return NULL;
+}
+
 int mir__worker_open_tap(struct mir__unix *u, struct mir__unix_net *net,
                          const struct mir_tap_config *config, char error[MIR__ERROR_MAX])
 {
-    struct mir__worker *w = u->worker;
+    struct mir__taken *taken = find_taken(u->worker, net, MIR__HANDOVER_TAP, error);
     struct mir_tap_config mine = *config;
-    mine.is_paused = w->is_second;
-    for (uint32_t i = 0; i < w->taken_count; i++) {
-        struct mir__taken *taken = &w->taken[i];
-        if (strcmp(taken->name, net->options->name) != 0 || taken->host.fd < 0)
-            continue;
-        memcpy(mine.mac, taken->mac, 6);
-        int r = mir_tap_adopt(&mine, &taken->host, &net->dev);
-        taken->host.fd = -1;
-        if (r < 0)
-            snprintf(error, MIR__ERROR_MAX, "no memory for the tap of %s", net->options->name);
-        return r;
-    }
-    snprintf(error, MIR__ERROR_MAX, "the monitor has passed no tap for %s", net->options->name);
-    return -MIR_ENOENT;
+    if (taken == NULL)
+        return -MIR_ENOENT;
+    mine.is_paused = u->worker->is_second;
+    memcpy(mine.mac, taken->mac, 6);
+    int r = mir_tap_adopt(&mine, &taken->host, &net->dev);
+    taken->host.fd = -1;
+    if (r < 0)
+        snprintf(error, MIR__ERROR_MAX, "no memory for the tap of %s", net->options->name);
+    return r;
+}
+
+int mir__worker_open_packet(struct mir__unix *u, struct mir__unix_net *net,
+                            const struct mir_packet_config *config, char error[MIR__ERROR_MAX])
+{
+    struct mir__taken *taken = find_taken(u->worker, net, MIR__HANDOVER_PACKET, error);
+    struct mir_packet_config mine = *config;
+    if (taken == NULL)
+        return -MIR_ENOENT;
+    struct mir_packet_queue queue = {.fd = taken->host.fd, .mtu = taken->host.mtu};
+    mine.is_paused = u->worker->is_second;
+    memcpy(mine.mac, taken->mac, 6);
+    taken->host.fd = -1;
+    return mir_packet_adopt(&mine, &queue, &net->dev, error);
 }
 
 /* ---- networks that come later ---------------------------------------------------------------- */
@@ -355,6 +379,8 @@ static void take_over(struct mir__unix *u, int inbox)
     for (uint32_t i = 0; i < u->options.net_count; i++) {
         if (u->nets[i].tap != NULL)
             mir_tap_resume(u->nets[i].tap);
+        if (u->nets[i].packet != NULL)
+            mir_packet_resume(u->nets[i].packet);
     }
     mir__follow_lead(u, true);
     if (mir__mesh_listen(u, inbox) < 0)

@@ -11,6 +11,7 @@
 #ifndef TARGET_UNIX_WORKERS_H
 #define TARGET_UNIX_WORKERS_H
 
+#include "dev/net/packet/packet.h"
 #include "dev/net/tap/tap.h"
 #include "target/unix/handover.h"
 #include "target/unix/internal.h"
@@ -22,7 +23,8 @@
 struct mir__taken {
     char name[MIR__HANDOVER_NAME_MAX];
     uint8_t mac[6];
-    struct mir_tap_host host; /* fd -1: in use */
+    uint16_t type;            /* enum mir__handover_type */
+    struct mir_tap_host host; /* fd -1: in use; of another type fd, mtu and ifname only */
 };
 
 struct mir__inbox {
@@ -66,6 +68,10 @@ int mir__worker_take_all(struct mir__unix *u, char error[MIR__ERROR_MAX]) MIR_CH
 /** The device of a network of mode tap: one that the monitor has passed. */
 int mir__worker_open_tap(struct mir__unix *u, struct mir__unix_net *net,
                          const struct mir_tap_config *config, char error[MIR__ERROR_MAX]) MIR_CHECK;
+/** The same for a network of mode packet. */
+int mir__worker_open_packet(struct mir__unix *u, struct mir__unix_net *net,
+                            const struct mir_packet_config *config,
+                            char error[MIR__ERROR_MAX]) MIR_CHECK;
 /** Running: listen to the monitor from now on. Returns 0 or -MIR_EIO. */
 int mir__worker_run(struct mir__unix *u) MIR_CHECK;
 
@@ -110,7 +116,7 @@ void mir__mesh_leave(struct mir__unix *u, int fd);
 
 /* ---- keep.c --------------------------------------------------------------------------------- */
 
-/** A tap that the monitor keeps for its workers. */
+/** A tap, or the sockets on an interface, that the monitor keeps for its workers. */
 struct mir__kept {
     struct mir__handover message; /* DEVICE, as it is sent */
     int fds[MIR__WORKERS_MAX];    /* one queue for each worker */
@@ -134,6 +140,10 @@ int mir__keep_open(struct mir__keep *keep, unsigned workers) MIR_CHECK;
 /** Open a tap with a queue for each worker and keep it. */
 int mir__keep_open_tap(struct mir__keep *keep, const struct mir__unix_net *net,
                        const struct mir_tap_config *config, char error[MIR__ERROR_MAX]) MIR_CHECK;
+/** The same with sockets on an interface that is there. */
+int mir__keep_open_packet(struct mir__keep *keep, const struct mir__unix_net *net,
+                          const struct mir_packet_config *config,
+                          char error[MIR__ERROR_MAX]) MIR_CHECK;
 /** Open the control channels of the options: at the path worker 0's, at PATH.1 that of worker 1,
  * and so on. Returns 0, or an error with a line. */
 int mir__keep_open_channels(struct mir__keep *keep, const struct mir__app_options *options,

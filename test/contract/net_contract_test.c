@@ -312,8 +312,38 @@ static int open_packet_on(struct fixture *f, const char *ifname, char *error)
     return mir_packet_open(&config, &f->dev, error);
 }
 
+/* A socket of a group; it is kept, as a monitor keeps it, and read by a device. */
+static int the_queue = -1;
+
+static int adopt_packet(struct fixture *f, char *error)
+{
+    struct mir_packet_config config = {
+        .poll = &f->poll.base, .bufs = &f->bufs, .ifname = "pk0", .mtu = 1500};
+    struct mir_packet_queue queue = {.fd = dup(the_queue), .ifname = "pk0", .mtu = 1500};
+    memcpy(config.mac, our_mac, 6);
+    return mir_packet_adopt(&config, &queue, &f->dev, error);
+}
+
+static int open_queue_on(struct fixture *f, const char *ifname, char *error)
+{
+    struct mir_packet_config config = {.ifname = ifname, .mtu = 1500};
+    struct mir_packet_queue queue;
+    uint32_t group = 0;
+    memcpy(config.mac, our_mac, 6);
+    int r = mir_packet_open_queue(&config, &group, &queue, error);
+    if (r < 0)
+        return r;
+    check(group != 0);
+    check_str(queue.ifname, ifname);
+    check_int(queue.mtu, ==, 1500);
+    (void)close(the_queue);
+    the_queue = queue.fd;
+    return adopt_packet(f, error);
+}
+
 /* A veth pair, new for each fixture: "pk0" for the device, "pk1" for the other side. */
-static const char *open_packet(struct fixture *f)
+static const char *open_packet_by(struct fixture *f,
+                                  int (*open)(struct fixture *f, const char *ifname, char *error))
 {
     char error[MIR_PACKET_ERROR_MAX];
     if (!enter_namespace())
@@ -324,7 +354,7 @@ static const char *open_packet(struct fixture *f)
                "test $(ip -br link | grep -c '^pk[01].* UP ') = 2 && exit 0; sleep 0.01; done; "
                "exit 1") != 0)
         return "this host gives no veth pair";
-    int r = open_packet_on(f, "pk0", error);
+    int r = open(f, "pk0", error);
     if (r == -MIR_ENOTSUP)
         return "this host gives no packet ring";
     check_int(r, ==, 0);
@@ -332,6 +362,16 @@ static const char *open_packet(struct fixture *f)
         return strdup(error);
     open_other_side(f, "pk1");
     return NULL;
+}
+
+static const char *open_packet(struct fixture *f)
+{
+    return open_packet_by(f, open_packet_on);
+}
+
+static const char *open_adopted(struct fixture *f)
+{
+    return open_packet_by(f, open_queue_on);
 }
 
 /* ---- user
@@ -599,6 +639,8 @@ static void test_subject(const struct subject *s)
     close_fixture(&f);
 }
 
+static const struct subject adopted = {"packet, adopted", open_adopted, provoke_tap, seen_tap};
+
 /* ---- beyond the contract
  * ------------------------------------------------------------------------- */
 
@@ -855,6 +897,67 @@ static void test_packet_refusals(void)
     close_fixture(&f);
 }
 
+/* Frames that nobody reads, waited for until the kernel has counted them all. */
+static void fill_queue(struct fixture *f, uint32_t count)
+{
+    struct tpacket_stats stats;
+    socklen_t len = sizeof stats;
+    uint32_t seen = 0, sent = 0;
+    check_int(getsockopt(the_queue, SOL_PACKET, PACKET_STATISTICS, &stats, &len), ==, 0);
+    mir_time_us end_us = f->clock->monotonic(f->clock) + WAIT_US;
+    while (seen < count && f->clock->monotonic(f->clock) < end_us) {
+        uint32_t n = seen < sent ? 0 : MIR_MIN(count - sent, BATCH);
+        provoke_tap(f, n);
+        sent += n;
+        if (getsockopt(the_queue, SOL_PACKET, PACKET_STATISTICS, &stats, &len) == 0)
+            seen += stats.tp_packets;
+    }
+    check_int(seen, >=, count);
+}
+
+/* Each reader of a ring goes on where the one before has stopped, wherever that is: the ring has
+ * 1,024 slots, and what does not fit is dropped. */
+static void test_packet_readers(void)
+{
+    static const struct {
+        uint32_t read, unread;
+    } turns[] = {{0, 0}, {0, 7}, {5, 0}, {1015, 20}, {3, 1100}, {100, 1024}, {0, 1}, {1024, 64}};
+    char error[MIR_PACKET_ERROR_MAX];
+    struct fixture f;
+    fixture_init(&f);
+    tap_case("packet: the next reader of a ring finds where the one before has stopped");
+    const char *skip = open_adopted(&f);
+    if (skip != NULL) {
+        tap_skip(skip);
+        close_fixture(&f);
+        return;
+    }
+    check_int(start(&f), ==, 0);
+    for (size_t i = 0; i < MIR_ARRAY_LEN(turns); i++) {
+        f.rx = 0;
+        for (uint32_t left = turns[i].read, n; left > 0; left -= n) {
+            n = MIR_MIN(left, BATCH);
+            provoke_tap(&f, n);
+            run_until(&f, turns[i].read - left + n);
+        }
+        check_int(f.rx, ==, turns[i].read);
+        mir_net_dev_close(f.dev);
+        f.rx = 0;
+        fill_queue(&f, turns[i].unread);
+        uint32_t fit = MIR_MIN(turns[i].unread, 1024u);
+        f.dev = NULL;
+        if (!check_int(adopt_packet(&f, error), ==, 0) || !check_int(start(&f), ==, 0))
+            break;
+        /* A full ring may have a frame or two of the kernel's own. */
+        uint32_t least = fit == 1024 ? fit - 16 : fit;
+        run_until(&f, least);
+        settle(&f);
+        check_int(f.rx, >=, least);
+        check_int(f.rx, <=, fit);
+    }
+    close_fixture(&f);
+}
+
 static void test_middleware_output(void)
 {
     struct fixture f;
@@ -890,6 +993,8 @@ int main(void)
     test_packet_full();
     test_packet_link();
     test_packet_refusals();
+    test_subject(&adopted);
+    test_packet_readers();
     test_middleware_output();
     return tap_done();
 }

@@ -13,6 +13,7 @@
 #   peer_start ARGS...          start it on a tap, IPv4 and IPv6: $APP_IP, $APP_IP6; the host is $HOST_IP, $HOST_IP6
 #   peer_counter NAME           a counter of its stack
 #   monitor_ask SOCKET KIND...  ask the monitor of --workers
+#   each_answered COUNT NAME ARGS...  ping, and none is lost
 #   free_port                   a TCP port of the host that is free now
 #   wait_until SECONDS CMD...   poll a condition; nothing here sleeps to let something happen. SECONDS are those of a machine that
 #                               is not in a hurry; before a test fails, PATIENCE times as many go by
@@ -235,6 +236,21 @@ s.send(struct.pack("=IHHHHHHIi6sH32s16s256s584s", 0x4D495248, 2, int(kind), 0, 0
 answer = s.recv(1000)
 print(struct.unpack("=i", answer[20:24])[0], answer[80:336].split(b"\0")[0].decode())
 PY
+}
+
+# each_answered COUNT NAME ARGS...: that many pings, none lost. The queues of this machine are those of all its namespaces; where
+# others have filled them meanwhile, which the kernel counts, it is asked again.
+host_drops() { awk '{print $2}' /proc/net/softnet_stat | tr -d '\n'; }
+each_answered() {
+    local count=$1 name=$2 before said try
+    shift 2
+    for try in 1 2 3 4 5; do
+        before=$(host_drops)
+        said=$(inside ping -q -c "$count" -i 0.02 -W 10 "$@" 2>&1)
+        [[ $said == *" $count received, 0% packet loss"* ]] && break
+        [ "$(host_drops)" != "$before" ] || break
+    done
+    is_like "$said" " $count received, 0% packet loss" "$name"
 }
 
 stats() { inside curl -s -m 10 "http://${STATS_AT:-$APP_IP}/api/stats"; }

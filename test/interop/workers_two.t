@@ -51,10 +51,10 @@ for i in $(seq 30); do
 done
 is $bad 0 'sixty connections, the neighbours forgotten three times'
 for address in "$APP_IP" "$APP_IP6"; do
-    is_like "$(inside ping -c 20 -i 0.02 -W 10 "$address" 2>&1)" ' 20 received, 0% packet loss' "$address: each ping is answered"
+    each_answered 20 "$address: each ping is answered" "$address"
     ! inside ping -c 5 -i 0.02 -W 2 "$address" 2>&1 | grep -q DUP
     ok $? "$address: and once"
-    is_like "$(inside ping -q -c 5 -i 0.02 -W 10 -s 20000 "$address" 2>&1)" ' 5 received, 0% packet loss' "$address: in fragments, too"
+    each_answered 5 "$address: in fragments, too" -s 20000 "$address"
 done
 
 # ---- one is killed --------------------------------------------------------------------------------

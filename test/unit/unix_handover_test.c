@@ -112,7 +112,9 @@ static void test_fields(void)
     m.kind = MIR__HANDOVER_KINDS;
     check_int(check_as(&m, 1, MIR__HANDOVER_WORKER), ==, -MIR_EPROTO);
     m = device();
-    m.type = 2;
+    m.type = MIR__HANDOVER_PACKET;
+    check_int(check_as(&m, 1, MIR__HANDOVER_WORKER), ==, 0);
+    m.type = 3;
     check_int(check_as(&m, 1, MIR__HANDOVER_WORKER), ==, -MIR_EPROTO);
     m = device();
     m.mtu = 575;

@@ -6,6 +6,13 @@
  * asked to take our MAC and all multicast beside its own, which it forgets with the socket; a
  * driver that cannot becomes promiscuous.
  *
+ * Of several sockets of one appliance each gets a part of the frames (PACKET_FANOUT): the kernel
+ * hashes addresses and ports, the same for both directions, over the sockets in the order in which
+ * they joined. It puts fragments of IPv4 together first, or they would come to another socket than
+ * the rest of their flow; of IPv6 it does not, so there all fragments between two hosts come to one
+ * socket. Whether what we send is shown to us is then a matter of the group and not of a socket.
+ * The ring of such a socket outlives whoever maps it.
+ *
  * Everything here happens before privileges are dropped. The socket receives nothing until it is
  * bound, which is the last step.
  */
@@ -28,6 +35,9 @@
 
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING 23
+#endif
+#ifndef PACKET_FANOUT_FLAG_IGNORE_OUTGOING
+#define PACKET_FANOUT_FLAG_IGNORE_OUTGOING 0x4000
 #endif
 
 #define BLOCK_SIZE   (128u << 10)
@@ -99,6 +109,14 @@ static int set(int fd, int option, int value)
     return setsockopt(fd, SOL_PACKET, option, &value, sizeof value);
 }
 
+/* Until a socket has its place in the group it would get what another one gets, too. */
+static int refuse_all(const struct mir__packet_host *host)
+{
+    struct sock_filter code[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+    struct sock_fprog program = {MIR_ARRAY_LEN(code), code};
+    return setsockopt(host->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+}
+
 static int set_filter(const struct mir__packet_host *host, const uint8_t mac[6])
 {
     struct sock_filter code[] = {
@@ -140,7 +158,7 @@ static int open_sender(struct mir__packet_host *host, char *error)
     return 0;
 }
 
-static int open_ring(struct mir__packet_host *host, char *error)
+static int make_ring(struct mir__packet_host *host, char *error)
 {
     struct tpacket_req ring = {.tp_block_size = BLOCK_SIZE,
                                .tp_block_nr = (unsigned)(RING_SIZE / BLOCK_SIZE),
@@ -154,6 +172,11 @@ static int open_ring(struct mir__packet_host *host, char *error)
                         "this kernel has no packet ring with vnet header (Linux 4.6 has)");
         return fail_errno(error, host->ifname, "its ring");
     }
+    return 0;
+}
+
+static int map_ring(struct mir__packet_host *host, char *error)
+{
     void *at =
         mmap(NULL, RING_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, host->fd, 0);
     if (at == MAP_FAILED)
@@ -178,36 +201,121 @@ static int join(const struct mir__packet_host *host, const uint8_t mac[6], char 
     return 0;
 }
 
-int mir__packet_open_host(const struct mir_packet_config *config, struct mir__packet_host *host,
-                          char *error)
+static int begin(const struct mir_packet_config *config, struct mir__packet_host *host, char *error)
 {
-    int r;
     error[0] = '\0';
     *host = (struct mir__packet_host){.fd = -1, .tx_fd = -1, .link_fd = -1};
     if (config->ifname == NULL || strlen(config->ifname) >= IFNAMSIZ)
         return fail(error, -MIR_EINVAL, "packet",
                     "which interface? packet:IFNAME with a name of 1 to 15 letters");
     memcpy(host->ifname, config->ifname, strlen(config->ifname) + 1);
+    return 0;
+}
+
+/* A socket with a ring that receives nothing yet. */
+static int open_receiver(const struct mir_packet_config *config, struct mir__packet_host *host,
+                         char *error)
+{
+    int r = begin(config, host, error);
+    if (r < 0)
+        return r;
     host->fd = open_socket(error);
     if (host->fd < 0)
         return host->fd;
     r = read_interface(config, host, error);
+    if (r < 0)
+        return r;
+    (void)set(host->fd, PACKET_IGNORE_OUTGOING, 1); /* spares the filter's run; Linux 4.20 */
+    set_buffer(host->fd, SO_RCVBUFFORCE, SO_RCVBUF);
+    return make_ring(host, error);
+}
+
+/* What sends and what tells of changes. */
+static int open_rest(struct mir__packet_host *host, char *error)
+{
+    int r = open_sender(host, error);
+    if (r < 0)
+        return r;
+    host->link_fd = mir__packet_link_open();
+    return host->link_fd >= 0 ? 0 : fail_errno(error, host->ifname, "news of its state");
+}
+
+int mir__packet_open_host(const struct mir_packet_config *config, struct mir__packet_host *host,
+                          char *error)
+{
+    int r = open_receiver(config, host, error);
+    if (r == 0)
+        r = map_ring(host, error);
     if (r == 0 && set_filter(host, config->mac) < 0)
         r = fail_errno(error, host->ifname, "its filter");
-    if (r == 0) {
-        (void)set(host->fd, PACKET_IGNORE_OUTGOING, 1); /* spares the filter's run; Linux 4.20 */
-        set_buffer(host->fd, SO_RCVBUFFORCE, SO_RCVBUF);
-        r = open_ring(host, error);
-    }
     if (r == 0)
-        r = open_sender(host, error);
-    if (r == 0) {
-        host->link_fd = mir__packet_link_open();
-        if (host->link_fd < 0)
-            r = fail_errno(error, host->ifname, "news of its state");
-    }
+        r = open_rest(host, error);
     if (r == 0)
         r = join(host, config->mac, error);
+    if (r < 0)
+        mir__packet_close_host(host);
+    return r;
+}
+
+/* ---- one of several ------------------------------------------------------------------------- */
+
+static int set_group(const struct mir__packet_host *host, uint32_t group)
+{
+    return setsockopt(host->fd, SOL_PACKET, PACKET_FANOUT, &group, sizeof group);
+}
+
+/* For the first one the kernel chooses a number that is free in this network namespace; the others
+ * join it, in the same words. Older kernels show a group what we send; the filter refuses it. */
+static int fan_out(const struct mir__packet_host *host, uint32_t *group, char *error)
+{
+    uint32_t how = PACKET_FANOUT_HASH | PACKET_FANOUT_FLAG_DEFRAG | PACKET_FANOUT_FLAG_UNIQUEID;
+    socklen_t len = sizeof *group;
+    int r;
+    if (*group != 0) {
+        r = set_group(host, *group);
+    } else {
+        r = set_group(host, (how | PACKET_FANOUT_FLAG_IGNORE_OUTGOING) << 16);
+        if (r < 0)
+            r = set_group(host, how << 16);
+        if (r == 0)
+            r = getsockopt(host->fd, SOL_PACKET, PACKET_FANOUT, group, &len);
+    }
+    return r == 0 ? 0 : fail_errno(error, host->ifname, "several sockets on it (PACKET_FANOUT)");
+}
+
+int mir_packet_open_queue(const struct mir_packet_config *config, uint32_t *group,
+                          struct mir_packet_queue *queue, char *error)
+{
+    struct mir__packet_host host;
+    int r = open_receiver(config, &host, error);
+    if (r == 0 && refuse_all(&host) < 0)
+        r = fail_errno(error, host.ifname, "its filter");
+    if (r == 0)
+        r = join(&host, config->mac, error);
+    if (r == 0 && group != NULL)
+        r = fan_out(&host, group, error);
+    if (r == 0 && set_filter(&host, config->mac) < 0)
+        r = fail_errno(error, host.ifname, "its filter");
+    if (r < 0) {
+        mir__packet_close_host(&host);
+        return r;
+    }
+    *queue = (struct mir_packet_queue){.fd = host.fd, .mtu = host.mtu};
+    memcpy(queue->ifname, host.ifname, sizeof queue->ifname);
+    return 0;
+}
+
+int mir__packet_adopt_host(const struct mir_packet_config *config, int fd,
+                           struct mir__packet_host *host, char *error)
+{
+    int r = begin(config, host, error);
+    host->fd = fd;
+    if (r == 0)
+        r = read_interface(config, host, error);
+    if (r == 0)
+        r = map_ring(host, error);
+    if (r == 0)
+        r = open_rest(host, error);
     if (r < 0)
         mir__packet_close_host(host);
     return r;

@@ -25,6 +25,9 @@ struct mir__packet_host {
 /** Returns 0 or an error with a text. */
 int mir__packet_open_host(const struct mir_packet_config *config, struct mir__packet_host *host,
                           char *error) MIR_CHECK;
+/** The same on a socket that is there; @fd is given. */
+int mir__packet_adopt_host(const struct mir_packet_config *config, int fd,
+                           struct mir__packet_host *host, char *error) MIR_CHECK;
 void mir__packet_close_host(struct mir__packet_host *host);
 
 enum mir__packet_link {

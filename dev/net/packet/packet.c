@@ -31,6 +31,11 @@
  * %) nothing could cut segments, and the host's own traffic would be pushed aside. What the socket
  * has no room for (EAGAIN) waits here until it has, and a few control frames behind it.
  *
+ * A socket that somebody else has read before, or still reads, has a ring whose next slot nobody
+ * told us. Slots that are filled are always one run, since the kernel fills them in turn and they
+ * are given back in turn: the one whose predecessor is not filled is the next. If all are, it is
+ * the oldest.
+ *
  * Link. link.c tells when the interface goes down, comes up or is removed. Down and up again is
  * nothing the socket minds; removed is for good.
  *
@@ -45,6 +50,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <mirari/log.h>
 
@@ -72,8 +78,10 @@ struct packet {
     bool is_watched;
     bool is_full;
     bool is_up;
-    bool is_gone; /* the interface does not exist any more */
-    bool joins;   /* datagrams to bundles */
+    bool is_gone;   /* the interface does not exist any more */
+    bool joins;     /* datagrams to bundles */
+    bool is_paused; /* somebody else reads */
+    bool is_lost;   /* adopted: which slot is the next? */
     /* frames held back */
     uint32_t held;
     struct mir_buf *held_buf[PLACES];
@@ -89,9 +97,45 @@ static struct packet *of_dev(struct mir_net_dev *dev)
 
 /* ---- receive ------------------------------------------------------------------------------ */
 
+static struct tpacket2_hdr *slot_at(const struct packet *packet, uint32_t at)
+{
+    return (void *)(packet->host.ring + (size_t)at * MIR__PACKET_SLOT_SIZE);
+}
+
 static struct tpacket2_hdr *slot_now(struct packet *packet)
 {
-    return (void *)(packet->host.ring + (size_t)packet->slot * MIR__PACKET_SLOT_SIZE);
+    return slot_at(packet, packet->slot);
+}
+
+static bool is_filled(const struct packet *packet, uint32_t at)
+{
+    return __atomic_load_n(&slot_at(packet, at)->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER;
+}
+
+static bool is_older(const struct tpacket2_hdr *a, const struct tpacket2_hdr *b)
+{
+    return a->tp_sec != b->tp_sec ? a->tp_sec < b->tp_sec : a->tp_nsec < b->tp_nsec;
+}
+
+/* False: none is filled, so it does not matter yet. */
+static bool find_slot(struct packet *packet)
+{
+    uint32_t oldest = 0, before = MIR__PACKET_SLOTS - 1;
+    bool was_filled = is_filled(packet, before), is_any = false, is_full = was_filled;
+    for (uint32_t i = 0; i < MIR__PACKET_SLOTS; i++) {
+        bool is_one = is_filled(packet, i);
+        if (is_one && !was_filled) {
+            packet->slot = i;
+            return true;
+        }
+        if (is_one && (!is_any || is_older(slot_at(packet, i), slot_at(packet, oldest))))
+            oldest = i;
+        is_any |= is_one;
+        is_full &= is_one;
+        was_filled = is_one;
+    }
+    packet->slot = oldest;
+    return is_full;
 }
 
 static void give_slot(struct packet *packet, struct tpacket2_hdr *slot)
@@ -179,7 +223,9 @@ static void receive(struct packet *packet)
     uint64_t enough = packet->stats.rx_bytes + BATCH_BYTES;
     if (!mir__landing_prepare(&packet->landing, false))
         return;
-    while (count < BATCH && packet->stats.rx_bytes < enough && packet->is_started) {
+    packet->is_lost = packet->is_lost && !find_slot(packet);
+    while (count < BATCH && packet->stats.rx_bytes < enough && packet->is_started &&
+           !packet->is_lost) {
         struct tpacket2_hdr *slot = slot_now(packet);
         uint32_t status = __atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE);
         if (!(status & TP_STATUS_USER))
@@ -221,7 +267,7 @@ static void on_ready(void *arg, unsigned events)
         socklen_t len = sizeof error;
         (void)getsockopt(packet->host.fd, SOL_SOCKET, SO_ERROR, &error, &len);
     }
-    if (packet->is_started)
+    if (packet->is_started && !packet->is_paused)
         receive(packet);
 }
 
@@ -422,9 +468,10 @@ static int packet_start(struct mir_net_dev *dev, const struct mir_net_upper *upp
         return -MIR_EIO;
     packet->upper = *upper;
     packet->is_full = false;
-    packet->watch.events = MIR_HOST_IN;
+    packet->watch.events = packet->is_paused ? 0 : MIR_HOST_IN;
     packet->link_watch.events = MIR_HOST_IN;
-    drain(packet);
+    if (!packet->is_lost) /* else it was meant for us */
+        drain(packet);
     int r = packet->poll->ops->add(packet->poll, &packet->watch);
     if (r < 0)
         return r;
@@ -485,18 +532,16 @@ static const struct mir_net_dev_ops packet_ops = {
     .close = packet_close,
 };
 
-int mir_packet_open(const struct mir_packet_config *config, struct mir_net_dev **dev, char *error)
+static struct packet *make(char *error)
 {
     struct packet *packet = calloc(1, sizeof *packet);
-    if (packet == NULL) {
+    if (packet == NULL)
         snprintf(error, MIR_PACKET_ERROR_MAX, "packet: no memory");
-        return -MIR_ENOMEM;
-    }
-    int r = mir__packet_open_host(config, &packet->host, error);
-    if (r < 0) {
-        free(packet);
-        return r;
-    }
+    return packet;
+}
+
+static void fill(struct packet *packet, const struct mir_packet_config *config)
+{
     packet->poll = config->poll;
     packet->landing.bufs = config->bufs;
     packet->is_up = packet->host.is_up;
@@ -517,8 +562,51 @@ int mir_packet_open(const struct mir_packet_config *config, struct mir_net_dev *
         packet->dev.info.gso_max = MIR__VNET_FRAME_MAX;
         packet->joins = true;
     }
+}
+
+int mir_packet_open(const struct mir_packet_config *config, struct mir_net_dev **dev, char *error)
+{
+    struct packet *packet = make(error);
+    if (packet == NULL)
+        return -MIR_ENOMEM;
+    int r = mir__packet_open_host(config, &packet->host, error);
+    if (r < 0) {
+        free(packet);
+        return r;
+    }
+    fill(packet, config);
     *dev = &packet->dev;
     return 0;
+}
+
+int mir_packet_adopt(const struct mir_packet_config *config, const struct mir_packet_queue *queue,
+                     struct mir_net_dev **dev, char *error)
+{
+    struct packet *packet = make(error);
+    if (packet == NULL) {
+        close(queue->fd);
+        return -MIR_ENOMEM;
+    }
+    int r = mir__packet_adopt_host(config, queue->fd, &packet->host, error);
+    if (r < 0) {
+        free(packet);
+        return r;
+    }
+    fill(packet, config);
+    packet->is_lost = true;
+    packet->is_paused = config->is_paused;
+    *dev = &packet->dev;
+    return 0;
+}
+
+void mir_packet_resume(struct mir_net_dev *dev)
+{
+    struct packet *packet = of_dev(dev);
+    if (!packet->is_paused)
+        return;
+    packet->is_paused = false;
+    if (packet->is_watched)
+        packet->poll->ops->set(packet->poll, &packet->watch, MIR_HOST_IN);
 }
 
 const char *mir_packet_ifname(const struct mir_net_dev *dev)
