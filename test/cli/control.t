@@ -181,6 +181,16 @@ kill "$holder"
 { wait "$holder"; } 2>/dev/null
 check 'and leaves none' test ! -e "$box/monitor"
 
+# A folder whose path is longer than an address of a socket can be.
+long=$box/$(printf 'long%.0s' {1..40})
+mkdir -m 700 "$long"
+far() { env XDG_RUNTIME_DIR="$long" "$mirari" "$@"; }
+run far run -d -q -C app --no-build --workers 1
+wait_for far ctl app describe
+says '"worker":0' 'below a long path: the control channel' far ctl app describe
+says '^worker +0 ' 'and the monitor' far attach app
+run far stop app
+
 # A monitor and a worker: the monitor keeps the name, the worker answers. (Two of them: test/interop/workers_two.t.)
 worker() { "$mirari" attach app | awk '$1 == "worker" {print $4}'; }
 start --workers 1
