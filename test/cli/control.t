@@ -87,9 +87,15 @@ says '^twice$' 'and methods of one' complete_words ctl app tw
 
 # What an idle channel costs: nothing runs for it.
 pid=$("$mirari" ps -q)
-before=$(cut -d ' ' -f 14,15 "/proc/$pid/stat")
-sleep 1
-[ "$before" = "$(cut -d ' ' -f 14,15 "/proc/$pid/stat")" ]; report $? 'an idle appliance takes no time'
+# On a busy machine it may still have to close the session of the last client; if something ran all the time, no second
+# would be without it.
+is_idle=1
+for _ in 1 2 3 4 5; do
+    before=$(cut -d ' ' -f 14,15 "/proc/$pid/stat")
+    sleep 1
+    [ "$before" = "$(cut -d ' ' -f 14,15 "/proc/$pid/stat")" ] && is_idle=0 && break
+done
+report "$is_idle" 'an idle appliance takes no time'
 
 is_ok 'shutdown' "$mirari" shutdown app
 has '^app has ended$' 'waits for the end'
