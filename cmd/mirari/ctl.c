@@ -495,7 +495,9 @@ int ctl_arguments(struct ctl_args *args, int argc, char **argv, const char *opti
                 return EXIT_USAGE;
             continue;
         }
-        char letter = is_option ? find_option(arg, options, long_names) : '\0';
+        char letter = '\0';
+        if (is_option)
+            letter = find_option(arg, options, long_names);
         if (is_option && letter == '\0' && args->who != NULL && takes_rest && arg[1] == '-' &&
             arg[2] == '\0')
             continue;

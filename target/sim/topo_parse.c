@@ -330,19 +330,39 @@ static int read_node(struct parser *p)
 }
 
 /* Words of a wire from word @at on; "back" and what follows is for the second direction only. */
-static int read_wire(struct parser *p, uint32_t at, struct mir_sim_wire_config way[2],
-                     uint16_t *mtu, char *name)
+/* A word of mir_sim_wire_parse(): of both directions, behind "back" of the second alone. */
+static int read_wire_word(struct parser *p, const char *word, struct mir_sim_wire_config way[2],
+                          bool is_back)
 {
     static const char *const names[] = {"rate",       "delay", "jitter",    "loss",     "burst",
                                         "burst-loss", "every", "reorder",   "dup",      "corrupt",
                                         "queue",      "red",   "codel",     "fq-codel", "ecn",
                                         "mtu",        "name",  "blackhole", "back"};
+    bool is_hole = strncmp(word, "blackhole=", 10) == 0;
+    char text[200];
+    size_t error_at;
+    int r = 0;
+    snprintf(text, sizeof text, "%s%.150s", is_hole ? "mtu=" : "", is_hole ? word + 10 : word);
+    for (unsigned i = is_back ? 1 : 0; i < 2 && r == 0; i++)
+        r = mir_sim_wire_parse(text, &way[i], &error_at);
+    if (r == 0)
+        return 0;
+    for (size_t k = 0; k < MIR_ARRAY_LEN(names); k++) {
+        if (strlen(names[k]) == strcspn(word, "=") &&
+            strncmp(names[k], word, strlen(names[k])) == 0)
+            return refuse(p, "\"%.60s\": the value cannot be read", word);
+    }
+    return refuse_word(p, "word of a link", word, names, MIR_ARRAY_LEN(names));
+}
+
+static int read_wire(struct parser *p, uint32_t at, struct mir_sim_wire_config way[2],
+                     uint16_t *mtu, char *name)
+{
     bool is_back = false;
     uint64_t number;
-    size_t error_at;
     for (; at < p->count; at++) {
         const char *word = p->word[at];
-        char text[200];
+        int r = 0;
         if (strcmp(word, "back") == 0) {
             is_back = true;
         } else if (strncmp(word, "mtu=", 4) == 0) {
@@ -354,20 +374,10 @@ static int read_wire(struct parser *p, uint32_t at, struct mir_sim_wire_config w
                 return refuse(p, "\"%.60s\" is not a name", word + 5);
             snprintf(name, MIR__TOPO_NAME, "%.31s", word + 5);
         } else {
-            bool is_hole = strncmp(word, "blackhole=", 10) == 0;
-            snprintf(text, sizeof text, "%s%.150s", is_hole ? "mtu=" : "",
-                     is_hole ? word + 10 : word);
-            for (unsigned i = is_back ? 1 : 0; i < 2; i++) {
-                if (mir_sim_wire_parse(text, &way[i], &error_at) < 0) {
-                    for (size_t k = 0; k < MIR_ARRAY_LEN(names); k++) {
-                        if (strlen(names[k]) == strcspn(word, "=") &&
-                            strncmp(names[k], word, strlen(names[k])) == 0)
-                            return refuse(p, "\"%.60s\": the value cannot be read", word);
-                    }
-                    return refuse_word(p, "word of a link", word, names, MIR_ARRAY_LEN(names));
-                }
-            }
+            r = read_wire_word(p, word, way, is_back);
         }
+        if (r < 0)
+            return r;
     }
     return 0;
 }
