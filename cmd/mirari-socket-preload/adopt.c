@@ -189,6 +189,17 @@ static int find_handle(struct pre_sock *s, int fd)
     return 0;
 }
 
+/* A child of vfork told the server of @s, with the copy of B that it had: ours is too many. */
+static void take_left(struct pre_sock *s)
+{
+    int b = atomic_load(&s->b_left);
+    if (likely(b < 0) || pre_is_borrowed() || atomic_exchange(&s->b_left, -1) < 0 ||
+        !pre_is_inode(b, s->b_ino))
+        return;
+    pre_forget(b);
+    pre_real.close(b);
+}
+
 /* With the lock held; it is given up before the wait if that may be long. */
 static int adopt(struct pre_sock *s, struct pre_ask *ask, int b, struct pre_mask *mask)
 {
@@ -213,6 +224,7 @@ static int adopt(struct pre_sock *s, struct pre_ask *ask, int b, struct pre_mask
     for (unsigned i = 0; i < ask->body_count && all.body_count < 4; i++)
         all.body[all.body_count++] = ask->body[i];
     atomic_store(&s->b_fd, -1);
+    atomic_store(&s->b_left, pre_is_borrowed() ? b : -1);
     atomic_fetch_sub(&unadopted, 1);
     bool is_long = (ask->flags & (SOCK_F_WAIT | SOCK_F_SOON)) != 0;
     if (is_long)
@@ -222,6 +234,7 @@ static int adopt(struct pre_sock *s, struct pre_ask *ask, int b, struct pre_mask
         atomic_store(&s->handle, all.handle);
     } else if (pre_entry(b) == PRE_PRIVATE && pre_is_inode(b, s->b_ino)) {
         atomic_store(&s->b_fd, b); /* never sent */
+        atomic_store(&s->b_left, -1);
         atomic_fetch_add(&unadopted, 1);
     } else if (r != 0 || !(ask->flags & SOCK_F_SILENT)) {
         pre_flag(s, PRE_STALE, true);
@@ -235,6 +248,7 @@ static int adopt(struct pre_sock *s, struct pre_ask *ask, int b, struct pre_mask
 
 int pre_op(struct pre_sock *s, int fd, struct pre_ask *ask)
 {
+    take_left(s);
     ask->handle = atomic_load(&s->handle);
     if (ask->handle != 0) {
         int r = pre_ask(ask);
@@ -361,6 +375,7 @@ static void drop_server_side(struct pre_sock *s)
 {
     struct pre_ask ask = {
         .op = SOCK_CLOSE, .flags = SOCK_F_SILENT, .handle = atomic_load(&s->handle)};
+    take_left(s);
     int b = atomic_exchange(&s->b_fd, -1);
     if (b >= 0 && pre_is_inode(b, s->b_ino)) {
         pre_forget(b);

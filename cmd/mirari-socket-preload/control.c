@@ -12,7 +12,8 @@
  * FORK. A connection belongs to the process that opened it: two that read answers from one would
  * take each other's. The child knows by a page that the kernel empties in it; also after clone()
  * without the C library. It forgets the inherited connections (and closes them), then opens its
- * own. A child of vfork shares memory and has its parent asleep: it goes on with the parent's.
+ * own. A child of vfork shares memory and has its parent asleep: it goes on with the parent's. The
+ * page keeps the number of its process, by which such a child is known.
  *
  * PRIVILEGES. The path of the control socket may be out of reach once the program has changed its
  * user or its root. So a connection is opened before such changes, and one that came by fork or
@@ -61,8 +62,8 @@ static _Atomic uint32_t generation = 1;
 
 /* In memory that a child finds zero. */
 enum mark { MARK_CHILD, MARK_BUSY, MARK_KNOWN };
-static _Atomic uint32_t mark_without_kernel = MARK_KNOWN;
-static _Atomic uint32_t *mark = &mark_without_kernel;
+static _Atomic uint32_t mark_without_kernel[2] = {MARK_KNOWN};
+static _Atomic uint32_t *mark = mark_without_kernel; /* and whose it is */
 
 /* ---- processes ---------------------------------------------------------------------------------
  */
@@ -95,6 +96,7 @@ uint32_t pre_generation(void)
                 forget_inherited();
                 if (atomic_fetch_add(&generation, 1) == UINT32_MAX)
                     atomic_store(&generation, 1);
+                atomic_store(mark + 1, (uint32_t)getpid());
                 atomic_store_explicit(mark, MARK_KNOWN, memory_order_release);
             }
             pre_real.syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof(old));
@@ -106,6 +108,12 @@ uint32_t pre_generation(void)
     return atomic_load_explicit(&generation, memory_order_relaxed);
 }
 
+bool pre_is_borrowed(void)
+{
+    return pre_is_on && atomic_load(mark) == MARK_KNOWN &&
+           atomic_load(mark + 1) != (uint32_t)getpid();
+}
+
 /* Sockets of which the server knows nothing would have two owners of their end B. */
 static void before_fork(void)
 {
@@ -114,7 +122,7 @@ static void before_fork(void)
 
 static void in_child(void)
 {
-    if (mark == &mark_without_kernel)
+    if (mark == mark_without_kernel)
         atomic_store(mark, MARK_CHILD);
 }
 
@@ -560,6 +568,7 @@ __attribute__((constructor(102))) static void start(void)
         atomic_store((_Atomic uint32_t *)page, MARK_KNOWN);
         mark = page;
     }
+    atomic_store(mark + 1, (uint32_t)getpid());
     pthread_atfork(before_fork, NULL, in_child);
     pre_is_on = true;
     find_spare();

@@ -58,7 +58,8 @@ static int not_connected(struct pre_sock *s, int fd)
         struct pollfd look = {.fd = fd, .events = POLLOUT};
         int reason = pre_progress(s, fd);
         if (reason < 0 && !(pre_real.fcntl(fd, F_GETFL) & O_NONBLOCK)) {
-            (void)poll(&look, 1, -1); /* a blocking socket waits for its connection */
+            if (poll(&look, 1, -1) < 0) /* a blocking socket waits for its connection */
+                return errno;
             reason = pre_progress(s, fd);
         }
         return reason < 0 ? EAGAIN : reason;

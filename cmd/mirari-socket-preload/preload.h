@@ -18,7 +18,8 @@
  * control connection out of a pool and put it back, sockets are counted, the short lock of a socket
  * is held with signals blocked. No allocation but in the calls that POSIX does not allow in
  * handlers (names, interfaces). fork() needs nothing: the child notices that a page of memory has
- * become zero (MADV_WIPEONFORK) and leaves the parent's connections alone.
+ * become zero (MADV_WIPEONFORK) and leaves the parent's connections alone. A child of vfork() works
+ * in its parent's memory, on descriptors of its own: it writes nothing into the table.
  */
 #ifndef CMD_SOCKET_PRELOAD_H
 #define CMD_SOCKET_PRELOAD_H
@@ -176,6 +177,7 @@ struct pre_sock {
     _Atomic uint32_t flags; /**< enum pre_flags */
     _Atomic uint32_t state; /**< enum pre_state */
     _Atomic int b_fd;       /**< end B, or -1 when the server has it */
+    _Atomic int b_left; /**< our copy of B, when a child of vfork gave its to the server; else -1 */
     _Atomic uint64_t handle;
     uint64_t ino, b_ino;
     uint16_t domain;
@@ -274,6 +276,8 @@ void pre_connect_early(void);
 void pre_pass_on(bool is_passed);
 /** Number of this process among those that came from each other by fork; never 0. */
 uint32_t pre_generation(void);
+/** Is the memory that of another process, which has other descriptors (a child of vfork)? */
+bool pre_is_borrowed(void);
 /** Is @fd really the library's own? If not, its word is removed. */
 bool pre_is_private(int fd);
 /** Move the library's descriptor @fd elsewhere, because the program wants the number. */

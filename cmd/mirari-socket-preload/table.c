@@ -9,7 +9,8 @@
  *     and finds out by the inode
  *   - the head of the free list carries a count, so that two threads cannot take the same socket
  *   - a word is written by whoever opens, duplicates or closes; a word that outlived its descriptor
- *     is removed by whoever notices that the inode is another
+ *     is removed by whoever notices that the inode is another. A child of vfork writes none: what
+ * it closes and duplicates before its exec is not done to its parent's descriptors
  *
  * The lock of a socket holds the generation of its process: taken in the parent at the moment of a
  * fork, it counts as free in the child.
@@ -51,13 +52,15 @@ struct pre_sock *pre_sock_new(void)
     }
     memset(&s->lock, 0, offsetof(struct pre_sock, options) - offsetof(struct pre_sock, lock));
     atomic_store(&s->b_fd, -1);
+    atomic_store(&s->b_left, -1);
     atomic_store(&s->refs, 1);
     return s;
 }
 
 static void release(struct pre_sock *s)
 {
-    int b = atomic_exchange(&s->b_fd, -1);
+    int b = atomic_exchange(&s->b_fd, -1), left = atomic_exchange(&s->b_left, -1);
+    b = b >= 0 ? b : left;
     if (b >= 0 && pre_is_inode(b, s->b_ino)) {
         atomic_store(&pre_table[b], 0);
         pre_real.close(b);
@@ -112,7 +115,7 @@ struct pre_sock *pre_get(int fd)
     if (likely(pre_is_inode(fd, s->ino)))
         return s;
     /* Closed where we did not see it, unless the word has changed in the meantime. */
-    if (atomic_compare_exchange_strong(&pre_table[fd], &entry, 0))
+    if (!pre_is_borrowed() && atomic_compare_exchange_strong(&pre_table[fd], &entry, 0))
         pre_put(s);
     pre_put(s);
     return NULL;
@@ -135,7 +138,7 @@ static void raise_end(_Atomic int *end, int fd)
 
 void pre_set(int fd, struct pre_sock *s)
 {
-    if ((unsigned)fd >= PRE_FDS)
+    if ((unsigned)fd >= PRE_FDS || pre_is_borrowed())
         return;
     atomic_fetch_add(&s->refs, 1);
     struct pre_sock *old = sock_of(atomic_exchange(&pre_table[fd], word_of(s)));
@@ -147,7 +150,7 @@ void pre_set(int fd, struct pre_sock *s)
 
 void pre_forget(int fd)
 {
-    if (pre_entry(fd) == 0)
+    if (pre_entry(fd) == 0 || pre_is_borrowed())
         return;
     struct pre_sock *old = sock_of(atomic_exchange(&pre_table[fd], 0));
     if (old != NULL)
@@ -156,7 +159,7 @@ void pre_forget(int fd)
 
 void pre_private(int fd)
 {
-    if ((unsigned)fd >= PRE_FDS)
+    if ((unsigned)fd >= PRE_FDS || pre_is_borrowed())
         return;
     struct pre_sock *old = sock_of(atomic_exchange(&pre_table[fd], PRE_PRIVATE));
     if (old != NULL)

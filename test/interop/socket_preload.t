@@ -92,6 +92,33 @@ out = subprocess.run([sys.executable, "-c", child], stdin=s, stdout=subprocess.P
 print(out.stdout.strip(), s.makefile().readline().strip())
 END
 is "$(sut "$python" "$WORK/inherit.py" $PEER4)" "AF_INET SOCK_STREAM 6001 $SELF4 child" 'a socket as the standard input of a child is known there'
+cat >"$WORK/vfork.py" <<'END'
+import socket, struct, subprocess, sys
+fresh, datagrams, listener = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.create_server(("", 0))
+datagrams.bind(("", 0))
+subprocess.run(["true"], close_fds=True)  # by vfork: the child closes all in the parent's memory
+datagrams.settimeout(20)
+datagrams.sendto(b"myself", (sys.argv[2], datagrams.getsockname()[1]))
+print(datagrams.recvfrom(100)[0].decode())
+fresh.connect((sys.argv[1], 6001))
+fresh.sendall(b"alive\n")
+print(fresh.makefile().readline().strip())
+fresh.close()
+client = socket.socket()
+subprocess.run(["true"])  # its exec tells the server of what it does not know
+client.connect((sys.argv[2], listener.getsockname()[1]))
+server, name = listener.accept()
+print(name[0])
+server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+server.close()
+client.settimeout(20)
+try:
+    client.recv(1)
+except OSError as error:
+    print(type(error).__name__)  # which a copy of the server's end would keep from it
+END
+is "$(sut "$python" "$WORK/vfork.py" $PEER4 $SELF4 2>&1 | xargs)" "myself $SELF4 alive $SELF4 ConnectionResetError" \
+    'a child of vfork closes nothing of its parent, and leaves it no end of the server'
 cat >"$WORK/closing.py" <<'END'
 import os, socket, sys
 socket.create_connection((sys.argv[1], 6001), 10).close()
