@@ -2,7 +2,9 @@
 /* What the server tells about itself: interfaces, routes, sockets, counters.
  *
  * Lists are answered in pages that fit a message. A page begins where the number of the first entry
- * says; entries that come or go between two pages may be missed or told twice, as in /proc.
+ * says; entries that come or go between two pages may be missed or told twice, as in /proc. A
+ * socket has one number as long as it lives, so that those which live are all told: supervisors
+ * forget the others.
  */
 #include "cmd/mirari-socketd/socketd.h"
 
@@ -136,8 +138,12 @@ static void add_socket(const struct sd_socket *s)
 int sd_op_netstat(struct sd_call *call)
 {
     page_begin(call, sizeof(struct sock_netstat));
-    mir_list_for_each (link, &sd.all)
-        add_socket(MIR_CONTAINER_OF(link, struct sd_socket, link));
+    for (uint32_t slot = page.head.start; slot < SD_SOCKETS_MAX; slot++) {
+        const struct sd_socket *s = sd_socket_at(slot);
+        page_at = slot;
+        if (s != NULL && s->state != SOCK_S_ENDED)
+            add_socket(s);
+    }
     return page_reply(call);
 }
 

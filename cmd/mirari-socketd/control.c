@@ -4,7 +4,8 @@
  * Each message is checked whole before anything of it is believed: its size against its head, the
  * operation against a table of least and most bytes, attached descriptors against what the
  * operation takes. What cannot be a message is answered with -EBADMSG and ends the connection.
- * Attached descriptors that nobody took are closed.
+ * Attached descriptors that nobody took are closed. Those that the kernel could not give us,
+ * because we have too many, are no fault of the client's: it is told ENFILE.
  *
  * A client that does not read its answers is not read from: answers that find no room wait in a
  * bounded queue, and its requests wait in the kernel meanwhile. Answers that come later (connect,
@@ -15,7 +16,8 @@
  */
 #include "cmd/mirari-socketd/socketd.h"
 
-#define TURN_MESSAGES 16 /* of one connection, then others have their turn */
+#define TURN_MESSAGES 16   /* of one connection, then others have their turn */
+#define CATCH_UP_MAX  4096 /* messages of one connection that may come before an event */
 #define OUT_MAX       64u
 #define LOW_ON_FDS_US (100 * MIR_US_PER_MS)
 
@@ -37,6 +39,7 @@ static union {
 } out MIR_ALIGNED(16);
 
 static struct mir_timer retry; /* of accepting, when there were no descriptors */
+static bool is_within;         /* a message is being worked on */
 
 /* ---- the table of operations ------------------------------------------------------------------
  */
@@ -290,7 +293,8 @@ static bool check_message(const struct sd_control *control, struct sd_call *call
     *operation = &operations[call->head.op];
     bool is_adoption = (call->head.flags & SOCK_F_ADOPT) != 0;
     bool brings_fd = is_adoption || call->head.op == SOCK_IDENTIFY || call->head.op == SOCK_ATTACH;
-    if (call->fd_count != (brings_fd ? 1u : 0u) || (is_adoption && !(*operation)->may_adopt))
+    bool has_all = call->has_lost_fds ? brings_fd : call->fd_count == (brings_fd ? 1u : 0u);
+    if (!has_all || (is_adoption && !(*operation)->may_adopt))
         return false;
     return control->is_greeted || call->head.op == SOCK_HELLO;
 }
@@ -318,7 +322,7 @@ static void take_message(struct sd_control *control, struct sd_call *call, size_
     int r = -EBADMSG;
     sd.count.requests++;
     if (check_message(control, call, len, &operation))
-        r = run_operation(call, operation);
+        r = call->has_lost_fds ? -ENFILE : run_operation(call, operation);
     if (r == -EBADMSG) {
         sd.count.malformed++;
         sd_answer(control, &call->head, r, 0, NULL, 0);
@@ -369,10 +373,31 @@ static bool read_message(struct sd_control *control)
         return false;
     }
     take_descriptors(&msg, &call);
-    if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+    bool is_cut = (msg.msg_flags & MSG_CTRUNC) != 0;
+    call.has_lost_fds = is_cut && call.fd_count < SD_FDS_MAX;
+    if (msg.msg_flags & MSG_TRUNC || (is_cut && !call.has_lost_fds))
         got = 0; /* no message */
+    is_within = true;
     take_message(control, &call, (size_t)got);
+    is_within = false;
     return true;
+}
+
+/* Programs under a supervisor send datagrams with an address by its connection, and close them by
+ * themselves. */
+void sd_catch_up(void)
+{
+    if (is_within)
+        return;
+    mir_list_for_each (link, &sd.control_list) {
+        struct sd_control *control = MIR_CONTAINER_OF(link, struct sd_control, link);
+        for (int i = 0; i < CATCH_UP_MAX && control->via == SOCK_VIA_NOTIFY &&
+                        !control->is_closing && control->out_count == 0;
+             i++) {
+            if (!read_message(control))
+                break;
+        }
+    }
 }
 
 static void control_ready(void *arg, unsigned events)

@@ -13,13 +13,11 @@
  * What the program sent through A may still be in B when a message comes that changes where, how or
  * whether datagrams go: it goes first (sd_dgram_catch_up).
  *
- * B reads 0 bytes of an empty datagram and at the end of all. Only when the other side has closed
- * or shut can it be the end, and from then on the kernel is asked for the sender's credentials:
- * each datagram has some, the end has none.
+ * An empty datagram and the end of a pair look the same to recvmsg(), and the end may be read
+ * before its event is there. So B asks for the time of each message: the end has none.
  */
 #include "cmd/mirari-socketd/socketd.h"
 
-#include <poll.h>
 #include <sys/mman.h>
 
 #define TURN         64   /* datagrams of one socket, then others have their turn */
@@ -252,52 +250,22 @@ int sd_op_sendto(struct sd_call *call)
     return send_dgram(call->socket, &head, call->body + sizeof head, head.len);
 }
 
-/* Nothing more is written to A. */
-static void told_last(struct sd_socket *s)
-{
-    const int yes = 1;
-    if (!s->is_last && !s->framed)
-        (void)setsockopt(s->watch.fd, SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes);
-    s->is_last = true;
-}
-
-/* Nothing was received: an empty datagram, or the end, which may come before its event? */
-static bool is_end(struct sd_socket *s, const struct msghdr *msg)
-{
-    struct pollfd look = {.fd = s->watch.fd, .events = POLLRDHUP};
-    const struct timespec now = {0};
-    if (s->is_last)
-        return s->framed || msg->msg_controllen == 0;
-    if (ppoll(&look, 1, &now, NULL) > 0 && (look.revents & (POLLRDHUP | POLLHUP)) != 0)
-        told_last(s); /* this one was either; the next ones tell */
-    return false;
-}
-
 /* Returns false when there is nothing more. */
 static bool take_one(struct sd_socket *s)
 {
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(
-            sizeof(struct ucred))]; /* and nothing else, least of all descriptors */
-    } control;
     struct sock_dgram head;
     struct iovec iov[2] = {{&head, sizeof head}, {payload, sizeof payload}};
     struct msghdr msg = {.msg_iov = s->framed ? iov : iov + 1, .msg_iovlen = s->framed ? 2 : 1};
-    bool was_last = s->is_last;
-    if (was_last && !s->framed) {
-        msg.msg_control = &control;
-        msg.msg_controllen = sizeof control;
-    }
+    struct cmsghdr stamp; /* no more than the head fits, so no descriptor can come in */
+    msg.msg_control = s->framed ? NULL : &stamp;
+    msg.msg_controllen = s->framed ? 0 : sizeof stamp;
     ssize_t got = recvmsg(s->watch.fd, &msg, MSG_DONTWAIT);
-    if (got < 0)
-        return false;
-    if (got == 0 && is_end(s, &msg)) {
+    if (got < 0) /* a program that closed without having read: told once, before what it sent */
+        return errno == ECONNRESET;
+    if (got == 0 && msg.msg_controllen == 0) {
         s->eof_in = true;
         return false;
     }
-    if (got == 0 && s->is_last && !was_last)
-        return true; /* datagrams may be lost, and must not come out of nothing */
     if (msg.msg_flags & MSG_TRUNC || (s->framed && (size_t)got < sizeof head)) {
         s->dropped++;
         return true;
@@ -325,6 +293,11 @@ void sd_dgram_catch_up(struct sd_socket *s)
  * socket may still be asked for. */
 static void hung_up(struct sd_socket *s)
 {
+    uint64_t handle = s->handle;
+    if (!s->framed)
+        sd_catch_up(); /* what it sent to an address before */
+    if (sd_socket_find(handle) != s)
+        return;
     if (s->shut_rd && s->shut_wr)
         sd_socket_end(s);
     else
@@ -335,8 +308,6 @@ void sd_dgram_ready(struct sd_socket *s, unsigned events)
 {
     if (events & MIR_HOST_HANGUP)
         s->is_hup = true;
-    if (events & (MIR_HOST_HANGUP | MIR_HOST_END))
-        told_last(s);
     for (int i = 0; i < TURN && !s->eof_in; i++) {
         if (!take_one(s)) {
             if (s->is_hup)
@@ -352,6 +323,14 @@ void sd_dgram_ready(struct sd_socket *s, unsigned events)
 
 /* ---- opening ----------------------------------------------------------------------------------
  */
+
+int sd_dgram_begin(struct sd_socket *s)
+{
+    const int on = 1;
+    if (s->framed)
+        return 0;
+    return setsockopt(s->watch.fd, SOL_SOCKET, SO_TIMESTAMP, &on, sizeof on) < 0 ? -errno : 0;
+}
 
 int sd_dgram_open(struct sd_socket *s)
 {

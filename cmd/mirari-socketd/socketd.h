@@ -217,7 +217,8 @@ struct sd_call {
     int fd[SD_FDS_MAX]; /* attached; -1: taken */
     uint32_t fd_count;
     struct sd_socket *socket;
-    bool is_deferred; /* somebody answers later */
+    bool has_lost_fds; /* there was no descriptor free for what is attached */
+    bool is_deferred;  /* somebody answers later */
     bool is_answered;
 };
 
@@ -267,6 +268,8 @@ int sd_adopt(struct sd_call *call);
 struct sd_socket *sd_socket_new(const struct sd_socket *like, int fd_given, uint64_t ino);
 struct sd_socket *sd_socket_find(uint64_t handle);
 struct sd_socket *sd_socket_of_ino(uint64_t ino);
+/** The one with this number, of SD_SOCKETS_MAX, or NULL. */
+struct sd_socket *sd_socket_at(uint32_t slot);
 /** Begin to watch B. Returns 0 or negative errno. */
 int sd_watch(struct sd_socket *s);
 void sd_watch_set(struct sd_socket *s, unsigned events);
@@ -292,6 +295,9 @@ void sd_answer(struct sd_control *control, const struct sock_request *head, int 
 void sd_reply(struct sd_call *call, int error, const void *body, uint32_t len);
 /** The answer to this request comes later, for @s. Returns 0, -EALREADY, -ENOBUFS. */
 int sd_wait(struct sd_call *call, struct sd_socket *s);
+/** Run what supervisors have asked so far, before what comes by another way: an event of a B. It
+ * may free sockets. Does nothing within a request. */
+void sd_catch_up(void);
 /** Answer whoever waits for @s; nobody is fine. */
 void sd_wake(struct sd_socket *s, int error, const void *body, uint32_t len);
 
@@ -372,6 +378,8 @@ void sd_stream_drain(struct sd_socket *s);
 
 /* ---- dgram.c -------------------------------------------------------------------------------- */
 
+/** B has come. Returns 0 or negative errno. */
+int sd_dgram_begin(struct sd_socket *s);
 /** Make the socket of the stack exist. Returns 0 or negative errno. */
 int sd_dgram_open(struct sd_socket *s);
 int sd_dgram_connect(struct sd_socket *s, const struct mir_endpoint *remote);

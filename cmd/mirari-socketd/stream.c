@@ -228,8 +228,9 @@ static enum outcome read_much(struct sd_socket *s, uint32_t room)
     s->is_bulk = false;
     if (s->old > sizeof trash)
         take_away(s, 1);
-    if (ioctl(s->watch.fd, FIONREAD, &there) < 0 || (uint32_t)there < s->old + PEEK_BYTES)
-        return read_little(s, room);
+    if (s->old > sizeof trash || ioctl(s->watch.fd, FIONREAD, &there) < 0 ||
+        (uint32_t)there < s->old + PEEK_BYTES)
+        return read_little(s, room); /* also when somebody else has read there */
     uint32_t want = MIR_MIN((uint32_t)there - s->old - 1, MIR_MIN(room, RUN_BYTES));
     if (mir_page_alloc(sd.app->pages, want, MIR_PAGE_OVERWRITE, &page) < 0)
         return read_little(s, room);

@@ -56,6 +56,11 @@ struct sd_socket *sd_socket_of_ino(uint64_t ino)
     return find_ino(ino, false);
 }
 
+struct sd_socket *sd_socket_at(uint32_t slot)
+{
+    return slots[slot % SD_SOCKETS_MAX];
+}
+
 /* ---- watching B -------------------------------------------------------------------------------
  */
 
@@ -239,8 +244,8 @@ int sd_adopt(struct sd_call *call)
     if (s == NULL)
         return -ENFILE;
     r = replay_options(s, call->body + sizeof adopt, adopt.options_len);
-    if (r == 0 && s->kind == SD_TCP)
-        r = begin_stream(s, adopt.skip);
+    if (r == 0)
+        r = s->kind == SD_TCP ? begin_stream(s, adopt.skip) : sd_dgram_begin(s);
     if (r == 0)
         r = sd_watch(s);
     if (r < 0) {

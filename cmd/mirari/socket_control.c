@@ -207,6 +207,7 @@ void control_request(struct sup *sup, struct call *call, uint16_t op, uint16_t f
         close(sock->b);
         sock->b = -1;
         sock->is_adopting = true;
+        sock->round = sup->round; /* a sweep that is under way may have asked before */
     }
     call->is_requested = true;
     call->answered = answered;

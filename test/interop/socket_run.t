@@ -239,6 +239,32 @@ fds = len(os.listdir("/proc/%d/fd" % run))
 print("few" if fds < 1200 else "%d descriptors" % fds)
 END
 is "$("$mirari" socket run --net user -- python3 "$WORK/many.py")" few 'closed sockets are forgotten'
+cat >"$WORK/sweep.py" <<'END'
+import resource, socket
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+def forgotten(sockets):  # what the kernel says of a pair is no pair of address and port
+    return sum(type(s.getsockname()) is not tuple for s in sockets)
+bad = 0
+for _ in range(3):  # while the table is swept sockets become known to the server, and others are closed
+    sockets = [socket.socket() for _ in range(1500)]
+    for i, s in enumerate(sockets):
+        s.bind(("", 0))
+        if i % 3 == 0:
+            socket.socket().close()
+    bad += forgotten(sockets)
+    for s in sockets[:700]:
+        s.close()
+        socket.socket().close()
+    bad += forgotten(sockets[700:])
+    for s in sockets:
+        s.close()
+print(bad)
+END
+if [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -ge 4096 ]; then
+    is "$("$mirari" socket run --net user -- python3 "$WORK/sweep.py")" 0 'and no others'
+else
+    skip 'not enough descriptors' 'and no others'
+fi
 
 # ---- what no program should do -------------------------------------------------------------------
 ${CC:-gcc} -g -O1 -D_GNU_SOURCE -static test/interop/probe/socket_random.c -o "$WORK/random" -lpthread >"$WORK/cc" 2>&1

@@ -10,9 +10,9 @@ export XDG_RUNTIME_DIR=$WORK/run
 mkdir -m 700 "$XDG_RUNTIME_DIR"
 SOCK=$XDG_RUNTIME_DIR/mirari/socket/lab.sock
 
-serve() {
+serve() { # serve [COMMAND...]: by it, if one is given
     : >"$APP_OUT" # what the one before said is not its
-    inside "$B/mirari" socket serve --name lab --net tap:tap7 --ip "$APP_IP/24,$APP_IP6/64" --host-ip "$HOST_IP/24" \
+    inside "$@" "$B/mirari" socket serve --name lab --net tap:tap7 --ip "$APP_IP/24,$APP_IP6/64" --host-ip "$HOST_IP/24" \
         >"$APP_OUT" 2>&1 &
     APP_PID=$!
     wait_until 20 grep -q 'socket server: ready' "$APP_OUT" || done_testing
@@ -45,5 +45,9 @@ wait $APP_PID
 is $? 0 'the server ended in order'
 [ ! -e "$SOCK" ]
 ok $? 'its control socket is gone'
+serve prlimit --nofile=60
+probe 'a server short of descriptors' socketd_few.py "$HOST_IP"
+inside "$B/mirari" socket stop lab
+wait $APP_PID
 APP_PID=
 done_testing

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
 """What the socket server does for a well-behaved client, the kernel's stack at the other end."""
+import atexit
 import errno
 import fcntl
 import os
@@ -11,7 +12,7 @@ import struct
 import sys
 import threading
 
-from socketd import (ADOPT, DGRAM, NO_ADDR, Client, Sock, done, equal, fails, ok, option)
+from socketd import (ADOPT, DGRAM, NO_ADDR, SILENT, Client, Sock, addr, done, equal, fails, ok, option)
 
 PATH, HOST, OURS, HOST6, OURS6 = sys.argv[1:6]
 SERVER = int(sys.argv[6])
@@ -150,7 +151,6 @@ def s_adopt(s):
 
 
 def address_of_silence():
-    from socketd import addr
     return addr(HOST.rsplit(".", 1)[0] + ".99", 9)
 
 
@@ -158,6 +158,7 @@ class Freezer(Client):
     """The server stands still from freeze() until it has a BIND of this client."""
 
     def freeze(self):
+        atexit.register(os.kill, SERVER, signal.SIGCONT)
         os.kill(SERVER, signal.SIGSTOP)
         until(lambda: open(f"/proc/{SERVER}/stat").read().rsplit(")", 1)[1].split()[0] == "T")
         self.send("STATS", bytes(16))
@@ -184,6 +185,53 @@ def closed_and_bound():
             equal(after.listen()[1], port, "and be listened on")
         after.close()
         freezer.s.close()
+
+
+def last_words():
+    """What a program sends before it closes goes out, however late the server looks."""
+    host = socket.socket(socket.AF_INET, UDP)
+    host.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    host.bind((HOST, 0))
+    host.settimeout(20)
+    port = host.getsockname()[1]
+    freezer = Freezer(PATH)
+    freezer.call("HELLO", struct.pack("=II", 1, os.getpid()))  # a supervisor
+    words = [b"one", b"", b"two", b"", b"three", b"end"]
+    for framed, name in ((False, "plain"), (True, "framed")):
+        s, last = Sock(freezer, UDP, framed=framed), Sock(freezer)
+        s.connect(HOST, port)
+        s.send_to(HOST, port, b"hello")
+        host.sendto(b"never read", host.recvfrom(100)[1])
+        events(s.a, select.POLLIN)
+        freezer.freeze()
+        for word in words:
+            head = DGRAM.pack(0, 0, 0, 0, len(word), 0, NO_ADDR, bytes(16), 0)
+            s.a.send(head + word if framed else word)
+        s.close()
+        last.bind("0.0.0.0", 0)
+        got = [host.recvfrom(100)[0] for _ in words]
+        equal(got, words, f"{name}: closed with an unread datagram, empty ones sent before: all go out, in order")
+        last.close()
+    s, last = Sock(freezer, UDP, framed=False), Sock(freezer)
+    s.bind("0.0.0.0", 0)
+    freezer.freeze()
+    for i in range(40):
+        freezer.send("SENDTO", DGRAM.pack(0, 0, 0, 0, 4, 0, addr(HOST, port), bytes(16), 0) + b"%04d" % i, s.handle, SILENT)
+    s.close()
+    last.bind("0.0.0.0", 0)
+    host.settimeout(5)
+    got = []
+    try:
+        while len(got) < 40:
+            got.append(host.recvfrom(100)[0])
+    except TimeoutError:
+        pass
+    equal(len(got), 40, "forty to an address by the control connection, and closed: all go out")
+    host.setblocking(False)
+    fails(errno.EAGAIN, "and no more", host.recvfrom, 100)
+    last.close()
+    host.close()
+    freezer.s.close()
 
 
 def listening():
@@ -452,7 +500,7 @@ def bulk():
 
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
-for part in (streams, resets, connecting, listening, closed_and_bound, forked, datagrams, options, identities, lists, bulk):
+for part in (streams, resets, connecting, listening, closed_and_bound, last_words, forked, datagrams, options, identities, lists, bulk):
     print(f"# {part.__name__}", flush=True)
     part()
 ok(until(lambda: client.stats()["socket_live"] == 0), "no socket is left")
