@@ -2,6 +2,7 @@
 /* `mirari crash`: what is known of an appliance that has ended badly.
  *
  *   process   writes its record into a file that is mapped, NAME-PID/record
+ *   workers   each its own, record.0-0, record.0-1, record.1-0 ... : two lives of each (--workers)
  *   machine   writes it into its own memory, which is a memfd of `mirari run`, too (vm.c)
  *
  * So it is there whatever ended the appliance. That of a machine is found by its head, at the
@@ -33,6 +34,7 @@
 
 #define RECORD_NAME "record"
 #define EXIT_CRASH  70
+#define WORKERS_MAX 16u
 
 /* ---- keeping --------------------------------------------------------------------------------- */
 
@@ -71,6 +73,47 @@ static bool read_record(int folder_fd, const char *name, struct mir_record *reco
     return is_good;
 }
 
+static bool read_life(int folder_fd, unsigned worker, unsigned life, struct mir_record *record)
+{
+    char *name = need_format(RECORD_NAME ".%u-%u", worker, life);
+    bool is_there = read_record(folder_fd, name, record);
+    free(name);
+    if (is_there)
+        snprintf(record->target, sizeof(record->target), "unix");
+    return is_there;
+}
+
+/* Of a worker the life that crashed, the later one if both did; or else one that did not. False: it
+ * has none. */
+static bool read_worker(int folder_fd, unsigned worker, struct mir_record *record)
+{
+    struct mir_record other;
+    bool has_one = read_life(folder_fd, worker, 0, record);
+    if (!read_life(folder_fd, worker, 1, &other))
+        return has_one;
+    bool is_crash = has_one && record->state == MIR_RECORD_CRASHED;
+    bool is_other = other.state == MIR_RECORD_CRASHED;
+    if (!has_one || (is_crash == is_other && other.began_us > record->began_us) ||
+        (is_other && !is_crash))
+        *record = other;
+    return true;
+}
+
+/* The last crash of any worker. */
+static bool read_crashed(int folder_fd, struct mir_record *record)
+{
+    struct mir_record other;
+    bool is_there = false;
+    for (unsigned i = 0; i < WORKERS_MAX; i++) {
+        if (!read_worker(folder_fd, i, &other) || other.state != MIR_RECORD_CRASHED)
+            continue;
+        if (!is_there || other.began_us > record->began_us)
+            *record = other;
+        is_there = true;
+    }
+    return is_there;
+}
+
 static void forget(int base_fd, const char *name)
 {
     char *kept = need_format("%s.crash", name);
@@ -100,7 +143,8 @@ void crash_keep(const struct crash_end *end)
     struct mir_record *record = need(sizeof(*record));
     bool is_there = end->memory_fd >= 0 ? find_in_memory(end->memory_fd, record)
                                         : read_record(end->folder_fd, RECORD_NAME, record);
-    if (!is_there) {
+    bool is_worker = !is_there && end->memory_fd < 0 && read_crashed(end->folder_fd, record);
+    if (!is_there && !is_worker) {
         memset(record, 0, sizeof(*record));
         memcpy(record->magic, MIR_RECORD_MAGIC, sizeof(record->magic));
         record->size_bytes = MIR_RECORD_BYTES;
@@ -110,7 +154,9 @@ void crash_keep(const struct crash_end *end)
     put(record->name, sizeof(record->name), end->name);
     put(record->target, sizeof(record->target), end->target);
     put(record->image, sizeof(record->image), end->image);
-    if (end->signal != 0)
+    if (is_worker && record->end[0] != '\0')
+        record->end[sizeof(record->end) - 1] = '\0'; /* the monitor has said how */
+    else if (end->signal != 0)
         snprintf(record->end, sizeof(record->end), "signal %d (%s)", end->signal,
                  strsignal(end->signal));
     else
@@ -136,7 +182,8 @@ void crash_rescue(int base_fd, const char *folder)
     const char *dash = strrchr(folder, '-');
     struct mir_record *record = need(sizeof(*record));
     int fd = openat(base_fd, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (dash != NULL && fd >= 0 && read_record(fd, RECORD_NAME, record) &&
+    if (dash != NULL && fd >= 0 &&
+        (read_record(fd, RECORD_NAME, record) || read_crashed(fd, record)) &&
         record->state != MIR_RECORD_ENDED) {
         char *name = need_text(folder, (size_t)(dash - folder));
         put(record->name, sizeof(record->name), name);
@@ -349,6 +396,23 @@ static void take_running(void *arg, const char *folder, const char *name, const 
         search->folder = need_text(folder, strlen(folder));
 }
 
+/* The crashes of an appliance's workers while it runs; that of the first one if there is none. */
+static int show_workers(int folder_fd, const char *who, uint64_t most)
+{
+    struct mir_record record;
+    int shown = 0;
+    for (unsigned i = 0; i < WORKERS_MAX; i++) {
+        if (!read_worker(folder_fd, i, &record) || record.state != MIR_RECORD_CRASHED)
+            continue;
+        if (shown++ > 0)
+            putchar('\n');
+        (void)show(&record, who, most);
+    }
+    if (shown > 0)
+        return 0;
+    return read_worker(folder_fd, 0, &record) ? show(&record, who, most) : -1;
+}
+
 /* That of the last one that crashed; if there is none, of one that runs. */
 static int show_of(const char *who, uint64_t most)
 {
@@ -364,6 +428,15 @@ static int show_of(const char *who, uint64_t most)
         char *path = path_join(search.folder, RECORD_NAME);
         is_there = read_record(state.base_fd, path, &record);
         free(path);
+        int fd =
+            openat(state.base_fd, search.folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int r = fd >= 0 && !is_there ? show_workers(fd, who, most) : -1;
+        if (fd >= 0)
+            close(fd);
+        if (r >= 0) {
+            free(kept);
+            return r;
+        }
     }
     free(kept);
     if (is_there)

@@ -433,7 +433,7 @@ static void add_control(struct run *run, const struct state *state)
     free(path);
 }
 
-/* What it did last is kept in its folder while it runs; several processes would need several. */
+/* What it did last is kept in its folder while it runs; workers make theirs beside it. */
 static void add_recorder(const struct run *run, const struct state *state)
 {
     char *path = need_format("%s/%s-%d/record", state->base, run->manifest.name, (int)getpid());

@@ -78,6 +78,10 @@ void mir__crash_init(struct mir_app *app, struct mir_loop *loop);
 /* ---- recorder.c --------------------------------------------------------------------------- */
 
 struct mir__unix;
+/** In the child that becomes a worker, in its @life-th life: it has a record of its own. */
+void mir__record_be_worker(unsigned index, unsigned life);
+/** In the monitor: that life has not ended in order but as @text says, which goes to its record. */
+void mir__record_end_worker(unsigned index, unsigned life, const char *text);
 /** Begin to record, if somebody wants it. Before the sandbox. */
 void mir__record_open(struct mir__unix *u);
 bool mir__record_is_open(void);

@@ -71,6 +71,7 @@ struct process {
     bool has_hello;
     bool is_deaf;   /* its end of the socket is closed */
     bool is_behind; /* it could not be told about a lease */
+    unsigned life;  /* of the worker: which of its records */
     uint64_t started_ms;
     uint64_t kill_ms; /* when patience ends */
 };
@@ -81,6 +82,7 @@ struct worker {
     uint64_t due_ms;     /* of a start; NEVER: none */
     unsigned failures;   /* in a row */
     unsigned long restarts;
+    unsigned lives;
     bool is_replaced; /* `now` was asked to make room */
     int inbox[2];     /* of `next`, while it is that; -1 */
 };
@@ -125,6 +127,7 @@ MIR_NORETURN static void become_worker(const struct monitor *m, unsigned index, 
                                        pid_t monitor)
 {
     char text[32];
+    mir__record_be_worker(index, m->workers[index].lives);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (getppid() != monitor)
         _exit(MIR__EXIT_UNAVAILABLE);
@@ -155,8 +158,11 @@ static int start(struct monitor *m, struct worker *w, struct process *process)
         close(ends[0]);
         return -MIR_EIO;
     }
-    *process = (struct process){
-        .pid = pid, .fd = ends[0], .started_ms = now_ms(), .kill_ms = now_ms() + HELLO_MS};
+    *process = (struct process){.pid = pid,
+                                .fd = ends[0],
+                                .life = w->lives++,
+                                .started_ms = now_ms(),
+                                .kill_ms = now_ms() + HELLO_MS};
     return 0;
 }
 
@@ -424,6 +430,11 @@ static void on_end_of_now(struct monitor *m, struct worker *w, int wait_status)
 {
     struct process old = w->now;
     forget(&w->now);
+    if (is_crash(wait_status)) {
+        char text[64];
+        describe_end(wait_status, text);
+        mir__record_end_worker(index_of(m, w), old.life, text);
+    }
     if (m->is_stopping) {
         if (m->status == 0 && !m->is_killed)
             m->status = status_of(wait_status);

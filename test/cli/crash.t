@@ -134,6 +134,41 @@ wait_for "$mirari" crash app
 says 'nobody saw it' '`mirari run` was killed as well: the record is kept by who comes next' "$mirari" crash app
 has 'note  note 299 of mode wait' 'with its events'
 
+# Several workers: each has its own record, and the monitor says how it ended.
+rm -f "$kept"
+wait_for no_folder
+worker() { "$mirari" attach app | sed -n "s/^worker $1 process \([0-9]*\) .*/\1/p"; }
+readies() { [ "$(grep -c ready "$box"/runtime/mirari/app-*/log)" -ge "$1" ]; }
+run "$mirari" run -d -q -C app --no-build --workers 2 --mode wait
+wait_for readies 2
+exits 1 'workers: as long as both run there is no crash' "$mirari" crash app
+has 'app runs since .*: no crash' 'and that is said'
+kill -9 "$(worker 1)"
+wait_for "$mirari" crash app
+says '^app \(unix\), begun .* did not end in order: worker 1 was ended by signal 9' 'one is killed: which one, and how' "$mirari" crash app
+has 'note  note 299 of mode wait' 'with its events'
+wait_for readies 3
+is_ok 'the next one runs: the crash is known still' "$mirari" crash app
+kill -9 "$(worker 0)"
+both_known() { [ "$("$mirari" crash app | grep -c 'did not end in order: worker [01] was ended by signal 9')" = 2 ]; }
+wait_for both_known
+report $? 'the other one, too: both are told'
+wait_for readies 4
+is_ok 'they are stopped' "$mirari" stop app
+wait_for no_folder
+says 'did not end in order: worker [01] was ended by signal 9' 'and what happened is known when all has ended' "$mirari" crash app
+rm -f "$kept"
+run "$mirari" run -d -q -C app --no-build --workers 2 --mode assert
+said_how() { # a worker says itself that it crashes, the monitor a moment later how it ended
+    run "$mirari" crash app
+    grep -q 'did not end in order: worker [01] ended with status 70' <<<"$out"
+}
+wait_for said_how
+report $? 'an assertion of a worker'
+has 'assertion failed: mir_str_len\(mode\) == 7' 'with its report'
+is_ok 'it is stopped' "$mirari" stop app
+wait_for no_folder
+
 # Records that are none.
 head -c 32768 /dev/urandom >"$kept"
 exits 1 'a file that is no record' "$mirari" crash app
