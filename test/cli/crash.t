@@ -125,9 +125,11 @@ run "$mirari" run -d -q -C app --no-build --mode wait
 wait_for grep -q ready "$box"/runtime/mirari/app-*/log
 supervisor=$(sed -n 's/^supervisor //p' "$box"/runtime/mirari/app-*/info)
 pid=$("$mirari" ps -q)
-kill -STOP "$pid"
-kill -9 "$supervisor"
+is_stopped() { grep -q '^State:.T' "/proc/$supervisor/status"; }
+kill -STOP "$supervisor" # sees nothing of the end; one whose supervisor ends first would be told by the kernel
+wait_for is_stopped
 kill -9 "$pid"
+kill -9 "$supervisor"
 gone() { ! kill -0 "$pid" 2>/dev/null || grep -q '^State:.Z' "/proc/$pid/status"; }
 wait_for gone
 wait_for "$mirari" crash app

@@ -28,6 +28,7 @@ stop_server() {
     wait "$SERVER" 2>/dev/null
     rm -f "$WORK/leases"
 }
+# A question that is asked again, because the server was slow, has the same number.
 count() { grep -c "$1" "$WORK/dhcp.log"; }
 said() { [ "$(count "$1")" -ge "${2:-1}" ]; }
 workers() { pgrep -P "$APP_PID"; }
@@ -63,7 +64,7 @@ is_like "$("$mirari" route "$control" --worker 1)" '192\.0\.2\.0/24.*10\.77\.0\.
 discovers=$(count DHCPDISCOVER)
 wait_until 30 said 'DHCPACK(tap7)' 2
 ok $? 'the lease is renewed'
-is "$discovers $(count DHCPDISCOVER)" '1 1' 'and one alone has asked'
+is "$(grep -o '[0-9]* DHCPDISCOVER' "$WORK/dhcp.log" | sort -u | wc -l) $(count DHCPDISCOVER)" "1 $discovers" 'and one alone has asked, once'
 
 # ---- either is killed, both are replaced ---------------------------------------------------------------
 pid_of() { monitor_ask "$monitor" 12 | sed -n "s/.*worker $1 process \([0-9]*\) .*/\1/p"; }
