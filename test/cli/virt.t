@@ -30,6 +30,7 @@ has_not 'chardev=control| -S ' 'nothing that only the tool can give'
 says '^vm +machine q35$' 'describe' "$mirari" describe -C net; has '^disk +d.img,ro$' 'its disk too'
 "$mirari" describe --json -C net | python3 -c 'import json, sys; d = json.load(sys.stdin); assert d["vm"]["machine"] == "q35" and d["disks"] == ["d.img,ro"], d'
 report $? 'describe --json'
+dry ' -smp 1,maxcpus=2 -machine q35,[^ ]* -accel tcg ' 'an emulator that keeps the memory barriers of one processor'
 dry ' -machine microvm,[^ ]* -accel kvm -cpu host -m 1024M ' 'options instead' --machine=microvm --accel kvm --memory 1G --cpu host
 [ -e /dev/kvm ] || { out='no /dev/kvm'; report 0 'SKIP accel kvm'; }
 dry '' 'several disks' --machine microvm --disk 'a,b.img' --disk net/d.img,ro

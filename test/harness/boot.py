@@ -40,8 +40,8 @@ class Qemu:
                 os.unlink(control)
             words = [*words, "-qmp", f"unix:{control},server=on,wait=off"]
         self.process = subprocess.Popen(
-            [*enter, *words, "-accel", "tcg", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-chardev",
-             "stdio,id=console,signal=off", "-serial", "chardev:console"],
+            [*enter, *words, "-accel", "tcg", "-smp", "1,maxcpus=2", "-nodefaults", "-no-user-config", "-no-reboot", "-display",
+             "none", "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.text = ""
         self.end_s = time.monotonic() + WAIT_S
