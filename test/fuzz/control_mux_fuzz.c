@@ -23,6 +23,7 @@
 #include <mirari/bytes.h>
 
 #include "lib/control/mux.h"
+#include "test/fuzz/input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -34,8 +35,7 @@ static struct mir__mux mux;
 static mir_time_us now_us;
 static bool is_woken, is_in_output;
 
-static const uint8_t *at;
-static size_t left;
+static struct fuzz_input source;
 
 /* ---- methods ----------------------------------------------------------------------------------
  */
@@ -212,24 +212,6 @@ static void frame(unsigned kind, uint8_t session, const void *payload, size_t le
 /* ---- the input --------------------------------------------------------------------------------
  */
 
-static uint8_t take(void)
-{
-    if (left == 0)
-        return 0;
-    left--;
-    return *at++;
-}
-
-static const uint8_t *take_bytes(size_t max, size_t *len)
-{
-    size_t wanted = take() * 17u % (max + 1);
-    const uint8_t *from = at;
-    *len = MIR_MIN(wanted, left);
-    at += *len;
-    left -= *len;
-    return from;
-}
-
 static void ask(void)
 {
     static const char *const requests[] = {
@@ -242,8 +224,8 @@ static void ask(void)
         "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"w\"}",
     };
     char bytes[200];
-    uint8_t session = take();
-    const char *text = requests[take() % MIR_ARRAY_LEN(requests)];
+    uint8_t session = fuzz_u8(&source);
+    const char *text = requests[fuzz_u8(&source) % MIR_ARRAY_LEN(requests)];
     mir_put_be32(bytes, (uint32_t)strlen(text));
     memcpy(bytes + 4, text, strlen(text));
     frame(MIR__LINE_IS_DATA, session % 9, bytes, strlen(text) + 4);
@@ -253,26 +235,26 @@ static void say(uint8_t op)
 {
     uint8_t payload[16] = {MIR__LINE_VERSION};
     size_t len;
-    uint8_t session = take();
+    uint8_t session = fuzz_u8(&source);
     if (op == 0) {
         memset(payload + 1, session, 8);
         frame(MIR__LINE_IS_HELLO, 0, payload, MIR__LINE_HELLO);
     } else if (op == 1) {
-        payload[0] = take() & 1;
-        mir_put_be32(payload + 1, take() * 64u);
+        payload[0] = fuzz_u8(&source) & 1;
+        mir_put_be32(payload + 1, fuzz_u8(&source) * 64u);
         memcpy(payload + MIR__LINE_OPEN, "me", 2);
         frame(MIR__LINE_IS_OPEN, session % 9, payload, MIR__LINE_OPEN + 2);
     } else if (op == 2) {
-        const uint8_t *bytes = take_bytes(MIR__LINE_MAX, &len);
+        const uint8_t *bytes = fuzz_bytes(&source, MIR__LINE_MAX, &len);
         frame(MIR__LINE_IS_DATA, session % 9, bytes, len);
     } else if (op == 4) {
-        mir_put_be32(payload, take() * 64u);
+        mir_put_be32(payload, fuzz_u8(&source) * 64u);
         frame(MIR__LINE_IS_CREDIT, session % 9, payload, 4);
     } else if (session < 128) {
         frame(MIR__LINE_IS_CLOSE, session % 9, NULL, 0);
     } else {
-        uint8_t kind = take() % 8;
-        const uint8_t *bytes = take_bytes(MIR__LINE_MAX, &len);
+        uint8_t kind = fuzz_u8(&source) % 8;
+        const uint8_t *bytes = fuzz_bytes(&source, MIR__LINE_MAX, &len);
         frame(kind, session, bytes, len);
     }
 }
@@ -280,14 +262,14 @@ static void say(uint8_t op)
 static void run_one(void)
 {
     size_t len;
-    uint8_t op = take() % 8;
+    uint8_t op = fuzz_u8(&source) % 8;
     if (op == 3) {
         ask();
     } else if (op == 6) {
-        const uint8_t *bytes = take_bytes(4096, &len);
+        const uint8_t *bytes = fuzz_bytes(&source, 4096, &len);
         input(bytes, len);
     } else if (op == 7) {
-        uint8_t how = take();
+        uint8_t how = fuzz_u8(&source);
         if (how < 32)
             now_us += how * MIR_US_PER_MS;
         else
@@ -300,8 +282,7 @@ static void run_one(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    at = data;
-    left = size;
+    source = (struct fuzz_input){.at = data, .left = size};
     memset(sessions, 0, sizeof sessions);
     memset(&to_machine, 0, sizeof to_machine);
     memset(&from_machine, 0, sizeof from_machine);
@@ -314,7 +295,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     set = (struct mir_rpc_methods){.methods = methods, .count = MIR_ARRAY_LEN(methods)};
     mir_rpc_server_add(&server, &set);
     mir__mux_init(&mux, &server, on_wake, NULL);
-    while (left > 0)
+    while (source.left > 0)
         run_one();
     if (!output(MIR_PAGE_SIZE, 100000))
         abort();

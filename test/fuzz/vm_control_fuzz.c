@@ -27,6 +27,7 @@
 #include <mirari/rpc.h>
 
 #include "cmd/mirari/vm.h"
+#include "test/fuzz/input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -43,26 +44,7 @@ static int machine, clients[CLIENTS];
 static uint8_t nonce[8];
 static struct mir__line_in in;
 
-static const uint8_t *at;
-static size_t left;
-
-static uint8_t take(void)
-{
-    if (left == 0)
-        return 0;
-    left--;
-    return *at++;
-}
-
-static const uint8_t *take_bytes(size_t max, size_t *len)
-{
-    size_t wanted = take() * 17u % (max + 1);
-    const uint8_t *from = at;
-    *len = MIR_MIN(wanted, left);
-    at += *len;
-    left -= *len;
-    return from;
-}
+static struct fuzz_input source;
 
 /* ---- the machine ------------------------------------------------------------------------------
  */
@@ -103,7 +85,7 @@ static void frame(unsigned kind, uint8_t session, const void *payload, size_t le
 
 static void say(uint8_t op)
 {
-    uint8_t payload[MIR__LINE_HELLO], session = take();
+    uint8_t payload[MIR__LINE_HELLO], session = fuzz_u8(&source);
     const uint8_t *bytes;
     size_t len;
     if (op == 0) {
@@ -112,14 +94,14 @@ static void say(uint8_t op)
         memcpy(payload + 1, nonce, sizeof nonce);
         frame(MIR__LINE_IS_HELLO, 0, payload, sizeof payload);
     } else if (op == 1) {
-        bytes = take_bytes(MIR__LINE_MAX, &len);
+        bytes = fuzz_bytes(&source, MIR__LINE_MAX, &len);
         frame(MIR__LINE_IS_DATA, session % 9, bytes, len);
     } else if (op == 2) {
-        mir_put_be32(payload, take() * 64u);
+        mir_put_be32(payload, fuzz_u8(&source) * 64u);
         frame(MIR__LINE_IS_CREDIT, session % 9, payload, 4);
     } else {
-        unsigned kind = session < 192 ? MIR__LINE_IS_CLOSE : take() % 8;
-        bytes = take_bytes(kind == MIR__LINE_IS_CLOSE ? 110 : MIR__LINE_MAX, &len);
+        unsigned kind = session < 192 ? MIR__LINE_IS_CLOSE : fuzz_u8(&source) % 8;
+        bytes = fuzz_bytes(&source, kind == MIR__LINE_IS_CLOSE ? 110 : MIR__LINE_MAX, &len);
         frame(kind, session % 9, bytes, len);
     }
 }
@@ -131,7 +113,7 @@ static void come(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t i = 0;
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", paths[take() & 1]);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", paths[fuzz_u8(&source) & 1]);
     while (i < CLIENTS && clients[i] >= 0)
         i++;
     if (i == CLIENTS)
@@ -146,8 +128,8 @@ static void come(void)
 static void use(void)
 {
     static uint8_t bytes[65536];
-    int *client = &clients[take() % CLIENTS];
-    uint8_t how = take();
+    int *client = &clients[fuzz_u8(&source) % CLIENTS];
+    uint8_t how = fuzz_u8(&source);
     if (*client < 0)
         return;
     if (how < 100) {
@@ -181,16 +163,16 @@ static void turn(void)
 
 static void run_one(void)
 {
-    uint8_t op = take() % 8;
+    uint8_t op = fuzz_u8(&source) % 8;
     if (op == 4) {
         size_t len;
-        const uint8_t *bytes = take_bytes(4096, &len);
+        const uint8_t *bytes = fuzz_bytes(&source, 4096, &len);
         say_bytes(bytes, len);
     } else if (op == 5) {
         come();
     } else if (op == 6) {
         use();
-    } else if (op == 7 && take() < 250) {
+    } else if (op == 7 && fuzz_u8(&source) < 250) {
         hear();
     } else if (op == 7) {
         hear();
@@ -266,10 +248,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     prepare();
     int before = lowest_free();
-    at = data;
-    left = size;
+    source = (struct fuzz_input){.at = data, .left = size};
     open_all();
-    while (left > 0) {
+    while (source.left > 0) {
         run_one();
         turn();
     }

@@ -4,6 +4,7 @@
 # connection stays with its worker, also one that was begun here; neighbours, pings, datagrams in fragments; a worker that is killed
 # takes only its own connections along; both are replaced while clients come; DHCP; the interface goes down and comes back.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/workers.sh"
 need curl wrk ping python3 dnsmasq
 mirari=$B/mirari
 [ -x "$mirari" ] || skip_all "$mirari is not built (make)"
@@ -17,8 +18,6 @@ ip -n "$NS" link set pk0 up && ip -n "$NS" link set pk1 up
 ip -n "$NS" address add "$HOST_IP/24" dev pk1 && ip -n "$NS" address add "$HOST_IP6/64" dev pk1 nodad
 monitor=$WORK/monitor
 control=$WORK/control
-workers() { pgrep -P "$APP_PID"; }
-page() { inside curl -g -s -m 30 -o /dev/null -w '%{http_code}' "http://$1/"; }
 opens() { "$mirari" stats "$control" --worker "$1" -a | awk '$1 == "tcp_passive_opens" {print $2}'; }
 both_serve() { # both_serve ADDRESS: connections until each worker has had one
     local before=("$(opens 0)" "$(opens 1)") i
@@ -40,30 +39,7 @@ pinged() { inside ping -q -c 1 -W 1 "$1" >/dev/null; }
 wait_until 20 pinged "$APP_IP6"
 both_serve "$APP_IP" && both_serve "[$APP_IP6]"
 ok $? 'both serve, over both families'
-inside wrk --timeout 30s -t 1 -c 64 -d 2s "http://$APP_IP/" >"$WORK/wrk"
-! grep -qE 'Socket errors|Non-2xx' "$WORK/wrk"
-ok $? 'wrk, 64 connections: no error' || sed 's/^/# /' "$WORK/wrk"
-for address in "$APP_IP" "[$APP_IP6]"; do
-    for size in 1 100000 20000000; do
-        inside curl -g -s -m 60 "http://$address/bytes/$size" | cmp - <("$pattern" $size)
-        ok $? "$address: $size bytes arrive unchanged"
-    done
-    "$pattern" 5000000 >"$WORK/up"
-    is_like "$(inside curl -g -s -m 60 --data-binary "@$WORK/up" "http://$address/upload")" "$("$pattern" sum <"$WORK/up" | cut -d ' ' -f 2)" \
-        "$address: 5 MB are received unchanged"
-done
-bad=0
-for i in $(seq 30); do
-    [ $((i % 10)) = 0 ] && ip -n "$NS" neigh flush all
-    [ "$(page "$APP_IP")$(page "[$APP_IP6]")" = 200200 ] || bad=$((bad + 1))
-done
-is $bad 0 'sixty connections, the neighbours forgotten three times'
-for address in "$APP_IP" "$APP_IP6"; do
-    each_answered 20 "$address: each ping is answered" "$address"
-    ! inside ping -c 5 -i 0.02 -W 2 "$address" 2>&1 | grep -q DUP
-    ok $? "$address: and once"
-    each_answered 5 "$address: in fragments, too" -s 20000 "$address"
-done
+serve_as_one
 is "$("$mirari" stats "$control" -a | awk '$1 == "arp_conflict" {n += $2} END {print n + 0}')" 0 \
     'what one of them sends the other one does not take for news'
 

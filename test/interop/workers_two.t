@@ -4,6 +4,7 @@
 # for longer than the host remembers it; neighbours, pings and large packets; a worker that is killed takes only its own
 # connections along; both are replaced while clients come.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/workers.sh"
 need curl wrk ping python3
 pattern=$B/host/test/bench/pattern
 [ -x "$pattern" ] || skip_all "$pattern is not built (make bench-bins)"
@@ -11,8 +12,6 @@ net_open
 inside sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0
 monitor=$WORK/monitor
 mirari=$B/mirari
-workers() { pgrep -P "$APP_PID"; }
-page() { inside curl -g -s -m 30 -o /dev/null -w '%{http_code}' "http://$1/"; }
 
 # ---- what several workers cannot have ---------------------------------------------------------------
 website=$(app_binary website)
@@ -32,30 +31,7 @@ wait_until 20 pinged "$APP_IP6"
 # Which worker answers is chosen by the connection; each tells how many it has had.
 for i in $(seq 40); do stats | tr ',' '\n' | grep -m 1 '"tcp_passive_opens"'; done >"$WORK/seen"
 is "$(sort "$WORK/seen" | uniq -d | wc -l | awk '{print ($1 > 0)}')" 1 'both serve: their counters grow apart'
-inside wrk --timeout 30s -t 1 -c 64 -d 2s "http://$APP_IP/" >"$WORK/wrk"
-! grep -qE 'Socket errors|Non-2xx' "$WORK/wrk"
-ok $? 'wrk, 64 connections: no error' || sed 's/^/# /' "$WORK/wrk"
-for address in "$APP_IP" "[$APP_IP6]"; do
-    for size in 1 100000 20000000; do
-        inside curl -g -s -m 60 "http://$address/bytes/$size" | cmp - <("$pattern" $size)
-        ok $? "$address: $size bytes arrive unchanged"
-    done
-    "$pattern" 5000000 >"$WORK/up"
-    is_like "$(inside curl -g -s -m 60 --data-binary "@$WORK/up" "http://$address/upload")" "$("$pattern" sum <"$WORK/up" | cut -d ' ' -f 2)" \
-        "$address: 5 MB are received unchanged"
-done
-bad=0
-for i in $(seq 30); do
-    [ $((i % 10)) = 0 ] && ip -n "$NS" neigh flush all
-    [ "$(page "$APP_IP")$(page "[$APP_IP6]")" = 200200 ] || bad=$((bad + 1))
-done
-is $bad 0 'sixty connections, the neighbours forgotten three times'
-for address in "$APP_IP" "$APP_IP6"; do
-    each_answered 20 "$address: each ping is answered" "$address"
-    ! inside ping -c 5 -i 0.02 -W 2 "$address" 2>&1 | grep -q DUP
-    ok $? "$address: and once"
-    each_answered 5 "$address: in fragments, too" -s 20000 "$address"
-done
+serve_as_one
 
 # ---- one is killed --------------------------------------------------------------------------------
 # Slow downloads, spread over both: those of the worker that goes end, the others do not notice.
